@@ -1,0 +1,184 @@
+//! From the bytes that Envoy hands over to one tree of values: JSON text or a `google.protobuf.Struct`.
+
+use super::violation::{Violation, Violations};
+use prost::Message;
+use prost_types::value::Kind;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// The first byte of every Struct that has a field: field 1, length-delimited (host-facts: Envoy passes the
+/// protobuf bytes, whatever its documentation says of JSON).
+const STRUCT_TAG: u8 = 0x0a;
+
+/// Reads `bytes` as JSON if they parse as JSON, else as a Struct.
+///
+/// A key that stands twice in one JSON object is reported to `violations`; the first value is kept.
+///
+/// # Errors
+/// One violation that says what was wanted, where the bytes are neither.
+pub(super) fn read(bytes: &[u8], violations: &Violations) -> Result<Value, Violation> {
+    if bytes.is_empty() {
+        return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
+    }
+    let json = match read_json(bytes, violations) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if bytes.first() == Some(&STRUCT_TAG)
+        && let Ok(fields) = prost_types::Struct::decode(bytes)
+    {
+        return Ok(from_struct(fields));
+    }
+    let wanted = format!("neither JSON text ({json}) nor a google.protobuf.Struct");
+    Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
+}
+
+fn read_json(bytes: &[u8], violations: &Violations) -> Result<Value, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Tree { path: String::new(), violations }.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+fn from_struct(message: prost_types::Struct) -> Value {
+    Value::Object(message.fields.into_iter().map(|(key, value)| (key, from_proto(value))).collect())
+}
+
+fn from_proto(value: prost_types::Value) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
+        Some(Kind::NumberValue(number)) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        Some(Kind::StringValue(text)) => Value::String(text),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(from_proto).collect()),
+        Some(Kind::StructValue(message)) => from_struct(message),
+    }
+}
+
+/// Builds a [`Value`] as serde_json does, but notices keys that stand twice: the parser alone would keep the last
+/// and lose the others without a word.
+struct Tree<'a> {
+    path: String,
+    violations: &'a Violations,
+}
+
+impl<'a> Tree<'a> {
+    fn below(&self, path: String) -> Tree<'a> {
+        Tree { path, violations: self.violations }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::from(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::from(number))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        Number::from_f64(number).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::from(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self.below(format!("{}[{}]", self.path, list.len())))? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let path = join(&self.path, &key);
+            let value = entries.next_value_seed(self.below(path.clone()))?;
+            if map.contains_key(&key) {
+                self.violations.push(Violation::new(path, "stands twice", "each field once"));
+            } else {
+                map.insert(key, value);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Appends a field's name to the path of its object.
+pub(super) fn join(path: &str, field: &str) -> String {
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_alone(bytes: &[u8]) -> (Result<Value, Violation>, Vec<String>) {
+        let violations = Violations::default();
+        let value = read(bytes, &violations);
+        (value, violations.into_vec().iter().map(Violation::to_string).collect())
+    }
+
+    #[test]
+    fn json_becomes_the_tree_it_spells() {
+        let text = r#" {"a":[1,-2,1.5,"x",true,null,{}], "big":18446744073709551615}"#;
+        let (value, violations) = read_alone(text.as_bytes());
+        assert_eq!(value.unwrap(), json!({"a":[1,-2,1.5,"x",true,null,{}], "big":18446744073709551615u64}));
+        assert!(violations.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_named_with_its_path() {
+        let (value, violations) = read_alone(br#"{"rules":[{"name":"a","name":"b"}]}"#);
+        assert_eq!(value.unwrap(), json!({"rules":[{"name":"a"}]}));
+        assert_eq!(violations, ["rules[0].name: stands twice: each field once"]);
+    }
+
+    #[test]
+    fn a_struct_becomes_the_same_tree_as_its_json() {
+        let mut message = prost_types::Struct::default();
+        let number = |n| prost_types::Value { kind: Some(Kind::NumberValue(n)) };
+        let list = prost_types::ListValue { values: vec![number(1.0), number(0.5)] };
+        message.fields.insert("l".into(), prost_types::Value { kind: Some(Kind::ListValue(list)) });
+        message.fields.insert("n".into(), prost_types::Value { kind: Some(Kind::NullValue(0)) });
+        let (value, _) = read_alone(&message.encode_to_vec());
+        assert_eq!(value.unwrap(), json!({"l":[1.0,0.5],"n":null}));
+    }
+
+    #[test]
+    fn anything_else_is_one_error_that_says_what_is_wanted() {
+        for bytes in [&b"rules: []"[..], b"{\"rules\":", b"\x0a\xff\xff", b"{} x", &[0xff; 9]] {
+            let error = read_alone(bytes).0.unwrap_err().to_string();
+            assert!(error.contains("neither JSON text (") && error.contains("google.protobuf.Struct"), "{error}");
+        }
+        assert!(read_alone(b"").0.unwrap_err().to_string().contains("required"));
+    }
+}

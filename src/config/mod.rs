@@ -1,0 +1,177 @@
+//! The plugin's configuration: from the bytes that Envoy hands over to checked types, by one door.
+//!
+//! [`Config::from_bytes`] takes JSON text or a `google.protobuf.Struct` and reports every violation, not only the
+//! first. Nothing here knows of Envoy beyond its names.
+
+mod document;
+mod mirror;
+mod names;
+mod node;
+mod pattern;
+mod rule;
+mod string_match;
+mod violation;
+
+pub use mirror::{
+    Authority, BodyMode, HeaderEdits, KeySource, Mirror, OnOversized, PathRewrite, Ratio, Sample, Sticky, Target,
+};
+pub use names::{HeaderName, RuleName, stays_behind};
+pub use pattern::Replacement;
+pub use rule::{Match, Rule};
+pub use string_match::StringMatch;
+pub use violation::Violation;
+
+use node::Node;
+use violation::Violations;
+
+/// The most that may be asked to be held in memory: half of what a Wasm VM can have in Envoy (1 GiB).
+const MOST_BYTES: u64 = 512 << 20;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// At least one rule; the first that matches a request decides it.
+    pub rules: Vec<Rule>,
+    /// The header that marks copies and keeps marked requests from being copied; `None`: neither.
+    pub marker: Option<HeaderName>,
+    /// What copies may take.
+    pub limits: Limits,
+}
+
+/// What copies may take, per Envoy worker thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest body of a copy, in bytes.
+    pub max_body_bytes: usize,
+    /// The sum of all bodies held for copies, in bytes.
+    pub max_buffered_bytes: usize,
+    /// How many copies may be sent and not answered.
+    pub max_in_flight: usize,
+    /// How many copies a second may be sent; `None`: any number.
+    pub rate: Option<Rate>,
+}
+
+/// A token bucket's measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Copies a second, at least 1.
+    pub per_second: u32,
+    /// The size of the bucket, in copies, at least 1.
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_body_bytes: 1 << 20, max_buffered_bytes: 64 << 20, max_in_flight: 1024, rate: None }
+    }
+}
+
+impl Config {
+    /// Reads a configuration from JSON text or from the bytes of a `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// Every violation, in the order in which they were met; at least one.
+    ///
+    /// ```
+    /// use traffic_mirror::config::Config;
+    ///
+    /// let config = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"mirror","percentage":5}]}]}"#);
+    /// assert_eq!(config.unwrap().rules[0].name.as_str(), "rule-0");
+    ///
+    /// let errors = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"mirror","percentage":140}]}]}"#);
+    /// assert_eq!(
+    ///     errors.unwrap_err()[0].to_string(),
+    ///     "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
+    /// );
+    /// ```
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Vec<Violation>> {
+        let violations = Violations::default();
+        let config = match document::read(bytes, &violations) {
+            Ok(value) => Self::read(&Node::root(&value, &violations)),
+            Err(violation) => {
+                violations.push(violation);
+                None
+            }
+        };
+        match (config, violations.into_vec()) {
+            (Some(config), violations) if violations.is_empty() => Ok(config),
+            (_, violations) => Err(violations),
+        }
+    }
+
+    /// Tells whether no request can be copied at all.
+    pub fn is_off(&self) -> bool {
+        self.rules.iter().all(Rule::is_off)
+    }
+
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
+        object.finish();
+        let rules = match rules {
+            Some(node) => read_rules(&node),
+            None => object.missing("rules", "a list of at least one rule"),
+        };
+        let marker = rule::optional(marker, |node| match node.text()? {
+            "" => Some(None),
+            name => HeaderName::edited(node, name).map(Some),
+        });
+        let limits = rule::optional(limits, Limits::read);
+        Some(Self {
+            rules: rules?,
+            marker: marker?.unwrap_or_else(|| HeaderName::new("x-mirrored-request")),
+            limits: limits?.unwrap_or_default(),
+        })
+    }
+}
+
+fn read_rules(node: &Node<'_>) -> Option<Vec<Rule>> {
+    let nodes: Vec<_> = node.list()?.collect();
+    if nodes.is_empty() {
+        return node.refuse("a list of at least one rule");
+    }
+    let rules: Vec<_> = nodes.iter().enumerate().map(|(index, node)| (node, Rule::read(node, index))).collect();
+    let mut seen = std::collections::HashMap::new();
+    for (node, rule) in &rules {
+        if let Some(rule) = rule
+            && let Some(first) = seen.insert(rule.name.as_str().to_owned(), &node.path)
+        {
+            node.refuse_as::<()>(format_args!("name {}", rule.name), format_args!("already the name of {first}"));
+        }
+    }
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+impl Limits {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let [body, buffered, in_flight] =
+            ["maxBodyBytes", "maxBufferedBytes", "maxInFlight"].map(|name| object.field(name));
+        let [per_second, burst] = ["maxRequestsPerSecond", "burst"].map(|name| object.field(name));
+        object.finish();
+        let default = Self::default();
+        let count = |field: Option<Node<'_>>, most: u64, default: usize| match field {
+            Some(node) => usize::try_from(node.whole(0..=most)?).ok(),
+            None => Some(default),
+        };
+        let max_body_bytes = count(body, MOST_BYTES, default.max_body_bytes);
+        let max_buffered_bytes = count(buffered, MOST_BYTES, default.max_buffered_bytes);
+        let max_in_flight = count(in_flight, u64::from(u32::MAX), default.max_in_flight);
+        let copies = |node: &Node<'_>| node.whole(1..=1_000_000_000).and_then(|number| u32::try_from(number).ok());
+        let rate = match (per_second, burst) {
+            (Some(per_second), burst) => {
+                let per_second = copies(&per_second);
+                let burst = rule::optional(burst, |node| copies(node));
+                (|| Some(Some(Rate { per_second: per_second?, burst: burst?.or(per_second)? })))()
+            }
+            (None, Some(burst)) => burst.refuse("only with maxRequestsPerSecond"),
+            (None, None) => Some(None),
+        };
+        Some(Self {
+            max_body_bytes: max_body_bytes?,
+            max_buffered_bytes: max_buffered_bytes?,
+            max_in_flight: max_in_flight?,
+            rate: rate?,
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Reads a tree of values field by field, and says of each value that does not fit where it stands and what would.
+
+use super::document::join;
+use super::violation::{Violation, Violations, shown};
+use serde_json::{Map, Value};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+/// A value of the configuration together with its path.
+///
+/// Every reader returns `None` after it has reported why; the caller goes on with the other fields.
+pub(super) struct Node<'a> {
+    pub(super) path: String,
+    value: &'a Value,
+    violations: &'a Violations,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn root(value: &'a Value, violations: &'a Violations) -> Self {
+        Self { path: String::new(), value, violations }
+    }
+
+    fn child(&self, path: String, value: &'a Value) -> Self {
+        Self { path, value, violations: self.violations }
+    }
+
+    /// Reports that this value is not what is `allowed`.
+    pub(super) fn refuse<T>(&self, allowed: impl Display) -> Option<T> {
+        self.violations.push(Violation::new(&*self.path, shown(self.value), allowed));
+        None
+    }
+
+    /// Reports a violation of this value that is better named than shown, be it long or a secret.
+    pub(super) fn refuse_as<T>(&self, value: impl Display, allowed: impl Display) -> Option<T> {
+        self.violations.push(Violation::new(&*self.path, value.to_string(), allowed));
+        None
+    }
+
+    /// Returns the string that this is, without a word where it is none.
+    pub(super) fn as_text(&self) -> Option<&'a str> {
+        self.value.as_str()
+    }
+
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.as_text().or_else(|| self.refuse("not a string"))
+    }
+
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.value.as_bool().or_else(|| self.refuse("not true or false"))
+    }
+
+    pub(super) fn number(&self) -> Option<f64> {
+        self.value.as_f64().or_else(|| self.refuse("not a number"))
+    }
+
+    /// Reads a whole number: `5`, `5.0`, or `"5"` as proto3 JSON writes 64-bit integers.
+    pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        match whole(self.value).filter(|number| range.contains(number)) {
+            Some(number) => Some(number),
+            None => self.refuse(format_args!("not a whole number between {} and {}", range.start(), range.end())),
+        }
+    }
+
+    /// Reads a list, item by item.
+    pub(super) fn list(&self) -> Option<impl Iterator<Item = Node<'a>>> {
+        let Value::Array(items) = self.value else { return self.refuse("not a list") };
+        let item = |(index, value)| self.child(format!("{}[{index}]", self.path), value);
+        Some(items.iter().enumerate().map(item).collect::<Vec<_>>().into_iter())
+    }
+
+    /// Reads an object whose keys are names of the user's.
+    pub(super) fn entries(&self) -> Option<impl Iterator<Item = (&'a str, Node<'a>)>> {
+        let Value::Object(map) = self.value else { return self.refuse("not an object") };
+        let entry = |(key, value): (&'a String, _)| (key.as_str(), self.child(join(&self.path, key), value));
+        Some(map.iter().map(entry).collect::<Vec<_>>().into_iter())
+    }
+
+    /// Reads an object whose keys are fields of ours.
+    pub(super) fn object(&self) -> Option<Object<'a>> {
+        let Value::Object(map) = self.value else { return self.refuse("not an object") };
+        Some(Object { path: self.path.clone(), map, known: Vec::new(), violations: self.violations })
+    }
+}
+
+/// An object of the configuration, read field by field; what was not asked for is unknown.
+pub(super) struct Object<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+    violations: &'a Violations,
+}
+
+impl<'a> Object<'a> {
+    /// Takes a field; `null` means absent, as everywhere in proto3 JSON.
+    pub(super) fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
+        self.known.push(name);
+        let value = self.map.get(name).filter(|value| !value.is_null())?;
+        Some(Node { path: join(&self.path, name), value, violations: self.violations })
+    }
+
+    /// Takes exactly one of several fields that exclude each other; `None` where there is none, or too many.
+    pub(super) fn choice(&mut self, names: &[&'static str]) -> Option<(&'static str, Node<'a>)> {
+        let mut found: Vec<_> = names.iter().filter_map(|name| Some((*name, self.field(name)?))).collect();
+        if found.len() > 1 {
+            let given: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+            self.refuse(given.join(" and "), format_args!("at most one of {}", names.join(", ")));
+            return None;
+        }
+        found.pop()
+    }
+
+    /// Tells whether any of the fields is given.
+    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.map.get(*name).is_some_and(|value| !value.is_null()))
+    }
+
+    /// Reports every field that was not asked for: all that are known have to be, before.
+    pub(super) fn finish(&self) {
+        for (name, value) in self.map.iter().filter(|(name, _)| !self.known.contains(&name.as_str())) {
+            let allowed = format!("unknown field; known here: {}", self.known.join(", "));
+            self.violations.push(Violation::new(join(&self.path, name), shown(value), allowed));
+        }
+    }
+
+    /// Reports a violation of the object as a whole.
+    pub(super) fn refuse(&self, value: impl Into<String>, allowed: impl Display) {
+        self.violations.push(Violation::new(&*self.path, value, allowed));
+    }
+
+    /// Reports that a required field is missing.
+    pub(super) fn missing<T>(&self, name: &str, allowed: impl Display) -> Option<T> {
+        self.violations.push(Violation::new(join(&self.path, name), "missing", allowed));
+        None
+    }
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    /// Up to here every whole number has its own double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let double = number.as_f64()?;
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked to be whole and in range"
+            )]
+            (double.fract() == 0.0 && (0.0..=EXACT).contains(&double)).then_some(double as u64)
+        }),
+        // No sign: u64's own parser would take "+5".
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whole_numbers_are_taken_as_number_as_double_and_as_decimal_string() {
+        for (value, expected) in [
+            (json!(5), Some(5)),
+            (json!(5.0), Some(5)),
+            (json!("5"), Some(5)),
+            (json!(u64::MAX), Some(u64::MAX)),
+            (json!("18446744073709551615"), Some(u64::MAX)),
+            (json!(5.5), None),
+            (json!(-1), None),
+            (json!("+5"), None),
+            (json!(""), None),
+            (json!("5.0"), None),
+            (json!(1e300), None),
+            (json!(true), None),
+            (json!([5]), None),
+        ] {
+            assert_eq!(whole(&value), expected, "{value}");
+        }
+    }
+}

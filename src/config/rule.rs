@@ -1,0 +1,160 @@
+//! A rule: which requests it decides, and to which mirrors they are copied.
+
+use super::mirror::Mirror;
+use super::names::{HeaderName, RuleName, is_header_value};
+use super::node::Node;
+use super::string_match::StringMatch;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// One rule of the configuration.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The label in metrics and logs.
+    pub name: RuleName,
+    /// The rule decides a request for which any of these holds, or every request where there is none.
+    pub matches: Vec<Match>,
+    /// Where copies go; empty: the rule's requests are mirrored nowhere.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// Conditions on a request, all of which have to hold (Istio's `HTTPMatchRequest`).
+#[derive(Debug, Clone, Default)]
+pub struct Match {
+    /// On the path without query and fragment.
+    pub uri: Option<StringMatch>,
+    /// On `:method`.
+    pub method: Option<StringMatch>,
+    /// On `:scheme`.
+    pub scheme: Option<StringMatch>,
+    /// On the whole `:authority`, port included.
+    pub authority: Option<StringMatch>,
+    /// On headers, several values of one name joined with `,`.
+    pub headers: Vec<(HeaderName, StringMatch)>,
+    /// On headers, the other way round: the conditions fail when one of these holds.
+    pub without_headers: Vec<(HeaderName, StringMatch)>,
+    /// On the first value of a key in the query, as it stands there.
+    pub query_params: Vec<(Box<str>, StringMatch)>,
+    /// On cookies.
+    pub cookies: Vec<(Box<str>, StringMatch)>,
+    /// On the address of the downstream peer; empty: any.
+    pub source_cidrs: Vec<IpNet>,
+    /// On the name of Envoy's route.
+    pub route_name: Option<StringMatch>,
+}
+
+impl Rule {
+    /// Tells whether no request can be copied by this rule.
+    pub fn is_off(&self) -> bool {
+        self.mirrors.iter().all(|mirror| mirror.sample.ratio.is_never())
+    }
+
+    pub(super) fn read(node: &Node<'_>, index: usize) -> Option<Self> {
+        let mut object = node.object()?;
+        let name = object.field("name");
+        let matches = object.field("match");
+        let mirrors = object.field("mirrors");
+        object.finish();
+
+        let name = match name {
+            Some(node) => RuleName::read(&node),
+            None => Some(RuleName::by_index(index)),
+        };
+        let matches = match matches {
+            Some(node) => all(node.list()?.map(|entry| Match::read(&entry))),
+            None => Some(Vec::new()),
+        };
+        // rewrite.uri replaces what a condition matched, so there has to be one, whichever entry it was.
+        let rewritable = matches.as_ref().is_none_or(|entries| {
+            let has_prefix = |entry: &Match| entry.uri.as_ref().is_some_and(|uri| uri.rewritten_len().is_some());
+            !entries.is_empty() && entries.iter().all(has_prefix)
+        });
+        let mirrors = match mirrors {
+            Some(node) => all(node.list()?.map(|mirror| Mirror::read(&mirror, rewritable))),
+            None => object.missing("mirrors", "a list of mirrors; [] mirrors nowhere"),
+        };
+        Some(Self { name: name?, matches: matches?, mirrors: mirrors? })
+    }
+}
+
+impl Match {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let uri = object.field("uri");
+        let ignore_uri_case = object.field("ignoreUriCase");
+        let [method, scheme, authority, route_name] =
+            ["method", "scheme", "authority", "routeName"].map(|name| object.field(name));
+        let [headers, without_headers] = ["headers", "withoutHeaders"].map(|name| object.field(name));
+        let [query_params, cookies] = ["queryParams", "cookies"].map(|name| object.field(name));
+        let source_cidrs = object.field("sourceCidrs");
+        object.finish();
+
+        let ignore_uri_case = match ignore_uri_case {
+            Some(node) => node.flag(),
+            None => Some(false),
+        };
+        let uri = optional(uri, |node| StringMatch::read(node, ignore_uri_case.unwrap_or_default()));
+        let [method, scheme, authority, route_name] =
+            [method, scheme, authority, route_name].map(|field| optional(field, |node| StringMatch::read(node, false)));
+        let [headers, without_headers] = [headers, without_headers].map(|field| map(field, HeaderName::asked_for));
+        let [query_params, cookies] = [query_params, cookies].map(|field| map(field, key));
+        let source_cidrs = match source_cidrs {
+            Some(node) => all(node.list()?.map(|range| cidr(&range))),
+            None => Some(Vec::new()),
+        };
+        ignore_uri_case?;
+        Some(Self {
+            uri: uri?,
+            method: method?,
+            scheme: scheme?,
+            authority: authority?,
+            headers: headers?,
+            without_headers: without_headers?,
+            query_params: query_params?,
+            cookies: cookies?,
+            source_cidrs: source_cidrs?,
+            route_name: route_name?,
+        })
+    }
+}
+
+/// Collects what was read, reading on after a violation, so that each is reported.
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<_> = items.collect();
+    items.into_iter().collect()
+}
+
+/// Reads a field that may be absent: `Some(None)` then, `None` where it is there and wrong.
+pub(super) fn optional<'a, T>(field: Option<Node<'a>>, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
+    match field {
+        Some(node) => read(&node).map(Some),
+        None => Some(None),
+    }
+}
+
+fn map<'a, K: PartialEq>(
+    field: Option<Node<'a>>,
+    read_key: impl Fn(&Node<'a>, &str) -> Option<K>,
+) -> Option<Vec<(K, StringMatch)>> {
+    let Some(node) = field else { return Some(Vec::new()) };
+    let entry = |(name, node): (&str, Node<'a>)| {
+        let key = read_key(&node, name);
+        let value = StringMatch::read(&node, false);
+        Some((key?, value?))
+    };
+    all(node.entries()?.map(entry))
+}
+
+/// Reads the name of a cookie or of a key in a query.
+pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
+    if text.is_empty() || !is_header_value(text) {
+        return node.refuse("a name that is empty or has control characters");
+    }
+    Some(text.into())
+}
+
+fn cidr(node: &Node<'_>) -> Option<IpNet> {
+    let text = node.text()?;
+    let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    range.ok().or_else(|| node.refuse("not an address range such as 10.0.0.0/8 or fd00::/8"))
+}

@@ -1,0 +1,98 @@
+//! Istio's `StringMatch`, on bytes.
+
+use super::node::Node;
+use super::pattern;
+use regex::bytes::Regex;
+
+/// A test of one value; see [`StringMatch::holds`].
+#[derive(Debug, Clone)]
+pub struct StringMatch {
+    test: Test,
+    ignore_case: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Present,
+    Exact(Box<[u8]>),
+    Prefix(Box<[u8]>),
+    Suffix(Box<[u8]>),
+    Contains(Box<[u8]>),
+    Regex(Regex),
+}
+
+impl StringMatch {
+    /// Tells whether the test holds for a value that is there. Case means ASCII case, as in Envoy.
+    pub fn holds(&self, value: &[u8]) -> bool {
+        let same = |part: Option<&[u8]>, wanted: &[u8]| {
+            part.is_some_and(|part| if self.ignore_case { part.eq_ignore_ascii_case(wanted) } else { part == wanted })
+        };
+        match &self.test {
+            Test::Present => true,
+            Test::Exact(wanted) => same(Some(value), wanted),
+            Test::Prefix(wanted) => same(value.get(..wanted.len()), wanted),
+            Test::Suffix(wanted) => {
+                let start = value.len().checked_sub(wanted.len());
+                same(start.and_then(|start| value.get(start..)), wanted)
+            }
+            Test::Contains(wanted) => memchr::memmem::find(value, wanted).is_some(),
+            Test::Regex(regex) => regex.is_match(value),
+        }
+    }
+
+    /// Tells whether the test asks for presence alone, which an absent value, though it counts as empty, never has.
+    pub fn is_presence(&self) -> bool {
+        matches!(self.test, Test::Present)
+    }
+
+    /// Returns the one value for which the test holds, where there is just one.
+    pub fn only_value(&self) -> Option<&[u8]> {
+        match &self.test {
+            Test::Exact(value) if !self.ignore_case => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Returns how many of a value's first bytes a rewrite replaces: those of the prefix, or all of the exact value.
+    pub fn rewritten_len(&self) -> Option<usize> {
+        match &self.test {
+            Test::Exact(value) | Test::Prefix(value) => Some(value.len()),
+            _ => None,
+        }
+    }
+
+    /// Reads a match. `ignore_uri_case` is Istio's `ignoreUriCase`, which leaves regular expressions alone.
+    pub(super) fn read(node: &Node<'_>, ignore_uri_case: bool) -> Option<Self> {
+        let mut object = node.object()?;
+        let test = object.choice(&["exact", "prefix", "suffix", "contains", "regex"]);
+        let many = test.is_none() && object.has_any(&["exact", "prefix", "suffix", "contains", "regex"]);
+        let ignore_case = object.field("ignoreCase");
+        object.finish();
+        let own_case = match ignore_case {
+            Some(node) => node.flag()?,
+            None => false,
+        };
+        let ignore_case = own_case || ignore_uri_case;
+        if many {
+            return None;
+        }
+        let Some((kind, wanted)) = test else {
+            return Some(Self { test: Test::Present, ignore_case });
+        };
+        let text = wanted.text()?;
+        let bytes = || text.as_bytes().into();
+        let test = match kind {
+            "exact" => Test::Exact(bytes()),
+            "prefix" => Test::Prefix(bytes()),
+            "suffix" => Test::Suffix(bytes()),
+            "regex" => Test::Regex(pattern::full_match(&wanted, own_case)?),
+            // The library's search takes linear time; folding case while searching by hand would not.
+            _ if ignore_case => match pattern::compile(&regex::escape(text), true) {
+                Ok(regex) => Test::Regex(regex),
+                Err(_) => return wanted.refuse("too long to be looked for without regard to case"),
+            },
+            _ => Test::Contains(bytes()),
+        };
+        Some(Self { test, ignore_case })
+    }
+}

@@ -1,0 +1,57 @@
+//! What is wrong with a configuration: each violation with its place, its value and what would be allowed.
+
+use serde_json::Value;
+use std::cell::RefCell;
+use std::fmt;
+
+/// The longest piece of a refused value that an error repeats, in characters.
+const SHOWN: usize = 80;
+
+/// One reason why a configuration is refused.
+///
+/// Prints as `path: value: what is allowed`, on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    path: String,
+    value: String,
+    allowed: String,
+}
+
+impl Violation {
+    /// States that `value`, found at `path`, is not what is `allowed` there.
+    pub fn new(path: impl Into<String>, value: impl Into<String>, allowed: impl fmt::Display) -> Self {
+        Self { path: path.into(), value: value.into(), allowed: allowed.to_string() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "configuration" } else { &self.path };
+        // One violation, one line of log: a key or a library's message may hold line breaks.
+        let line = format!("{path}: {}: {}", self.value, self.allowed);
+        f.write_str(&line.replace(['\n', '\r'], " "))
+    }
+}
+
+/// Collects violations while a configuration is read, so that all of them can be told at once.
+#[derive(Debug, Default)]
+pub(super) struct Violations(RefCell<Vec<Violation>>);
+
+impl Violations {
+    pub(super) fn push(&self, violation: Violation) {
+        self.0.borrow_mut().push(violation);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Violation> {
+        self.0.into_inner()
+    }
+}
+
+/// Shows a refused value as compact JSON, cut where it gets long.
+pub(super) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}

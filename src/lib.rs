@@ -1,0 +1,35 @@
+//! traffic-mirror: a Proxy-Wasm HTTP filter that mirrors live requests, for Envoy and Istio.
+//!
+//! The life of a mirrored request:
+//!
+//! 1. Envoy hands the request's headers to [`filter`], which passes them on to the [`worker`] of its configuration.
+//! 2. [`stream::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
+//! 3. [`matcher`] finds the first rule that matches; [`request`] reads from the host only what rules ask for.
+//! 4. [`sample`] selects the mirrors that get a copy.
+//! 5. [`stream`] gathers the body, chunk by chunk, within the [`budget`], while the request goes on unhindered.
+//! 6. When the request is complete, [`copy`] makes each mirror's headers, and [`host`] sends the copy.
+//! 7. [`stats`] keeps the books: what became of each copy, and later how it was answered.
+//!
+//! Data flows one way: host → stream → matcher, sample, copy → host. All but [`host`], [`worker`] and [`filter`] is
+//! values in, values out. [`config`] holds the checked configuration.
+
+pub mod budget;
+pub mod config;
+pub mod copy;
+pub mod filter;
+pub mod headers;
+pub mod host;
+pub mod matcher;
+pub mod request;
+pub mod sample;
+pub mod stats;
+pub mod stream;
+pub mod worker;
+
+/// The module's entry point, which the host calls once for each VM.
+#[allow(unsafe_code, missing_docs, reason = "the SDK's macro exports a function by its name")]
+mod entry {
+    proxy_wasm::main! {{
+        crate::filter::start();
+    }}
+}

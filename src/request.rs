@@ -1,0 +1,288 @@
+//! A request as rules see it. What it is asked for is fetched from the host then, and only then.
+//!
+//! Prices decide what is asked for (see RATIONALE.md): a missing header costs the host next to nothing by name, a
+//! present one as much as the whole map, so absence is asked for by name and everything else is read from the map.
+
+use crate::config::HeaderName;
+use crate::headers::HeaderMap;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::net::{IpAddr, SocketAddr};
+
+/// After so many missing headers the whole map is the cheaper way to learn of the next.
+const PROBES: usize = 4;
+
+/// Where a request's properties come from.
+pub trait Source {
+    /// Reads all headers.
+    fn headers(&self) -> HeaderMap;
+    /// Tells whether a header is there; the name is in lower case.
+    fn has_header(&self, name: &str) -> bool;
+    /// Reads the address of the downstream peer, with its port.
+    fn source_address(&self) -> Option<Vec<u8>>;
+    /// Reads the name of Envoy's route.
+    fn route_name(&self) -> Option<Vec<u8>>;
+}
+
+/// One request, read lazily from its [`Source`] and from nothing twice.
+pub struct Request<'a> {
+    source: &'a dyn Source,
+    absent: Cell<[Option<&'a str>; PROBES]>,
+    headers: OnceCell<HeaderMap>,
+    source_address: OnceCell<Option<Vec<u8>>>,
+    route_name: OnceCell<Option<Vec<u8>>>,
+}
+
+impl<'a> Request<'a> {
+    /// Makes a view of which nothing is read yet.
+    pub fn new(source: &'a dyn Source) -> Self {
+        Self {
+            source,
+            absent: Cell::default(),
+            headers: OnceCell::new(),
+            source_address: OnceCell::new(),
+            route_name: OnceCell::new(),
+        }
+    }
+
+    /// Returns all headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers.get_or_init(|| self.source.headers())
+    }
+
+    /// Hands the headers over to whoever outlives the request's first callback.
+    pub fn into_headers(mut self) -> HeaderMap {
+        self.headers();
+        self.headers.take().unwrap_or_default()
+    }
+
+    /// Tells whether a header is there.
+    pub fn has(&self, name: &'a str) -> bool {
+        if self.headers.get().is_none() && self.lacks(name) {
+            return false;
+        }
+        self.headers().first(name.as_bytes()).is_some()
+    }
+
+    /// Returns the values of a header, joined with `,`.
+    pub fn header(&self, name: &'a HeaderName) -> Option<Cow<'_, [u8]>> {
+        if self.headers.get().is_none() && self.lacks(name.as_str()) {
+            return None;
+        }
+        self.headers().joined(name.as_str().as_bytes())
+    }
+
+    /// Returns the path without query and fragment.
+    pub fn path(&self) -> &[u8] {
+        split_path(self.headers().first(b":path").unwrap_or_default()).0
+    }
+
+    /// Returns the first value of a key in the query, as it stands there; empty for a key without `=`.
+    pub fn query_param(&self, key: &str) -> Option<&[u8]> {
+        let (_, rest) = split_path(self.headers().first(b":path").unwrap_or_default());
+        let query = rest.strip_prefix(b"?")?.split(|byte| *byte == b'#').next()?;
+        let mut pairs = query.split(|byte| *byte == b'&').map(|pair| split_once(pair, b'='));
+        pairs.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value.unwrap_or_default())
+    }
+
+    /// Returns the first cookie of a name, without the double quotes around it (as Envoy reads cookies).
+    pub fn cookie(&self, name: &str) -> Option<&[u8]> {
+        if self.headers.get().is_none() && self.lacks("cookie") {
+            return None;
+        }
+        let lines = self.headers().iter().filter(|(header, _)| *header == b"cookie");
+        let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';')).filter_map(|pair| {
+            let (name, value) = split_once(pair.trim_ascii(), b'=');
+            Some((name.trim_ascii(), value?.trim_ascii()))
+        });
+        let (_, value) = cookies.find(|(found, _)| *found == name.as_bytes())?;
+        Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+    }
+
+    /// Returns the address of the downstream peer as text, without the port.
+    pub fn source_ip_text(&self) -> Option<&[u8]> {
+        let address = self.source_address.get_or_init(|| self.source.source_address()).as_deref()?;
+        let colon = address.iter().rposition(|byte| *byte == b':')?;
+        let host = address.get(..colon)?;
+        Some(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host))
+    }
+
+    /// Returns the address of the downstream peer; an IPv4 address that is mapped into IPv6 as IPv4.
+    pub fn source_ip(&self) -> Option<IpAddr> {
+        let address = self.source_address.get_or_init(|| self.source.source_address()).as_deref()?;
+        let address: SocketAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
+        Some(address.ip().to_canonical())
+    }
+
+    /// Returns the name of Envoy's route; a route without a name has none.
+    pub fn route_name(&self) -> Option<&[u8]> {
+        let name = self.route_name.get_or_init(|| self.source.route_name()).as_deref()?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// Asks the host for a header by name, where that is cheaper than the whole map. False: not known to be absent.
+    fn lacks(&self, name: &'a str) -> bool {
+        if name.starts_with(':') {
+            return false;
+        }
+        let mut absent = self.absent.get();
+        for slot in &mut absent {
+            match slot {
+                Some(known) if *known == name => return true,
+                Some(_) => {}
+                None if self.source.has_header(name) => return false,
+                None => {
+                    *slot = Some(name);
+                    self.absent.set(absent);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Splits `:path` where the query or the fragment begins; the mark belongs to the second part.
+pub fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+    path.split_at_checked(end).unwrap_or((path, b""))
+}
+
+fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let mut parts = text.splitn(2, |byte| *byte == separator);
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+/// A source with fixed answers that counts what it is asked for.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Fixed {
+    pub(crate) headers: HeaderMap,
+    pub(crate) source_address: Option<Vec<u8>>,
+    pub(crate) route_name: Option<Vec<u8>>,
+    pub(crate) asked: std::cell::RefCell<Vec<String>>,
+}
+
+#[cfg(test)]
+impl Fixed {
+    pub(crate) fn new(headers: &[(&str, &[u8])]) -> Self {
+        let pairs = headers.iter().map(|(name, value)| (name.as_bytes(), *value));
+        Self { headers: HeaderMap::from_pairs(pairs), ..Self::default() }
+    }
+
+    fn note(&self, what: &str) {
+        self.asked.borrow_mut().push(what.to_owned());
+    }
+}
+
+#[cfg(test)]
+impl Source for Fixed {
+    fn headers(&self) -> HeaderMap {
+        self.note("all headers");
+        self.headers.clone()
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.note(name);
+        self.headers.first(name.as_bytes()).is_some()
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.note("source address");
+        self.source_address.clone()
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.note("route name");
+        self.route_name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with_path(path: &str) -> Fixed {
+        Fixed::new(&[(":path", path.as_bytes())])
+    }
+
+    #[test]
+    fn the_path_ends_at_query_or_fragment() {
+        for (path, expected) in [("/a?b", "/a"), ("/a#b?c", "/a"), ("/a", "/a"), ("", ""), ("?", "")] {
+            assert_eq!(Request::new(&with_path(path)).path(), expected.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_parameter_is_the_first_value_of_its_key_undecoded() {
+        for (path, expected) in [
+            ("/a?v=1&v=2", Some("1")),
+            ("/a?w=1&v=%20", Some("%20")),
+            ("/a?v", Some("")),
+            ("/a?v=", Some("")),
+            ("/a?v=b=c", Some("b=c")),
+            ("/a?v=1#v=2", Some("1")),
+            ("/a?w=1#v=2", None),
+            ("/a#x?v=1", None),
+            ("/a?V=1", None),
+            ("/a", None),
+        ] {
+            let source = with_path(path);
+            assert_eq!(Request::new(&source).query_param("v"), expected.map(str::as_bytes), "{path}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_in_every_line() {
+        let source = Fixed::new(&[("cookie", b"a=1; b=\"two\";c"), ("cookie", b" d = 4 ;a=5")]);
+        let request = Request::new(&source);
+        for (name, expected) in
+            [("a", Some("1")), ("b", Some("two")), ("c", None), ("d", Some("4")), ("e", None), ("", None)]
+        {
+            assert_eq!(request.cookie(name), expected.map(str::as_bytes), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_source_address_loses_its_port() {
+        for (address, text, ip) in [
+            ("10.0.0.1:80", Some("10.0.0.1"), Some("10.0.0.1")),
+            ("[::1]:80", Some("::1"), Some("::1")),
+            ("[::ffff:10.0.0.1]:80", Some("::ffff:10.0.0.1"), Some("10.0.0.1")),
+            ("/run/socket", None, None),
+        ] {
+            let source = Fixed { source_address: Some(address.into()), ..Fixed::default() };
+            let request = Request::new(&source);
+            assert_eq!(request.source_ip_text(), text.map(str::as_bytes), "{address}");
+            assert_eq!(request.source_ip(), ip.map(|ip| ip.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn absence_is_asked_for_by_name_and_everything_is_asked_for_once() {
+        let names: Vec<_> = ["a", "b", "c", "d", "e", "here"].iter().filter_map(|name| HeaderName::new(name)).collect();
+        let source = Fixed::new(&[("here", b"1")]);
+        let request = Request::new(&source);
+        for name in names.iter().chain(&names) {
+            assert_eq!(request.header(name).is_some(), name.as_str() == "here");
+        }
+        assert_eq!(request.source_ip(), None);
+        assert_eq!(request.source_ip_text(), None);
+        assert_eq!(*source.asked.borrow(), ["a", "b", "c", "d", "all headers", "source address"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd_to_be_read(path: Vec<u8>, cookie: Vec<u8>, address: Vec<u8>, name in "[a-z=;]{0,2}") {
+            let source = Fixed {
+                source_address: Some(address),
+                ..Fixed::new(&[(":path", &path), ("cookie", &cookie)])
+            };
+            let request = Request::new(&source);
+            let _ = (request.query_param(&name), request.cookie(&name), request.source_ip(), request.source_ip_text());
+            let (before, after) = split_path(&path);
+            prop_assert_eq!([before, after].concat(), path.clone());
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What a configuration's root shares with its streams on one worker: it reads through the host, asks the core, and
+//! acts through the host.
+
+use crate::budget::Budget;
+use crate::config::{Config, Mirror, Rule};
+use crate::copy::Rewritten;
+use crate::host::{self, Clock, CurrentRequest, Refusal};
+use crate::matcher;
+use crate::request::Request;
+use crate::sample::Draw;
+use crate::stats::{Class, Counter, Ledger, Outcome, classify};
+use crate::stream::{self, Fate, Pending};
+use getrandom::SysRng;
+use log::{debug, warn};
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoshiro128PlusPlus;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// A configuration at work.
+pub struct Worker {
+    root: u32,
+    config: Config,
+    is_off: bool,
+    ledger: Ledger,
+    clock: Clock,
+    state: RefCell<State>,
+}
+
+struct State {
+    budget: Budget,
+    generator: Xoshiro128PlusPlus,
+    calls: HashMap<u32, Call>,
+    /// The bytes held that the gauge knows of.
+    published: usize,
+    is_leaving: bool,
+}
+
+/// A copy that was sent and not answered.
+struct Call {
+    rule: usize,
+    mirror: usize,
+    sent_at: u64,
+    is_grpc: bool,
+}
+
+impl Worker {
+    /// Sets a configuration to work on behalf of the context `root`.
+    ///
+    /// # Errors
+    /// What the host refused, as text.
+    pub fn new(root: u32, config: Config) -> Result<Self, String> {
+        let generator = Xoshiro128PlusPlus::try_from_rng(&mut SysRng);
+        let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
+        let state = State {
+            budget: Budget::new(&config.limits),
+            generator,
+            calls: HashMap::new(),
+            published: 0,
+            is_leaving: false,
+        };
+        Ok(Self {
+            root,
+            is_off: config.is_off(),
+            ledger: Ledger::new(&config, host::define_metric)?,
+            clock: Clock::start(),
+            state: RefCell::new(state),
+            config,
+        })
+    }
+
+    /// Takes in a request's headers; returns what waits for its end. `ends` tells that this is its end already.
+    pub fn begin(&self, ends: bool) -> Option<Pending> {
+        if self.is_off {
+            self.count_while_off();
+            return None;
+        }
+        let source = CurrentRequest;
+        let request = Request::new(&source);
+        let marker = self.config.marker.as_ref().map(|name| name.as_str());
+        if let Some(reason) = stream::ignored(&request, marker, ends) {
+            self.ledger.ignored(reason).map(count);
+            return None;
+        }
+        let decision = matcher::decide(&self.config.rules, &request)?;
+        let rule = self.config.rules.get(decision.rule)?;
+        let max_body = self.config.limits.max_body_bytes;
+        let mut draw = Draw::default();
+        let generator = &mut self.state.borrow_mut().generator;
+        let pending = Pending::new(decision, rule, request, max_body, |mirror, request| {
+            draw.selects(&mirror.sample, request, generator)
+        });
+        Some(pending)
+    }
+
+    /// Takes in the next bytes of a request's body.
+    pub fn chunk(&self, pending: &mut Pending, size: usize) {
+        let Some(rule) = self.config.rules.get(pending.decision.rule) else { return };
+        let max_body = self.config.limits.max_body_bytes;
+        pending.chunk(size, rule, max_body, &mut self.state.borrow_mut().budget, || host::body_chunk(size));
+        self.publish_buffered();
+    }
+
+    /// Takes in that a request will never be complete.
+    pub fn abort(&self, mut pending: Pending) {
+        pending.abort(&mut self.state.borrow_mut().budget);
+        self.settle(pending);
+    }
+
+    /// Sends the copies of a request whose fate is known, and enters it into the books.
+    pub fn settle(&self, mut pending: Pending) {
+        let index = pending.decision.rule;
+        let Some(rule) = self.config.rules.get(index) else { return };
+        self.ledger.requests(index).map(count);
+        let body = pending.take_body(&mut self.state.borrow_mut().budget);
+        self.publish_buffered();
+        for (number, (fate, mirror)) in pending.fates.iter().zip(&rule.mirrors).enumerate() {
+            let outcome = match fate {
+                Fate::Not(outcome) => *outcome,
+                Fate::Copy { with_body } => {
+                    let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
+                    match self.send(&pending, number, mirror, body) {
+                        Ok(()) => Outcome::Sent,
+                        Err(outcome) => outcome,
+                    }
+                }
+            };
+            self.enter(index, rule, number, mirror, outcome);
+        }
+    }
+
+    /// Takes in the answer to a copy, or that there will be none: then it has no headers.
+    pub fn answered(&self, token: u32, headers: usize) {
+        let Some(call) = self.state.borrow_mut().calls.remove(&token) else { return };
+        let class = match (headers > 0).then(|| host::answer_header(":status")).flatten() {
+            Some(status) => {
+                classify(&status, call.is_grpc, || host::answer_header("x-envoy-upstream-service-time").is_some())
+            }
+            None => Class::Failed,
+        };
+        self.close(&call, class);
+        let state = self.state.borrow();
+        if state.is_leaving && state.calls.is_empty() {
+            host::done();
+        }
+    }
+
+    /// Prepares for the end of this configuration; true: it may go at once, else [`host::done`] will be called when
+    /// its last copy is answered. Each copy has a timeout, so that this always comes.
+    pub fn leave(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.is_leaving = true;
+        state.calls.is_empty()
+    }
+
+    /// With all mirrors at 0 % the host is asked for nothing; only a rule that needs to know nothing still counts.
+    fn count_while_off(&self) {
+        let Some(rule) = self.config.rules.first().filter(|rule| rule.matches.is_empty()) else { return };
+        self.ledger.requests(0).map(count);
+        for (number, mirror) in rule.mirrors.iter().enumerate() {
+            self.enter(0, rule, number, mirror, Outcome::Unsampled);
+        }
+    }
+
+    fn send(&self, pending: &Pending, number: usize, mirror: &Mirror, body: Option<&[u8]>) -> Result<(), Outcome> {
+        let body = body.ok_or(Outcome::BufferLimit)?;
+        let sent_at = self.clock.now();
+        self.state.borrow_mut().budget.admit(sent_at)?;
+        let headers = &pending.headers;
+        let cluster = stream::cluster(&mirror.target, headers)?;
+        // Envoy's cluster names come from protobuf strings: one that is not UTF-8 is nobody's.
+        let cluster = std::str::from_utf8(cluster).map_err(|_| Outcome::NoCluster)?;
+        let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
+        let copied = rewritten.headers(mirror, headers, self.config.marker.as_ref());
+        let body = Some(body).filter(|body| !body.is_empty());
+        let token = host::send(self.root, cluster, &copied, body, mirror.timeout).map_err(|refusal| match refusal {
+            Refusal::UnknownCluster => Outcome::NoCluster,
+            Refusal::NoUpstream => Outcome::NoUpstream,
+        })?;
+        let is_grpc = headers.first(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let mut state = self.state.borrow_mut();
+        state.budget.sent();
+        state.calls.insert(token, Call { rule: pending.decision.rule, mirror: number, sent_at, is_grpc });
+        host::add(self.ledger.in_flight, 1);
+        Ok(())
+    }
+
+    /// Enters what became of a copy into the books.
+    fn enter(&self, index: usize, rule: &Rule, number: usize, mirror: &Mirror, outcome: Outcome) {
+        let Some(counter) = self.ledger.mirror(index, number).and_then(|books| books.outcome(outcome)) else { return };
+        count(counter);
+        debug!("rule {}, mirror {}: {}", rule.name, mirror.target, outcome.label());
+        if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
+            warn_rarely(counter, rule, mirror, outcome.label());
+        }
+    }
+
+    /// Enters how a copy was answered into the books.
+    fn close(&self, call: &Call, class: Class) {
+        self.state.borrow_mut().budget.answered();
+        host::add(self.ledger.in_flight, -1);
+        let Some(books) = self.ledger.mirror(call.rule, call.mirror) else { return };
+        if class != Class::Failed {
+            let milliseconds = self.clock.now().saturating_sub(call.sent_at) / 1_000_000;
+            host::record(books.response_time, milliseconds);
+        }
+        let Some(counter) = books.class(class) else { return };
+        count(counter);
+        let Some(rule) = self.config.rules.get(call.rule) else { return };
+        if class == Class::Failed
+            && let Some(mirror) = rule.mirrors.get(call.mirror)
+        {
+            warn_rarely(counter, rule, mirror, "the mirror did not answer");
+        }
+    }
+
+    /// Tells the gauge how many bytes are held by now.
+    fn publish_buffered(&self) {
+        let mut state = self.state.borrow_mut();
+        let held = state.budget.buffered();
+        let known = std::mem::replace(&mut state.published, held);
+        let change = i64::try_from(held).unwrap_or_default().saturating_sub(i64::try_from(known).unwrap_or_default());
+        if change != 0 {
+            host::add(self.ledger.buffered_bytes, change);
+        }
+    }
+}
+
+/// The host cancels what is in flight when a root goes: those copies will not be answered, and the gauges, which outlive
+/// the root, must not keep them.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let calls = std::mem::take(&mut self.state.borrow_mut().calls);
+        for call in calls.values() {
+            self.close(call, Class::Failed);
+        }
+    }
+}
+
+fn count(counter: &Counter) {
+    host::add(counter.next(), 1);
+}
+
+/// Warns of the 1st, 2nd, 4th, 8th … time: a mirror that is down must not fill the log.
+fn warn_rarely(counter: &Counter, rule: &Rule, mirror: &Mirror, reason: &str) {
+    if let Some(count) = counter.warning_due() {
+        warn!("rule {}, mirror {}: {reason} ({count} so far on this worker)", rule.name, mirror.target);
+    }
+}
