@@ -4,7 +4,7 @@
 //!
 //! 1. Envoy hands the request's headers to [`filter`], which passes them on to the [`worker`] of its configuration.
 //! 2. [`stream::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
-//! 3. [`matcher`] finds the first rule that matches; [`request`] reads from the host only what rules ask for.
+//! 3. [`matcher`] finds the first rule that matches, by way of an [`index`]; [`request`] reads from the host only what rules ask for.
 //! 4. [`sample`] selects the mirrors that get a copy.
 //! 5. [`stream`] gathers the body, chunk by chunk, within the [`budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`copy`] makes each mirror's headers, and [`host`] sends the copy.
@@ -19,6 +19,7 @@ pub mod copy;
 pub mod filter;
 pub mod headers;
 pub mod host;
+pub mod index;
 pub mod matcher;
 pub mod request;
 pub mod sample;

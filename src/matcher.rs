@@ -1,6 +1,7 @@
 //! Which rule decides a request: the first that matches.
 
 use crate::config::{Match, Rule, StringMatch};
+use crate::index::Index;
 use crate::request::Request;
 use std::net::IpAddr;
 
@@ -13,16 +14,49 @@ pub struct Decision {
     pub matched_uri: Option<usize>,
 }
 
-/// Finds the first rule that matches a request.
-pub fn decide<'a>(rules: &'a [Rule], request: &Request<'a>) -> Option<Decision> {
-    rules.iter().enumerate().find_map(|(rule, candidate)| {
-        if candidate.matches.is_empty() {
-            return Some(Decision { rule, matched_uri: None });
+/// The rules of a configuration, made ready to be asked for each request.
+#[derive(Debug)]
+pub struct Matcher {
+    /// The entries of all rules in order; a rule without any has one that always holds.
+    entries: Vec<Entry>,
+    index: Index,
+}
+
+#[derive(Debug)]
+struct Entry {
+    rule: usize,
+    conditions: Option<Match>,
+}
+
+impl Matcher {
+    /// Makes the rules ready.
+    pub fn new(rules: &[Rule]) -> Self {
+        let mut entries = Vec::new();
+        for (rule, Rule { matches, .. }) in rules.iter().enumerate() {
+            if matches.is_empty() {
+                entries.push(Entry { rule, conditions: None });
+            }
+            entries.extend(matches.iter().map(|entry| Entry { rule, conditions: Some(entry.clone()) }));
         }
-        let entry = candidate.matches.iter().find(|entry| holds(entry, request))?;
-        let matched_uri = entry.uri.as_ref().and_then(StringMatch::rewritten_len);
-        Some(Decision { rule, matched_uri })
-    })
+        let index = Index::new(entries.iter().map(|entry| entry.conditions.as_ref()));
+        Self { entries, index }
+    }
+
+    /// Finds the first rule that matches a request.
+    pub fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Decision> {
+        let mut candidates = self.index.candidates(request).filter_map(|position| self.entries.get(position));
+        candidates.find_map(|entry| entry.decide(request))
+    }
+}
+
+impl Entry {
+    fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Decision> {
+        let Some(conditions) = &self.conditions else {
+            return Some(Decision { rule: self.rule, matched_uri: None });
+        };
+        let matched_uri = conditions.uri.as_ref().and_then(StringMatch::rewritten_len);
+        holds(conditions, request).then_some(Decision { rule: self.rule, matched_uri })
+    }
 }
 
 /// Tells whether all of an entry's conditions hold.
@@ -35,11 +69,11 @@ fn holds<'a>(entry: &'a Match, request: &Request<'a>) -> bool {
             None => !test.is_presence() && test.holds(b""),
         })
         && entry.cookies.iter().all(|(name, test)| matches(Some(test), || request.cookie(name)))
-        && matches(entry.uri.as_ref(), || Some(request.path()))
         && matches(entry.method.as_ref(), || request.headers().first(b":method"))
         && matches(entry.scheme.as_ref(), || request.headers().first(b":scheme"))
-        && matches(entry.authority.as_ref(), || request.headers().first(b":authority"))
+        && matches(entry.authority.as_ref(), || request.authority())
         && entry.query_params.iter().all(|(key, test)| matches(Some(test), || request.query_param(key)))
+        && matches(entry.uri.as_ref(), || request.path())
         && (entry.source_cidrs.is_empty() || request.source_ip().is_some_and(|ip| is_within(entry, ip)))
         && matches(entry.route_name.as_ref(), || request.route_name())
 }
@@ -50,4 +84,167 @@ fn matches<'v>(test: Option<&StringMatch>, value: impl FnOnce() -> Option<&'v [u
 
 fn is_within(entry: &Match, ip: IpAddr) -> bool {
     entry.source_cidrs.iter().any(|range| range.contains(&ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::request::Fixed;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn rules(matches: &[Value]) -> Vec<Rule> {
+        let rule = |entries: &Value| json!({ "match": entries, "mirrors": [] });
+        let text = json!({ "rules": matches.iter().map(rule).collect::<Vec<_>>() }).to_string();
+        Config::from_bytes(text.as_bytes()).unwrap().rules
+    }
+
+    fn decide(matcher: &Matcher, source: &Fixed) -> Option<usize> {
+        matcher.decide(&Request::new(source)).map(|decision| decision.rule)
+    }
+
+    fn request() -> Fixed {
+        let mut source = Fixed::new(&[
+            (":authority", b"Reviews:9080"),
+            (":path", b"/Reviews/1?v=2&v=3&w"),
+            (":method", b"GET"),
+            (":scheme", b"https"),
+            ("end-user", b"tester"),
+            ("accept", b"a"),
+            ("accept", b"b"),
+            ("raw", b"caf\xe9"),
+            ("empty", b""),
+            ("cookie", b"session=7"),
+        ]);
+        source.source_address = Some("10.1.2.3:4711".into());
+        source.route_name = Some("default".into());
+        source
+    }
+
+    #[test]
+    fn each_condition_decides_on_its_part_of_the_request() {
+        for (entry, expected) in [
+            (json!({}), true),
+            (json!({"uri": {"prefix": "/Reviews"}}), true),
+            (json!({"uri": {"exact": "/Reviews/1"}}), true),
+            (json!({"uri": {"exact": "/reviews/1"}}), false),
+            (json!({"uri": {"exact": "/reviews/1"}, "ignoreUriCase": true}), true),
+            (json!({"uri": {"prefix": "/reviews"}, "ignoreUriCase": true}), true),
+            (json!({"uri": {"suffix": "S/1"}, "ignoreUriCase": true}), true),
+            (json!({"uri": {"contains": "EWS"}, "ignoreUriCase": true}), true),
+            (json!({"uri": {"regex": "/reviews/.*"}, "ignoreUriCase": true}), false),
+            (json!({"uri": {"regex": "/reviews/.*", "ignoreCase": true}}), true),
+            (json!({"uri": {"regex": "/Reviews"}}), false),
+            (json!({"uri": {"suffix": "/1"}}), true),
+            (json!({"uri": {"contains": "view"}}), true),
+            (json!({"uri": {"contains": "v=2"}}), false),
+            (json!({"method": {"exact": "GET"}}), true),
+            (json!({"method": {"exact": "get"}}), false),
+            (json!({"method": {"exact": "get", "ignoreCase": true}}), true),
+            (json!({"scheme": {"exact": "https"}}), true),
+            (json!({"authority": {"exact": "Reviews:9080"}}), true),
+            (json!({"authority": {"exact": "Reviews"}}), false),
+            (json!({"headers": {"End-User": {"exact": "tester"}}}), true),
+            (json!({"headers": {"end-user": {"exact": "Tester"}}}), false),
+            (json!({"headers": {"end-user": {}}}), true),
+            (json!({"headers": {"missing": {}}}), false),
+            (json!({"headers": {"missing": {"exact": ""}}}), false),
+            (json!({"headers": {"empty": {"exact": ""}}}), true),
+            (json!({"headers": {"accept": {"exact": "a,b"}}}), true),
+            (json!({"headers": {"accept": {"exact": "a"}}}), false),
+            (json!({"headers": {"raw": {"prefix": "caf"}}}), true),
+            (json!({"headers": {"raw": {"regex": "caf."}}}), true),
+            (json!({"headers": {"host": {"exact": "Reviews:9080"}}}), true),
+            (json!({"headers": {":path": {"contains": "?v=2"}}}), true),
+            (json!({"withoutHeaders": {"missing": {}}}), true),
+            (json!({"withoutHeaders": {"end-user": {}}}), false),
+            (json!({"withoutHeaders": {"end-user": {"exact": "other"}}}), true),
+            (json!({"withoutHeaders": {"missing": {"exact": ""}}}), false),
+            (json!({"withoutHeaders": {"missing": {"regex": ".*"}}}), false),
+            (json!({"withoutHeaders": {"missing": {"exact": "x"}}}), true),
+            (json!({"queryParams": {"v": {"exact": "2"}}}), true),
+            (json!({"queryParams": {"v": {"exact": "3"}}}), false),
+            (json!({"queryParams": {"w": {}}}), true),
+            (json!({"queryParams": {"x": {}}}), false),
+            (json!({"cookies": {"session": {"exact": "7"}}}), true),
+            (json!({"cookies": {"Session": {}}}), false),
+            (json!({"sourceCidrs": ["192.168.0.0/16", "10.0.0.0/8"]}), true),
+            (json!({"sourceCidrs": ["fd00::/8"]}), false),
+            (json!({"routeName": {"exact": "default"}}), true),
+            (json!({"routeName": {"exact": "other"}}), false),
+            (json!({"method": {"exact": "GET"}, "scheme": {"exact": "http"}}), false),
+        ] {
+            let matcher = Matcher::new(&rules(&[json!([entry])]));
+            assert_eq!(decide(&matcher, &request()).is_some(), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn entries_are_alternatives_and_the_first_rule_that_matches_decides() {
+        let get = json!({"method": {"exact": "GET"}});
+        let post = json!({"method": {"exact": "POST"}});
+        for (matches, expected) in [
+            (vec![json!([post, get])], Some(0)),
+            (vec![json!([post]), json!([get]), json!([])], Some(1)),
+            (vec![json!([post]), json!([])], Some(1)),
+            (vec![json!([post])], None),
+        ] {
+            assert_eq!(decide(&Matcher::new(&rules(&matches)), &request()), expected, "{matches:?}");
+        }
+    }
+
+    #[test]
+    fn the_entry_that_matched_says_what_a_rewrite_replaces() {
+        let matches = json!([{"uri": {"exact": "/other"}}, {"uri": {"prefix": "/Rev"}}]);
+        let matcher = Matcher::new(&rules(&[matches]));
+        let source = request();
+        let decision = matcher.decide(&Request::new(&source));
+        assert_eq!(decision, Some(Decision { rule: 0, matched_uri: Some(4) }));
+    }
+
+    #[test]
+    fn a_rule_whose_header_is_missing_costs_one_question() {
+        let matches: Vec<_> = (0..1000).map(|n| json!([{"headers": {"tenant": {"exact": format!("t{n}")}}}])).collect();
+        let matcher = Matcher::new(&rules(&matches));
+        let source = request();
+        assert_eq!(decide(&matcher, &source), None);
+        assert_eq!(*source.asked.borrow(), ["tenant"]);
+    }
+
+    /// The definition, which an index must not change.
+    fn first_that_holds(rules: &[Rule], source: &Fixed) -> Option<usize> {
+        rules.iter().position(|rule| {
+            rule.matches.is_empty() || rule.matches.iter().any(|entry| holds(entry, &Request::new(source)))
+        })
+    }
+
+    fn some_entry() -> impl Strategy<Value = Value> {
+        let kind = prop_oneof![Just("exact"), Just("prefix"), Just("suffix"), Just("contains")];
+        let test = (kind, "[ab]{0,2}", any::<bool>())
+            .prop_map(|(kind, text, ignore)| json!({ kind: text, "ignoreCase": ignore }));
+        let uri = test.clone().prop_map(|test| json!({ "uri": test }));
+        let header = ("[xy]", test.clone()).prop_map(|(name, test)| json!({ "headers": { name: test } }));
+        let both = ("[xy]", test.clone(), test.clone())
+            .prop_map(|(name, test, authority)| json!({ "headers": { name: test }, "authority": authority }));
+        let query = test.prop_map(|test| json!({ "queryParams": { "q": test } }));
+        prop_oneof![uri, header, both, query]
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_changes_no_decision(
+            matches in prop::collection::vec(prop::collection::vec(some_entry(), 1..3), 1..60),
+            x in prop::option::of("[abA]{0,2}"), y in prop::option::of("[abA]{0,2}"),
+            path in "[ab]{0,2}(\\?q=[ab]{0,2})?", authority in "[ab]{0,2}",
+        ) {
+            let matches: Vec<_> = matches.into_iter().map(Value::Array).collect();
+            let rules = rules(&matches);
+            let mut headers = vec![(":path", path.as_bytes()), (":authority", authority.as_bytes())];
+            headers.extend(x.as_ref().map(|x| ("x", x.as_bytes())));
+            headers.extend(y.as_ref().map(|y| ("y", y.as_bytes())));
+            let source = Fixed::new(&headers);
+            prop_assert_eq!(decide(&Matcher::new(&rules), &source), first_that_holds(&rules, &source));
+        }
+    }
 }

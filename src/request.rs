@@ -73,13 +73,18 @@ impl<'a> Request<'a> {
     }
 
     /// Returns the path without query and fragment.
-    pub fn path(&self) -> &[u8] {
-        split_path(self.headers().first(b":path").unwrap_or_default()).0
+    pub fn path(&self) -> Option<&[u8]> {
+        self.headers().first(b":path").map(|path| split_path(path).0)
+    }
+
+    /// Returns the whole `:authority`.
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.headers().first(b":authority")
     }
 
     /// Returns the first value of a key in the query, as it stands there; empty for a key without `=`.
     pub fn query_param(&self, key: &str) -> Option<&[u8]> {
-        let (_, rest) = split_path(self.headers().first(b":path").unwrap_or_default());
+        let (_, rest) = split_path(self.headers().first(b":path")?);
         let query = rest.strip_prefix(b"?")?.split(|byte| *byte == b'#').next()?;
         let mut pairs = query.split(|byte| *byte == b'&').map(|pair| split_once(pair, b'='));
         pairs.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value.unwrap_or_default())
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn the_path_ends_at_query_or_fragment() {
         for (path, expected) in [("/a?b", "/a"), ("/a#b?c", "/a"), ("/a", "/a"), ("", ""), ("?", "")] {
-            assert_eq!(Request::new(&with_path(path)).path(), expected.as_bytes(), "{path}");
+            assert_eq!(Request::new(&with_path(path)).path(), Some(expected.as_bytes()), "{path}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::config::{Config, Mirror, Rule};
 use crate::copy::Rewritten;
 use crate::host::{self, Clock, CurrentRequest, Refusal};
-use crate::matcher;
+use crate::matcher::Matcher;
 use crate::request::Request;
 use crate::sample::Draw;
 use crate::stats::{Class, Counter, Ledger, Outcome, classify};
@@ -22,6 +22,7 @@ pub struct Worker {
     root: u32,
     config: Config,
     is_off: bool,
+    matcher: Matcher,
     ledger: Ledger,
     clock: Clock,
     state: RefCell<State>,
@@ -62,6 +63,7 @@ impl Worker {
         Ok(Self {
             root,
             is_off: config.is_off(),
+            matcher: Matcher::new(&config.rules),
             ledger: Ledger::new(&config, host::define_metric)?,
             clock: Clock::start(),
             state: RefCell::new(state),
@@ -82,7 +84,7 @@ impl Worker {
             self.ledger.ignored(reason).map(count);
             return None;
         }
-        let decision = matcher::decide(&self.config.rules, &request)?;
+        let decision = self.matcher.decide(&request)?;
         let rule = self.config.rules.get(decision.rule)?;
         let max_body = self.config.limits.max_body_bytes;
         let mut draw = Draw::default();

@@ -1,12 +1,13 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
-use super::names::{self, HeaderName, is_header_value};
-use super::node::{Node, Object};
+use super::names::{HeaderName, is_header_value};
+use super::node::Node;
 use super::pattern::{self, Replacement};
-use super::rule::{all, key, optional};
+use super::rule::{all, optional};
+use super::sample::Sample;
+use super::target::Target;
 use fundu::{CustomDurationParser, CustomTimeUnit, TimeUnit};
 use regex::bytes::Regex;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -29,104 +30,6 @@ pub struct Mirror {
     pub on_oversized: OnOversized,
     /// How long the mirror may take to answer, 1 ms to 1 h.
     pub timeout: Duration,
-}
-
-/// How a mirror's cluster is found.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// An Envoy cluster, by name.
-    Cluster(Box<str>),
-    /// The cluster that a header of the request names.
-    Header {
-        /// The header.
-        name: HeaderName,
-        /// The clusters that it may name; `None`: any.
-        allowed: Option<Vec<Box<str>>>,
-    },
-}
-
-/// The mirror's label in metrics and logs: its cluster, or `header:<name>`.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cluster(name) => f.write_str(name),
-            Self::Header { name, .. } => write!(f, "header:{name}"),
-        }
-    }
-}
-
-/// Which requests are copied to a mirror.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// The share of requests.
-    pub ratio: Ratio,
-    /// Where the key of a sticky sample is found; `None`: at random.
-    pub sticky: Option<Sticky>,
-}
-
-/// A share of requests, in millionths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ratio(u32);
-
-impl Ratio {
-    /// The number of equal parts that a share is counted in.
-    pub const PARTS: u32 = 1_000_000;
-
-    /// All requests.
-    pub const ALWAYS: Self = Self(Self::PARTS);
-
-    /// Makes a share of a percentage, to four decimals; `None` outside 0 to 100.
-    pub fn from_percentage(percentage: f64) -> Option<Self> {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a million")]
-        (0.0..=100.0).contains(&percentage).then(|| Self((percentage * 10_000.0).round() as u32))
-    }
-
-    /// Makes a share of a fraction, to the nearest millionth; `None` above one, or of nothing.
-    pub fn from_fraction(numerator: u64, denominator: u64) -> Option<Self> {
-        if denominator == 0 || numerator > denominator {
-            return None;
-        }
-        let (numerator, denominator) = (u128::from(numerator), u128::from(denominator));
-        let scaled = numerator.saturating_mul(u128::from(Self::PARTS)).saturating_add(denominator / 2);
-        u32::try_from(scaled.checked_div(denominator)?).ok().map(Self)
-    }
-
-    /// Tells whether no request is in the share.
-    pub fn is_never(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Tells whether every request is in the share.
-    pub fn is_always(self) -> bool {
-        self == Self::ALWAYS
-    }
-
-    /// Tells whether a part, `0..PARTS`, is in the share. A smaller share lies inside a bigger one.
-    pub fn includes(self, part: u32) -> bool {
-        part < self.0
-    }
-}
-
-/// A sticky sample: the same key is always selected or never.
-#[derive(Debug, Clone)]
-pub struct Sticky {
-    /// Where the key is found.
-    pub key: KeySource,
-    /// The seed of XXH64.
-    pub seed: u64,
-}
-
-/// Where the key of a sticky sample is found.
-#[derive(Debug, Clone)]
-pub enum KeySource {
-    /// In a header, several values joined with `,`.
-    Header(HeaderName),
-    /// In a cookie.
-    Cookie(Box<str>),
-    /// In the query: the first value of the key, as it stands there.
-    QueryParameter(Box<str>),
-    /// The address of the downstream peer, without the port.
-    SourceIp,
 }
 
 /// What `:authority` becomes on the copy.
@@ -185,13 +88,12 @@ impl Mirror {
     pub(super) fn read(node: &Node<'_>, rewritable: bool) -> Option<Self> {
         let mut object = node.object()?;
         let target = Target::read(&mut object);
-        let ratio = read_ratio(&mut object);
-        let [sticky, rewrite, headers] = ["consistentHash", "rewrite", "headers"].map(|name| object.field(name));
+        let sample = Sample::read(&mut object);
+        let [rewrite, headers] = ["rewrite", "headers"].map(|name| object.field(name));
         let keep_authority = object.field("disableShadowHostSuffixAppend");
         let [body, on_oversized, timeout] = ["body", "onOversizedBody", "timeout"].map(|name| object.field(name));
         object.finish();
 
-        let sticky = optional(sticky, Sticky::read);
         let rewrite = optional(rewrite, |node| read_rewrite(node, rewritable));
         let keep_authority = optional(keep_authority, Node::flag);
         let headers = optional(headers, HeaderEdits::read);
@@ -211,7 +113,7 @@ impl Mirror {
         let shadow = if keep_authority?.unwrap_or(false) { Authority::Keep } else { Authority::Shadow };
         Some(Self {
             target: target?,
-            sample: Sample { ratio: ratio?, sticky: sticky? },
+            sample: sample?,
             authority: authority.map_or(shadow, Authority::Replace),
             path,
             headers: headers?.unwrap_or_default(),
@@ -219,107 +121,6 @@ impl Mirror {
             on_oversized: on_oversized?.unwrap_or(OnOversized::Skip),
             timeout: timeout?.unwrap_or(Duration::from_secs(5)),
         })
-    }
-}
-
-impl Target {
-    fn read(object: &mut Object<'_>) -> Option<Self> {
-        const KINDS: [&str; 3] = ["cluster", "destination", "clusterHeader"];
-        let choice = object.choice(&KINDS);
-        let allowed = object.field("allowedClusters");
-        let by_header = object.has_any(&["clusterHeader"]);
-        if allowed.is_some() && !by_header {
-            object.refuse("allowedClusters", "only with clusterHeader");
-        }
-        let allowed = optional(allowed, |node| all(node.list()?.map(|name| names::cluster(&name))));
-        let Some((kind, node)) = choice else {
-            if !object.has_any(&KINDS) {
-                object.refuse("no cluster", "exactly one of cluster, destination, clusterHeader");
-            }
-            return None;
-        };
-        match kind {
-            "cluster" => names::cluster(&node).map(Self::Cluster),
-            "destination" => read_destination(&node).map(Self::Cluster),
-            _ => Some(Self::Header { name: HeaderName::asked_for(&node, node.text()?)?, allowed: allowed? }),
-        }
-    }
-}
-
-/// Reads Istio's `Destination` as the name that Istio gives its cluster: `outbound|port|subset|host`.
-fn read_destination(node: &Node<'_>) -> Option<Box<str>> {
-    let mut object = node.object()?;
-    let [host, port, subset] = ["host", "port", "subset"].map(|name| object.field(name));
-    object.finish();
-    let part = |node: &Node<'_>| {
-        let text = names::cluster(node)?;
-        if text.contains('|') { node.refuse("a name with | in it") } else { Some(text) }
-    };
-    let host = match host {
-        Some(node) => part(&node),
-        None => object.missing("host", "the full name of a service, such as mirror.test.svc.cluster.local"),
-    };
-    let port = match port {
-        Some(node) => {
-            let mut port = node.object()?;
-            let number = port.field("number");
-            port.finish();
-            match number {
-                Some(node) => node.whole(1..=65_535),
-                None => port.missing("number", "a port between 1 and 65535"),
-            }
-        }
-        None => object.missing("port", "{ number: 1 to 65535 }"),
-    };
-    let subset = optional(subset, part);
-    let (host, port, subset) = (host?, port?, subset?.unwrap_or_default());
-    Some(format!("outbound|{port}|{subset}|{host}").into())
-}
-
-fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
-    const KINDS: [&str; 2] = ["percentage", "fraction"];
-    let Some((kind, node)) = object.choice(&KINDS) else {
-        return (!object.has_any(&KINDS)).then_some(Ratio::ALWAYS);
-    };
-    if kind == "percentage" {
-        return Ratio::from_percentage(node.number()?).or_else(|| node.refuse("not between 0 and 100"));
-    }
-    let mut fraction = node.object()?;
-    let [numerator, denominator] = ["numerator", "denominator"].map(|name| fraction.field(name));
-    fraction.finish();
-    let numerator = match numerator {
-        Some(node) => node.whole(0..=u64::MAX),
-        None => fraction.missing("numerator", "a whole number"),
-    };
-    let denominator = match denominator {
-        Some(node) => node.whole(1..=u64::MAX),
-        None => fraction.missing("denominator", "a whole number, at least 1"),
-    };
-    Ratio::from_fraction(numerator?, denominator?).or_else(|| node.refuse("a numerator above the denominator"))
-}
-
-impl Sticky {
-    fn read(node: &Node<'_>) -> Option<Self> {
-        const KINDS: [&str; 4] = ["httpHeaderName", "httpCookieName", "httpQueryParameterName", "useSourceIp"];
-        let mut object = node.object()?;
-        let choice = object.choice(&KINDS);
-        let seed = object.field("seed");
-        object.finish();
-        let seed = optional(seed, |node| node.whole(0..=u64::MAX));
-        let Some((kind, node)) = choice else {
-            if !object.has_any(&KINDS) {
-                object.refuse("no key", format_args!("exactly one of {}", KINDS.join(", ")));
-            }
-            return None;
-        };
-        let key = match kind {
-            "httpHeaderName" => KeySource::Header(HeaderName::asked_for(&node, node.text()?)?),
-            "httpCookieName" => KeySource::Cookie(key(&node, node.text()?)?),
-            "httpQueryParameterName" => KeySource::QueryParameter(key(&node, node.text()?)?),
-            _ if node.flag()? => KeySource::SourceIp,
-            _ => return node.refuse("true, or another key"),
-        };
-        Some(Self { key, seed: seed?.unwrap_or(0) })
     }
 }
 

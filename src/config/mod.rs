@@ -9,16 +9,18 @@ mod names;
 mod node;
 mod pattern;
 mod rule;
+mod sample;
 mod string_match;
+mod target;
 mod violation;
 
-pub use mirror::{
-    Authority, BodyMode, HeaderEdits, KeySource, Mirror, OnOversized, PathRewrite, Ratio, Sample, Sticky, Target,
-};
+pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, RuleName, stays_behind};
 pub use pattern::Replacement;
 pub use rule::{Match, Rule};
-pub use string_match::StringMatch;
+pub use sample::{KeySource, Ratio, Sample, Sticky};
+pub use string_match::{Literal, StringMatch};
+pub use target::Target;
 pub use violation::Violation;
 
 use node::Node;

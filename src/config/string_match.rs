@@ -11,6 +11,15 @@ pub struct StringMatch {
     ignore_case: bool,
 }
 
+/// A text that a value has to be or to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Literal<'a> {
+    /// It is this text.
+    Exact(&'a [u8]),
+    /// It begins with this text.
+    Prefix(&'a [u8]),
+}
+
 #[derive(Debug, Clone)]
 enum Test {
     Present,
@@ -45,10 +54,11 @@ impl StringMatch {
         matches!(self.test, Test::Present)
     }
 
-    /// Returns the one value for which the test holds, where there is just one.
-    pub fn only_value(&self) -> Option<&[u8]> {
+    /// Returns the text that a value has to be or to begin with, to the letter.
+    pub fn literal(&self) -> Option<Literal<'_>> {
         match &self.test {
-            Test::Exact(value) if !self.ignore_case => Some(value),
+            Test::Exact(text) if !self.ignore_case => Some(Literal::Exact(text)),
+            Test::Prefix(text) if !self.ignore_case => Some(Literal::Prefix(text)),
             _ => None,
         }
     }

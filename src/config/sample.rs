@@ -1,0 +1,134 @@
+//! Which requests a mirror gets: a share of all, at random or sticky.
+
+use super::names::HeaderName;
+use super::node::{Node, Object};
+use super::rule::{key, optional};
+
+/// Which requests are copied to a mirror.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The share of requests.
+    pub ratio: Ratio,
+    /// Where the key of a sticky sample is found; `None`: at random.
+    pub sticky: Option<Sticky>,
+}
+
+/// A share of requests, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio(u32);
+
+impl Ratio {
+    /// The number of equal parts that a share is counted in.
+    pub const PARTS: u32 = 1_000_000;
+
+    /// All requests.
+    pub const ALWAYS: Self = Self(Self::PARTS);
+
+    /// Makes a share of a percentage, to four decimals; `None` outside 0 to 100.
+    pub fn from_percentage(percentage: f64) -> Option<Self> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a million")]
+        (0.0..=100.0).contains(&percentage).then(|| Self((percentage * 10_000.0).round() as u32))
+    }
+
+    /// Makes a share of a fraction, to the nearest millionth; `None` above one, or of nothing.
+    pub fn from_fraction(numerator: u64, denominator: u64) -> Option<Self> {
+        if denominator == 0 || numerator > denominator {
+            return None;
+        }
+        let (numerator, denominator) = (u128::from(numerator), u128::from(denominator));
+        let scaled = numerator.saturating_mul(u128::from(Self::PARTS)).saturating_add(denominator / 2);
+        u32::try_from(scaled.checked_div(denominator)?).ok().map(Self)
+    }
+
+    /// Tells whether no request is in the share.
+    pub fn is_never(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Tells whether every request is in the share.
+    pub fn is_always(self) -> bool {
+        self == Self::ALWAYS
+    }
+
+    /// Tells whether a part, `0..PARTS`, is in the share. A smaller share lies inside a bigger one.
+    pub fn includes(self, part: u32) -> bool {
+        part < self.0
+    }
+}
+
+/// A sticky sample: the same key is always selected or never.
+#[derive(Debug, Clone)]
+pub struct Sticky {
+    /// Where the key is found.
+    pub key: KeySource,
+    /// The seed of XXH64.
+    pub seed: u64,
+}
+
+/// Where the key of a sticky sample is found.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// In a header, several values joined with `,`.
+    Header(HeaderName),
+    /// In a cookie.
+    Cookie(Box<str>),
+    /// In the query: the first value of the key, as it stands there.
+    QueryParameter(Box<str>),
+    /// The address of the downstream peer, without the port.
+    SourceIp,
+}
+
+impl Sample {
+    pub(super) fn read(object: &mut Object<'_>) -> Option<Self> {
+        let ratio = read_ratio(object);
+        let sticky = optional(object.field("consistentHash"), Sticky::read);
+        Some(Self { ratio: ratio?, sticky: sticky? })
+    }
+}
+
+impl Sticky {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        const KINDS: [&str; 4] = ["httpHeaderName", "httpCookieName", "httpQueryParameterName", "useSourceIp"];
+        let mut object = node.object()?;
+        let choice = object.choice(&KINDS);
+        let seed = object.field("seed");
+        object.finish();
+        let seed = optional(seed, |node| node.whole(0..=u64::MAX));
+        let Some((kind, node)) = choice else {
+            if !object.has_any(&KINDS) {
+                object.refuse("no key", format_args!("exactly one of {}", KINDS.join(", ")));
+            }
+            return None;
+        };
+        let key = match kind {
+            "httpHeaderName" => KeySource::Header(HeaderName::asked_for(&node, node.text()?)?),
+            "httpCookieName" => KeySource::Cookie(key(&node, node.text()?)?),
+            "httpQueryParameterName" => KeySource::QueryParameter(key(&node, node.text()?)?),
+            _ if node.flag()? => KeySource::SourceIp,
+            _ => return node.refuse("true, or another key"),
+        };
+        Some(Self { key, seed: seed?.unwrap_or(0) })
+    }
+}
+
+fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
+    const KINDS: [&str; 2] = ["percentage", "fraction"];
+    let Some((kind, node)) = object.choice(&KINDS) else {
+        return (!object.has_any(&KINDS)).then_some(Ratio::ALWAYS);
+    };
+    if kind == "percentage" {
+        return Ratio::from_percentage(node.number()?).or_else(|| node.refuse("not between 0 and 100"));
+    }
+    let mut fraction = node.object()?;
+    let [numerator, denominator] = ["numerator", "denominator"].map(|name| fraction.field(name));
+    fraction.finish();
+    let numerator = match numerator {
+        Some(node) => node.whole(0..=u64::MAX),
+        None => fraction.missing("numerator", "a whole number"),
+    };
+    let denominator = match denominator {
+        Some(node) => node.whole(1..=u64::MAX),
+        None => fraction.missing("denominator", "a whole number, at least 1"),
+    };
+    Ratio::from_fraction(numerator?, denominator?).or_else(|| node.refuse("a numerator above the denominator"))
+}

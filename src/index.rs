@@ -1,0 +1,153 @@
+//! Which entries of the rules can match a request at all, so that a thousand rules cost about what ten do.
+//!
+//! Entries that want a header, path, authority, query parameter or cookie to be (or to begin with) a certain text are
+//! found by that text; the others are candidates always.
+
+use crate::config::{HeaderName, Literal, Match};
+use crate::request::Request;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Fewer entries than this are tested one by one: that is cheaper than looking them up.
+const WORTH_A_TABLE: usize = 8;
+
+/// Finds candidates among entries, which it knows by their positions.
+#[derive(Debug)]
+pub struct Index {
+    /// In the order of their first entries.
+    groups: Vec<Group>,
+    others: Vec<usize>,
+}
+
+/// Entries that look at the same subject.
+#[derive(Debug)]
+struct Group {
+    subject: Subject,
+    first: usize,
+    exact: Table,
+    /// A table for each length of prefix.
+    prefixes: Vec<(usize, Table)>,
+}
+
+/// Positions, in order, by the text that their entries want.
+type Table = HashMap<Box<[u8]>, Vec<usize>>;
+
+/// What entries look at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Subject {
+    Header(HeaderName),
+    Path,
+    Authority,
+    QueryParam(Box<str>),
+    Cookie(Box<str>),
+}
+
+impl Index {
+    /// Makes the tables; an entry without conditions always matches.
+    pub fn new<'m>(entries: impl Iterator<Item = Option<&'m Match>>) -> Self {
+        let mut others = Vec::new();
+        let mut by_subject: HashMap<_, Vec<_>> = HashMap::new();
+        for (position, entry) in entries.enumerate() {
+            match entry.and_then(key) {
+                Some((subject, literal)) => by_subject.entry(subject).or_default().push((position, literal)),
+                None => others.push(position),
+            }
+        }
+        let mut groups = Vec::new();
+        for (subject, members) in by_subject {
+            match members.first() {
+                Some((first, _)) if members.len() >= WORTH_A_TABLE => {
+                    groups.push(Group::new(subject, *first, &members));
+                }
+                _ => others.extend(members.iter().map(|(position, _)| *position)),
+            }
+        }
+        others.sort_unstable();
+        groups.sort_unstable_by_key(|group| group.first);
+        Self { groups, others }
+    }
+
+    /// Walks over the entries that can match a request, in order. The request is not asked for a group's subject before
+    /// that group's first entry is due.
+    pub fn candidates<'i, 'r>(&'i self, request: &'r Request<'i>) -> Candidates<'i, 'r> {
+        Candidates { request, unopened: &self.groups, others: &self.others, open: Vec::new() }
+    }
+}
+
+impl Group {
+    fn new(subject: Subject, first: usize, members: &[(usize, Literal<'_>)]) -> Self {
+        let mut exact = Table::new();
+        let mut prefixes: HashMap<_, Table> = HashMap::new();
+        for (position, literal) in members {
+            let (table, text) = match *literal {
+                Literal::Exact(text) => (&mut exact, text),
+                Literal::Prefix(text) => (prefixes.entry(text.len()).or_default(), text),
+            };
+            table.entry(text.into()).or_default().push(*position);
+        }
+        Self { subject, first, exact, prefixes: prefixes.into_iter().collect() }
+    }
+
+    fn candidates<'i>(&'i self, request: &Request<'i>) -> impl Iterator<Item = &'i [usize]> {
+        let value = self.subject.of(request);
+        let value = value.as_deref();
+        let exact = value.and_then(|value| self.exact.get(value));
+        let prefixes = self.prefixes.iter().filter_map(move |(length, table)| table.get(value?.get(..*length)?));
+        exact.into_iter().chain(prefixes).map(Vec::as_slice).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl Subject {
+    fn of<'r, 'i>(&'i self, request: &'r Request<'i>) -> Option<Cow<'r, [u8]>> {
+        match self {
+            Self::Header(name) => request.header(name),
+            Self::Path => request.path().map(Cow::Borrowed),
+            Self::Authority => request.authority().map(Cow::Borrowed),
+            Self::QueryParam(key) => request.query_param(key).map(Cow::Borrowed),
+            Self::Cookie(name) => request.cookie(name).map(Cow::Borrowed),
+        }
+    }
+}
+
+/// Finds the condition by which an entry is looked up, if it has one.
+fn key(entry: &Match) -> Option<(Subject, Literal<'_>)> {
+    let header = entry.headers.iter().find_map(|(name, test)| Some((Subject::Header(name.clone()), test.literal()?)));
+    let uri = || Some((Subject::Path, entry.uri.as_ref()?.literal()?));
+    let authority = || Some((Subject::Authority, entry.authority.as_ref()?.literal()?));
+    let query =
+        || entry.query_params.iter().find_map(|(key, test)| Some((Subject::QueryParam(key.clone()), test.literal()?)));
+    let cookie =
+        || entry.cookies.iter().find_map(|(name, test)| Some((Subject::Cookie(name.clone()), test.literal()?)));
+    header.or_else(uri).or_else(authority).or_else(query).or_else(cookie)
+}
+
+/// The positions of the entries that can match a request.
+pub struct Candidates<'i, 'r> {
+    request: &'r Request<'i>,
+    unopened: &'i [Group],
+    others: &'i [usize],
+    open: Vec<&'i [usize]>,
+}
+
+impl Iterator for Candidates<'_, '_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        loop {
+            let lists = std::iter::once(&mut self.others).chain(&mut self.open);
+            let next = lists.filter(|list| !list.is_empty()).min_by_key(|list| list.first().copied());
+            let position = next.as_ref().and_then(|list| list.first().copied());
+            match self.unopened.split_first() {
+                Some((group, rest)) if position.is_none_or(|position| group.first < position) => {
+                    self.unopened = rest;
+                    self.open.extend(group.candidates(self.request));
+                }
+                _ => {
+                    let list = next?;
+                    *list = list.get(1..).unwrap_or_default();
+                    return position;
+                }
+            }
+        }
+    }
+}
