@@ -120,3 +120,161 @@ pub fn shadow(authority: &[u8]) -> Vec<u8> {
     let (host, port) = port.and_then(|colon| authority.split_at_checked(colon)).unwrap_or((authority, b""));
     [host, b"-shadow", port].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn mirror(fields: Value) -> Mirror {
+        let mut mirror = json!({ "cluster": "mirror" });
+        mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+        let rule = json!({ "match": [{ "uri": { "prefix": "/api" } }], "mirrors": [mirror] });
+        let text = json!({ "rules": [rule] }).to_string();
+        Config::from_bytes(text.as_bytes()).unwrap().rules.remove(0).mirrors.remove(0)
+    }
+
+    fn marker() -> HeaderName {
+        HeaderName::new("x-mirrored-request").unwrap()
+    }
+
+    /// Copies a request; lists the copy's headers, one a line.
+    fn copy(mirror: &Mirror, request: &[(&str, &[u8])], marker: Option<&HeaderName>) -> Vec<String> {
+        let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
+        let rewritten = Rewritten::new(mirror, &headers, Some("/api".len()));
+        let copied = rewritten.headers(mirror, &headers, marker);
+        copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
+    }
+
+    #[test]
+    fn a_copy_has_the_headers_of_its_request_in_order_and_the_marker() {
+        let request: [(&str, &[u8]); 6] = [
+            (":authority", b"reviews:9080"),
+            (":path", b"/api?q"),
+            (":method", b"GET"),
+            ("b", b"caf\xe9"),
+            ("a", b"1"),
+            ("b", b"2"),
+        ];
+        assert_eq!(
+            copy(&mirror(json!({})), &request, Some(&marker())),
+            [
+                ":authority: reviews-shadow:9080",
+                ":path: /api?q",
+                ":method: GET",
+                "b: caf\\xe9",
+                "a: 1",
+                "b: 2",
+                "x-mirrored-request: true"
+            ]
+        );
+        assert_eq!(copy(&mirror(json!({})), &request, None).len(), 6);
+    }
+
+    #[test]
+    fn what_belongs_to_one_hop_or_to_the_router_stays_behind() {
+        let request: [(&str, &[u8]); 9] = [
+            ("connection", b"close, X-Hop"),
+            ("connection", b"other"),
+            ("x-hop", b"1"),
+            ("other", b"1"),
+            ("te", b"gzip"),
+            ("te", b"trailers"),
+            ("content-length", b"5"),
+            ("x-envoy-max-retries", b"3"),
+            ("x-envoy-original-path", b"/"),
+        ];
+        assert_eq!(copy(&mirror(json!({})), &request, None), ["te: trailers", "x-envoy-original-path: /"]);
+    }
+
+    #[test]
+    fn headers_are_removed_then_set_then_added() {
+        let edits = json!({ "headers": {
+            "remove": ["Cookie", "both"],
+            "set": { "x-env": "staging", "both": "set", "new": "1" },
+            "add": { "via": "mirror", "x-env": "two" },
+        }});
+        let request: [(&str, &[u8]); 6] =
+            [("x-env", b"a"), ("cookie", b"c"), ("both", b"b"), ("via", b"1"), ("x-env", b"b"), ("z", b"")];
+        assert_eq!(
+            copy(&mirror(edits), &request, None),
+            ["x-env: staging", "via: 1", "z: ", "both: set", "new: 1", "via: mirror", "x-env: two"]
+        );
+    }
+
+    #[test]
+    fn no_edit_takes_the_marker_away() {
+        let edits = json!({ "headers": { "remove": ["x-mirrored-request"], "set": { "x-mirrored-request": "no" } } });
+        assert_eq!(copy(&mirror(edits), &[], Some(&marker())).last().unwrap(), "x-mirrored-request: true");
+    }
+
+    #[test]
+    fn authority_and_path_are_rewritten_as_configured() {
+        for (fields, authority, path) in [
+            (json!({}), "host-shadow:80", "/api/v1/x?q=/api#f"),
+            (json!({ "disableShadowHostSuffixAppend": true }), "host:80", "/api/v1/x?q=/api#f"),
+            (json!({ "rewrite": { "authority": "other" } }), "other", "/api/v1/x?q=/api#f"),
+            (json!({ "rewrite": { "uri": "/v2" } }), "host-shadow:80", "/v2/v1/x?q=/api#f"),
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^/api/(v.)/(.*)$", "rewrite": "/\\2\\\\\\1" } } }),
+                "host-shadow:80",
+                "/x\\\\v1?q=/api#f",
+            ),
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "/", "rewrite": "//" } } }),
+                "host-shadow:80",
+                "//api//v1//x?q=/api#f",
+            ),
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "nothing", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/api/v1/x?q=/api#f",
+            ),
+        ] {
+            let request: [(&str, &[u8]); 2] = [(":authority", b"host:80"), (":path", b"/api/v1/x?q=/api#f")];
+            let expected = [format!(":authority: {authority}"), format!(":path: {path}")];
+            assert_eq!(copy(&mirror(fields.clone()), &request, None), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn shadow_goes_before_the_port() {
+        for (authority, expected) in [
+            ("reviews", "reviews-shadow"),
+            ("reviews:9080", "reviews-shadow:9080"),
+            ("[::1]:80", "[::1]-shadow:80"),
+            ("[::1]", "[::1]-shadow"),
+            ("", "-shadow"),
+            ("a:", "a-shadow:"),
+            ("a:b:c", "a:b-shadow:c"),
+        ] {
+            assert_eq!(shadow(authority.as_bytes()).escape_ascii().to_string(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn without_the_suffix_every_shadow_is_its_authority(authority: Vec<u8>) {
+            let shadow = shadow(&authority);
+            let without = (0..=authority.len()).any(|at| {
+                let (host, port) = authority.split_at(at);
+                shadow == [host, b"-shadow", port].concat()
+            });
+            prop_assert!(without);
+        }
+
+        #[test]
+        fn whatever_a_request_carries_its_copy_is_marked_and_carries_nothing_of_the_hop(
+            pairs in prop::collection::vec(("[a-z:-]{0,17}", any::<Vec<u8>>()), 0..20), connection: Vec<u8>,
+        ) {
+            let mut request: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            request.push(("connection", &connection));
+            let copied = copy(&mirror(json!({ "headers": { "remove": ["a"], "set": { "b": "x" } } })), &request, Some(&marker()));
+            prop_assert_eq!(copied.iter().filter(|line| line.starts_with("x-mirrored-request: ")).count(), 1);
+            prop_assert_eq!(copied.iter().filter(|line| line.starts_with("b: ")).count(), 1);
+            prop_assert!(!copied.iter().any(|line| line.starts_with("connection: ") || line.starts_with("a: ")));
+        }
+    }
+}

@@ -237,3 +237,85 @@ pub fn classify(status: &[u8], is_grpc: bool, is_from_mirror: impl FnOnce() -> b
     let may_be_the_hosts = is_grpc || matches!(class, Class::ClientError | Class::ServerError);
     if may_be_the_hosts && !is_from_mirror() { Class::Failed } else { class }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> (Ledger, Vec<(Kind, String)>) {
+        let config =
+            Config::from_bytes(br#"{"rules":[{"name":"r","mirrors":[{"cluster":"c"},{"clusterHeader":"x"}]}]}"#);
+        let mut names = Vec::new();
+        let ledger = Ledger::new::<()>(&config.unwrap(), |kind, name| {
+            names.push((kind, name.to_owned()));
+            Ok(u32::try_from(names.len()).unwrap())
+        });
+        (ledger.unwrap(), names)
+    }
+
+    #[test]
+    fn every_metric_is_defined_once_under_the_name_of_the_contract() {
+        let (_, names) = ledger();
+        for (kind, name) in [
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;requests_total"),
+            (Kind::Counter, "traffic_mirror.reason=.=marked;.;ignored_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;outcome=.=cluster_not_allowed;.;copies_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=header:x;.;class=.=failed;.;responses_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;response_time_ms"),
+            (Kind::Gauge, "traffic_mirror.in_flight"),
+            (Kind::Gauge, "traffic_mirror.buffered_bytes"),
+        ] {
+            assert_eq!(names.iter().filter(|found| **found == (kind, name.to_owned())).count(), 1, "{name}");
+        }
+        // Ignored, gauges, requests; and for each mirror its outcomes, classes and time.
+        assert_eq!(names.len(), 3 + 2 + 1 + 2 * (11 + 6 + 1));
+    }
+
+    #[test]
+    fn each_counter_is_found_under_its_own_label() {
+        let (ledger, names) = ledger();
+        let name = |counter: &Counter| names[usize::try_from(counter.next()).unwrap() - 1].1.clone();
+        for outcome in Outcome::ALL {
+            let found = name(ledger.mirror(0, 1).unwrap().outcome(*outcome).unwrap());
+            assert!(found.contains(&format!("outcome=.={};.;", outcome.label())), "{found}");
+        }
+        for class in Class::ALL {
+            let found = name(ledger.mirror(0, 0).unwrap().class(*class).unwrap());
+            assert!(found.contains(&format!("class=.={};.;", class.label())), "{found}");
+        }
+        for reason in Ignored::ALL {
+            assert!(name(ledger.ignored(*reason).unwrap()).contains(reason.label()));
+        }
+    }
+
+    #[test]
+    fn warnings_are_due_at_powers_of_two() {
+        let counter = Counter { metric: 0, count: Cell::new(0) };
+        let due: Vec<_> = (1..=20)
+            .filter(|_| {
+                counter.next();
+                counter.warning_due().is_some()
+            })
+            .collect();
+        assert_eq!(due, [1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn an_answer_of_the_hosts_own_is_a_failure() {
+        for (status, is_grpc, is_from_mirror, expected) in [
+            (&b"101"[..], false, false, Class::Informational),
+            (b"200", false, false, Class::Success),
+            (b"200", true, false, Class::Failed),
+            (b"200", true, true, Class::Success),
+            (b"302", false, false, Class::Redirection),
+            (b"404", false, true, Class::ClientError),
+            (b"503", false, true, Class::ServerError),
+            (b"503", false, false, Class::Failed),
+            (b"504", false, false, Class::Failed),
+            (b"", false, true, Class::Failed),
+            (b"\xff", false, true, Class::Failed),
+        ] {
+            assert_eq!(classify(status, is_grpc, || is_from_mirror), expected, "{status:?} {is_grpc} {is_from_mirror}");
+        }
+    }
+}

@@ -219,3 +219,187 @@ impl Body {
         Some(whole)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Limits};
+    use crate::request::Fixed;
+    use proptest::prelude::*;
+
+    const MAX_BODY: usize = 10;
+    const MAX_BUFFERED: usize = 15;
+
+    /// One mirror for each thing that can become of a body.
+    fn rule() -> Rule {
+        let text = br#"{"rules":[{"mirrors":[
+            {"cluster":"skip"}, {"cluster":"cut","onOversizedBody":"omit"}, {"cluster":"without","body":"omit"},
+            {"clusterHeader":"x-to","allowedClusters":["a"]}, {"cluster":"never","percentage":0}
+        ]}]}"#;
+        Config::from_bytes(text).unwrap().rules.remove(0)
+    }
+
+    fn budget() -> Budget {
+        Budget::new(&Limits { max_buffered_bytes: MAX_BUFFERED, ..Limits::default() })
+    }
+
+    fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
+        let decision = Decision { rule: 0, matched_uri: None };
+        let source = Fixed::new(headers);
+        Pending::new(decision, rule, Request::new(&source), MAX_BODY, |mirror, _| mirror.sample.ratio.is_always())
+    }
+
+    fn push(pending: &mut Pending, rule: &Rule, budget: &mut Budget, chunk: &[u8]) {
+        pending.chunk(chunk.len(), rule, MAX_BODY, budget, || Some(chunk.to_vec()));
+    }
+
+    const SKIP: usize = 0;
+    const CUT: usize = 1;
+    const WITHOUT: usize = 2;
+    const BY_HEADER: usize = 3;
+    const NEVER: usize = 4;
+    const WHOLE: Fate = Fate::Copy { with_body: true };
+    const BODILESS: Fate = Fate::Copy { with_body: false };
+
+    #[test]
+    fn headers_decide_what_they_can() {
+        for (to, expected) in [
+            (None, Fate::Not(Outcome::NoClusterHeader)),
+            (Some(""), Fate::Not(Outcome::NoClusterHeader)),
+            (Some("b"), Fate::Not(Outcome::ClusterNotAllowed)),
+            (Some("a"), WHOLE),
+        ] {
+            let headers: Vec<_> = to.iter().map(|to| ("x-to", to.as_bytes())).collect();
+            let pending = pending(&rule(), &headers);
+            let expected = [WHOLE, WHOLE, BODILESS, expected, Fate::Not(Outcome::Unsampled)];
+            assert_eq!(pending.fates, expected, "{to:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_gathered_as_it_comes() {
+        let (rule, mut budget) = (rule(), budget());
+        let mut pending = pending(&rule, &[]);
+        for chunk in ["ab", "", "c", "defg", "hij"] {
+            push(&mut pending, &rule, &mut budget, chunk.as_bytes());
+        }
+        assert_eq!(budget.buffered(), 10);
+        assert_eq!(pending.take_body(&mut budget).unwrap(), b"abcdefghij");
+        assert_eq!(budget.buffered(), 0);
+    }
+
+    #[test]
+    fn a_body_above_its_limit_is_let_go_at_once() {
+        let (rule, mut budget) = (rule(), budget());
+        let mut pending = pending(&rule, &[]);
+        push(&mut pending, &rule, &mut budget, b"0123456789");
+        assert_eq!(budget.buffered(), 10);
+        push(&mut pending, &rule, &mut budget, b"x");
+        assert_eq!(budget.buffered(), 0);
+        assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge));
+        assert_eq!([pending.fates[CUT], pending.fates[WITHOUT]], [BODILESS; 2]);
+        assert!(pending.wants_end());
+    }
+
+    #[test]
+    fn a_body_announced_above_its_limit_is_never_held() {
+        let pending = pending(&rule(), &[("content-length", b"11"), ("x-to", b"a")]);
+        assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge));
+        assert_eq!(pending.fates[CUT], BODILESS);
+        assert_eq!(pending.fates[BY_HEADER], Fate::Not(Outcome::BodyTooLarge));
+    }
+
+    #[test]
+    fn bodies_that_have_no_room_together_lose_the_later_copies() {
+        let (rule, mut budget) = (rule(), budget());
+        let (mut first, mut second) = (pending(&rule, &[]), pending(&rule, &[]));
+        push(&mut first, &rule, &mut budget, b"0123456789");
+        push(&mut second, &rule, &mut budget, b"01234");
+        push(&mut second, &rule, &mut budget, b"5");
+        assert_eq!([second.fates[SKIP], second.fates[CUT]], [Fate::Not(Outcome::BufferLimit); 2]);
+        assert_eq!([second.fates[WITHOUT], first.fates[SKIP]], [BODILESS, WHOLE]);
+        assert_eq!(budget.buffered(), 10);
+    }
+
+    #[test]
+    fn a_chunk_that_the_host_does_not_give_loses_the_copies_that_need_it() {
+        let (rule, mut budget) = (rule(), budget());
+        for given in [None, Some(b"ab".to_vec())] {
+            let mut pending = pending(&rule, &[]);
+            pending.chunk(3, &rule, MAX_BODY, &mut budget, || given);
+            assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BufferLimit));
+            assert_eq!(budget.buffered(), 0);
+        }
+    }
+
+    #[test]
+    fn an_aborted_request_is_incomplete_for_every_mirror_that_waited() {
+        let (rule, mut budget) = (rule(), budget());
+        let mut pending = pending(&rule, &[]);
+        push(&mut pending, &rule, &mut budget, b"abc");
+        pending.abort(&mut budget);
+        assert_eq!(budget.buffered(), 0);
+        for mirror in [SKIP, CUT, WITHOUT] {
+            assert_eq!(pending.fates[mirror], Fate::Not(Outcome::Incomplete));
+        }
+        assert_eq!(pending.fates[NEVER], Fate::Not(Outcome::Unsampled));
+    }
+
+    #[test]
+    fn copies_upgrades_and_tunnels_are_no_rules_business() {
+        for (headers, ends, expected) in [
+            (&[("x-mark", "")][..], true, Some(Ignored::Marked)),
+            (&[("x-mark", "true"), (":method", "CONNECT")], false, Some(Ignored::Marked)),
+            (&[(":method", "CONNECT")], false, Some(Ignored::Connect)),
+            (&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")], false, Some(Ignored::Upgrade)),
+            (&[("upgrade", "h2c"), ("connection", "close")], false, None),
+            (&[("connection", "upgrade")], false, None),
+            (&[(":method", "POST")], false, None),
+            (&[(":method", "GET")], true, None),
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            let source = Fixed::new(&headers);
+            assert_eq!(ignored(&Request::new(&source), Some("x-mark"), ends), expected, "{headers:?}");
+            assert_eq!(ignored(&Request::new(&source), None, true), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_nothing_is_held_in_the_end(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..9), ends: bool, other in 0usize..15,
+        ) {
+            let (rule, mut budget) = (rule(), budget());
+            prop_assert!(budget.hold(other));
+            let mut pending = pending(&rule, &[]);
+            for chunk in &chunks {
+                push(&mut pending, &rule, &mut budget, chunk);
+                prop_assert!(budget.buffered() <= MAX_BUFFERED);
+            }
+            if ends {
+                let whole = pending.fates[SKIP] == WHOLE;
+                let body = pending.take_body(&mut budget).unwrap();
+                prop_assert_eq!(body, if whole { chunks.concat() } else { Vec::new() });
+            } else {
+                pending.abort(&mut budget);
+                prop_assert!(!pending.wants_end());
+            }
+            prop_assert_eq!(budget.buffered(), other);
+        }
+
+        #[test]
+        fn chunks_of_any_size_make_the_same_body(sizes in prop::collection::vec(1usize..40_000, 1..12)) {
+            let mut body = Body::default();
+            let mut whole = Vec::new();
+            for (number, size) in sizes.into_iter().enumerate() {
+                let chunk = vec![u8::try_from(number).unwrap(); size];
+                whole.extend_from_slice(&chunk);
+                body.push(chunk);
+            }
+            prop_assert_eq!(body.length, whole.len());
+            prop_assert!(body.chunks.len() <= whole.len() / (SMALL / 2) + 2);
+            prop_assert_eq!(body.into_one_piece().unwrap(), whole);
+        }
+    }
+}

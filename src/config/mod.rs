@@ -177,3 +177,6 @@ impl Limits {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,407 @@
+//! What the door lets in, and what it says of the rest.
+
+use super::*;
+use proptest::prelude::*;
+use prost::Message;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn read(value: &Value) -> Result<Config, Vec<String>> {
+    Config::from_bytes(value.to_string().as_bytes()).map_err(|errors| errors.iter().map(Violation::to_string).collect())
+}
+
+/// Reads a configuration with one mirror that has these fields beside its cluster.
+fn mirror(fields: &Value) -> Result<Mirror, Vec<String>> {
+    let mut mirror = json!({ "cluster": "c" });
+    mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+    let rule = json!({ "match": [{ "uri": { "prefix": "/" } }], "mirrors": [mirror] });
+    read(&json!({ "rules": [rule] })).map(|mut config| config.rules.remove(0).mirrors.remove(0))
+}
+
+fn with_rule(rule: &Value) -> Result<Config, Vec<String>> {
+    read(&json!({ "rules": [rule] }))
+}
+
+fn as_struct(value: &Value) -> Vec<u8> {
+    fn message(map: &serde_json::Map<String, Value>) -> prost_types::Struct {
+        let fields: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.clone(), proto(value))).collect();
+        prost_types::Struct { fields }
+    }
+    fn proto(value: &Value) -> prost_types::Value {
+        use prost_types::value::Kind;
+        let kind = match value {
+            Value::Null => Kind::NullValue(0),
+            Value::Bool(flag) => Kind::BoolValue(*flag),
+            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            Value::String(text) => Kind::StringValue(text.clone()),
+            Value::Array(items) => {
+                Kind::ListValue(prost_types::ListValue { values: items.iter().map(proto).collect() })
+            }
+            Value::Object(map) => Kind::StructValue(message(map)),
+        };
+        prost_types::Value { kind: Some(kind) }
+    }
+    message(value.as_object().unwrap()).encode_to_vec()
+}
+
+/// Every field of the contract.
+fn everything() -> Value {
+    json!({
+        "rules": [{
+            "name": "tester",
+            "match": [{
+                "uri": { "prefix": "/reviews" }, "ignoreUriCase": true,
+                "method": { "exact": "GET" }, "scheme": { "exact": "https" }, "authority": { "exact": "reviews:9080" },
+                "headers": { "end-user": { "exact": "tester", "ignoreCase": true } },
+                "withoutHeaders": { "x-internal": {} },
+                "queryParams": { "v": { "suffix": "2" } }, "cookies": { "session": { "contains": "é", "ignoreCase": true } },
+                "sourceCidrs": ["10.0.0.0/8", "fd00::/8", "127.0.0.1"],
+                "routeName": { "regex": "default|other" },
+            }],
+            "mirrors": [
+                {
+                    "cluster": "mirror", "percentage": 50,
+                    "consistentHash": { "httpHeaderName": "x-user-id", "seed": "18446744073709551615" },
+                    "rewrite": { "authority": "reviews-v2.test", "uri": "/v2" },
+                    "headers": { "remove": ["authorization"], "set": { "x-env": "staging" }, "add": { "via": "mirror" } },
+                    "body": "omit", "onOversizedBody": "omit", "timeout": "1.5s",
+                },
+                {
+                    "destination": { "host": "mirror.test", "port": { "number": 9080 }, "subset": "v1" },
+                    "fraction": { "numerator": 1, "denominator": 3 },
+                    "rewrite": { "uriRegexRewrite": { "match": "^/api/(.*)$", "rewrite": "/\\1" } },
+                    "consistentHash": { "useSourceIp": true },
+                },
+                {
+                    "clusterHeader": "x-mirror-cluster", "allowedClusters": ["a", "b"],
+                    "disableShadowHostSuffixAppend": true, "body": "include", "onOversizedBody": "skip",
+                    "consistentHash": { "httpCookieName": "session" },
+                },
+                { "cluster": "d", "consistentHash": { "httpQueryParameterName": "user" } },
+            ],
+        }],
+        "markerHeader": "X-Copy",
+        "limits": {
+            "maxBodyBytes": 1, "maxBufferedBytes": 2.0, "maxInFlight": "3", "maxRequestsPerSecond": 4, "burst": 5,
+        },
+    })
+}
+
+#[test]
+fn every_field_of_the_contract_is_taken() {
+    let config = read(&everything()).unwrap();
+    assert_eq!(config.marker.unwrap().as_str(), "x-copy");
+    let rate = Some(Rate { per_second: 4, burst: 5 });
+    assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
+    let mirrors = &config.rules[0].mirrors;
+    let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.target.to_string()).collect();
+    assert_eq!(labels, ["mirror", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
+    assert_eq!(mirrors[0].timeout, Duration::from_millis(1500));
+    assert_eq!(mirrors[0].sample.sticky.as_ref().unwrap().seed, u64::MAX);
+    assert_eq!(mirrors[1].sample.ratio, Ratio::from_fraction(333_333, 1_000_000).unwrap());
+}
+
+#[test]
+fn a_struct_means_what_its_json_means() {
+    let value = everything();
+    let from_struct = Config::from_bytes(&as_struct(&value)).unwrap();
+    assert_eq!(format!("{from_struct:?}"), format!("{:?}", read(&value).unwrap()));
+}
+
+#[test]
+fn what_is_absent_has_the_default_of_the_contract() {
+    let config = with_rule(&json!({ "mirrors": [{ "cluster": "c" }], "match": null })).unwrap();
+    assert_eq!(config.marker.unwrap().as_str(), "x-mirrored-request");
+    assert_eq!(
+        config.limits,
+        Limits { max_body_bytes: 1_048_576, max_buffered_bytes: 67_108_864, max_in_flight: 1024, rate: None }
+    );
+    let rule = &config.rules[0];
+    assert_eq!(rule.name.as_str(), "rule-0");
+    assert!(rule.matches.is_empty());
+    let mirror = &rule.mirrors[0];
+    assert!(mirror.sample.ratio.is_always() && mirror.sample.sticky.is_none());
+    assert!(matches!(mirror.authority, Authority::Shadow) && matches!(mirror.path, PathRewrite::Keep));
+    assert_eq!((mirror.body, mirror.on_oversized), (BodyMode::Include, OnOversized::Skip));
+    assert_eq!(mirror.timeout, Duration::from_secs(5));
+    assert!(read(&json!({ "rules": [{ "mirrors": [] }], "markerHeader": "" })).unwrap().marker.is_none());
+    let limits = json!({ "rules": [{ "mirrors": [] }], "limits": { "maxRequestsPerSecond": 7 } });
+    assert_eq!(read(&limits).unwrap().limits.rate, Some(Rate { per_second: 7, burst: 7 }));
+}
+
+#[test]
+fn every_violation_is_named_at_once() {
+    let errors = read(&json!({
+        "rules": [
+            { "name": "a b", "mirrors": [{ "cluster": "c", "percentage": 140, "tiemout": "5s" }] },
+            { "match": [{ "uri": { "exact": "/", "prefix": "/" }, "headers": { "a b": {} } }] },
+        ],
+        "limits": { "maxInFlight": -1, "burst": 3 },
+        "compare": {},
+    }))
+    .unwrap_err();
+    let expected = [
+        "compare: {}: unknown field; known here: rules, markerHeader, limits",
+        "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
+        "rules[0].mirrors[0].tiemout: \"5s\": unknown field; known here: cluster, destination, clusterHeader, \
+         allowedClusters, percentage, fraction, consistentHash, rewrite, headers, disableShadowHostSuffixAppend, body, \
+         onOversizedBody, timeout",
+        "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
+        "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
+        "rules[1].match[0].headers.a b: {}: not the name of a header",
+        "rules[1].mirrors: missing: a list of mirrors; [] mirrors nowhere",
+        "limits.maxInFlight: -1: not a whole number between 0 and 4294967295",
+        "limits.burst: 3: only with maxRequestsPerSecond",
+    ];
+    for violation in expected {
+        assert!(errors.iter().any(|error| error == violation), "{violation}\nnot in\n{}", errors.join("\n"));
+    }
+    assert_eq!(errors.len(), expected.len(), "{}", errors.join("\n"));
+}
+
+#[test]
+fn each_field_of_a_mirror_takes_only_what_the_contract_says() {
+    for (fields, error) in [
+        (json!({ "percentage": 0.0001 }), ""),
+        (json!({ "percentage": 100.1 }), "percentage: 100.1: not between 0 and 100"),
+        (json!({ "percentage": -1 }), "percentage: -1: not between"),
+        (json!({ "percentage": "5" }), "percentage: \"5\": not a number"),
+        (json!({ "fraction": { "numerator": 0, "denominator": 1 } }), ""),
+        (json!({ "fraction": { "numerator": 2, "denominator": 1 } }), "a numerator above the denominator"),
+        (json!({ "fraction": { "numerator": 0, "denominator": 0 } }), "denominator: 0: not a whole number between 1"),
+        (json!({ "fraction": { "numerator": 1 } }), "fraction.denominator: missing"),
+        (
+            json!({ "fraction": { "numerator": 1, "denominator": 2 }, "percentage": 5 }),
+            "at most one of percentage, fraction",
+        ),
+        (json!({ "clusterHeader": "x" }), "cluster and clusterHeader: at most one of"),
+        (json!({ "cluster": null }), "no cluster: exactly one of cluster, destination, clusterHeader"),
+        (json!({ "cluster": "" }), "cluster: \"\": not the name of a cluster"),
+        (json!({ "cluster": "a;.;b" }), "not the name of a cluster"),
+        (json!({ "allowedClusters": ["a"] }), "allowedClusters: only with clusterHeader"),
+        (json!({ "consistentHash": {} }), "consistentHash: no key: exactly one of httpHeaderName"),
+        (json!({ "consistentHash": { "useSourceIp": false } }), "useSourceIp: false: true, or another key"),
+        (json!({ "consistentHash": { "useSourceIp": true, "httpCookieName": "a" } }), "at most one of httpHeaderName"),
+        (json!({ "consistentHash": { "httpHeaderName": "a", "seed": -1 } }), "seed: -1: not a whole number"),
+        (json!({ "rewrite": { "uri": "/a", "uriRegexRewrite": {} } }), "at most one of uri, uriRegexRewrite"),
+        (json!({ "rewrite": { "uri": "a" } }), "rewrite.uri: \"a\": not a path"),
+        (
+            json!({ "rewrite": { "uriRegexRewrite": { "match": "(", "rewrite": "/" } } }),
+            "not a regular expression: unclosed group",
+        ),
+        (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\1" } } }), "\\1 names a group"),
+        (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\x" } } }), "a backslash stands before"),
+        (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\" } } }), "a backslash stands before"),
+        (json!({ "rewrite": { "authority": "a b" } }), "not a host"),
+        (json!({ "headers": { "remove": [":path"] } }), "headers.remove[0]: \":path\": a pseudo header"),
+        (json!({ "headers": { "set": { "Host": "a" } } }), "headers.set.Host: \"a\": the host or a single hop"),
+        (json!({ "headers": { "add": { "content-length": "1" } } }), "the host or a single hop"),
+        (json!({ "headers": { "add": { "x-envoy-internal": "1" } } }), "the host or a single hop"),
+        (json!({ "headers": { "add": { "a": "secret\n" } } }), "headers.add.a: (not shown): control characters"),
+        (json!({ "headers": { "add": { "a": 1 } } }), "headers.add.a: (not shown): not a string"),
+        (json!({ "body": "drop" }), "body: \"drop\": include or omit"),
+        (json!({ "onOversizedBody": true }), "onOversizedBody: true: not a string"),
+        (json!({ "timeout": "1ms" }), ""),
+        (json!({ "timeout": "1h" }), ""),
+        (json!({ "timeout": "1m30.5s" }), ""),
+        (json!({ "timeout": "0s" }), "not a duration between 1ms and 1h"),
+        (json!({ "timeout": "999us" }), "not a duration"),
+        (json!({ "timeout": "61m" }), "not a duration"),
+        (json!({ "timeout": "5" }), "not a duration"),
+        (json!({ "timeout": "-5s" }), "not a duration"),
+        (json!({ "timeout": "5 s" }), "not a duration"),
+        (json!({ "timeout": "infs" }), "not a duration"),
+        (json!({ "timeout": 5 }), "timeout: 5: not a string"),
+        (json!({ "disableShadowHostSuffixAppend": 1 }), "not true or false"),
+    ] {
+        match mirror(&fields) {
+            Ok(_) => assert_eq!(error, "", "{fields}"),
+            Err(errors) => {
+                assert!(!error.is_empty() && errors.iter().any(|found| found.contains(error)), "{fields}: {errors:?}");
+                assert_eq!(errors.len(), 1, "{errors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_field_of_a_rule_takes_only_what_the_contract_says() {
+    let long = "a".repeat(1025);
+    for (rule, error) in [
+        (json!({ "mirrors": [] }), ""),
+        (json!({ "mirrors": {} }), "rules[0].mirrors: {}: not a list"),
+        (json!({ "mirrors": [], "match": [{}] }), ""),
+        (json!({ "mirrors": [], "match": {} }), "rules[0].match: {}: not a list"),
+        (json!({ "mirrors": [], "name": "" }), "not 1 to 64"),
+        (json!({ "mirrors": [], "name": "a".repeat(65) }), "not 1 to 64"),
+        (json!({ "mirrors": [], "match": [{ "uri": { "regex": long } }] }), "longer than 1024 characters"),
+        (json!({ "mirrors": [], "match": [{ "uri": { "regex": "a)(b" } }] }), "not a regular expression"),
+        (json!({ "mirrors": [], "match": [{ "uri": { "regex": "(a{1000}){1000}" } }] }), "not a regular expression"),
+        (json!({ "mirrors": [], "match": [{ "uri": { "regex": "\\pL+é" } }] }), ""),
+        (json!({ "mirrors": [], "match": [{ "uri": "/" }] }), "uri: \"/\": not an object"),
+        (json!({ "mirrors": [], "match": [{ "headers": { "a": null } }] }), "headers.a: null: not an object"),
+        (json!({ "mirrors": [], "match": [{ "cookies": { "": {} } }] }), "a name that is empty"),
+        (json!({ "mirrors": [], "match": [{ "sourceCidrs": ["10.0.0.0/33"] }] }), "not an address range"),
+        (json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }] }), "needs an exact or prefix uri"),
+        (
+            json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }], "match": [{ "uri": { "suffix": "a" } }] }),
+            "needs an exact or prefix uri",
+        ),
+    ] {
+        match with_rule(&rule) {
+            Ok(_) => assert_eq!(error, "", "{rule}"),
+            Err(errors) => {
+                assert!(!error.is_empty() && errors.iter().any(|found| found.contains(error)), "{rule}: {errors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_are_told_apart_by_their_names() {
+    let rule = |name: &str| json!({ "name": name, "mirrors": [] });
+    let errors = read(&json!({ "rules": [rule("a"), rule("b"), rule("a")] })).unwrap_err();
+    assert_eq!(errors, ["rules[2]: name a: already the name of rules[0]"]);
+    let errors = read(&json!({ "rules": [rule("rule-1"), { "mirrors": [] }] })).unwrap_err();
+    assert_eq!(errors, ["rules[1]: name rule-1: already the name of rules[0]"]);
+}
+
+#[test]
+fn limits_are_whole_numbers_in_their_ranges() {
+    for (limits, accepted) in [
+        (json!({ "maxBodyBytes": 0, "maxBufferedBytes": 0, "maxInFlight": 0 }), true),
+        (json!({ "maxBodyBytes": 536_870_912 }), true),
+        (json!({ "maxBodyBytes": 536_870_913 }), false),
+        (json!({ "maxBufferedBytes": 1_073_741_824 }), false),
+        (json!({ "maxInFlight": 1.5 }), false),
+        (json!({ "maxRequestsPerSecond": 0 }), false),
+        (json!({ "maxRequestsPerSecond": 1, "burst": 0 }), false),
+    ] {
+        let config = json!({ "rules": [{ "mirrors": [] }], "limits": limits });
+        assert_eq!(read(&config).is_ok(), accepted, "{config}");
+    }
+}
+
+#[test]
+fn a_document_without_rules_says_so() {
+    for (document, error) in [
+        (json!({}), "rules: missing: a list of at least one rule"),
+        (json!({ "rules": [] }), "rules: []: a list of at least one rule"),
+        (json!([]), "configuration: []: not an object"),
+    ] {
+        assert_eq!(read(&document).unwrap_err(), [error]);
+    }
+}
+
+/// Trees that look enough like configurations to get past the first door.
+fn some_tree() -> impl Strategy<Value = Value> {
+    let keys = prop::sample::select(vec![
+        "rules",
+        "mirrors",
+        "match",
+        "uri",
+        "exact",
+        "regex",
+        "headers",
+        "set",
+        "cluster",
+        "clusterHeader",
+        "percentage",
+        "fraction",
+        "numerator",
+        "denominator",
+        "consistentHash",
+        "seed",
+        "rewrite",
+        "uriRegexRewrite",
+        "rewrite",
+        "timeout",
+        "limits",
+        "burst",
+        "maxRequestsPerSecond",
+        "name",
+        "destination",
+        "port",
+        "number",
+        "host",
+        "x",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,9}".prop_map(Value::from),
+        "[0-9.]{0,4}(ns|us|ms|s|m|h|)".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((keys.clone(), inner), 0..5).prop_map(|fields| Value::Object(
+                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_odd_to_be_refused(bytes: Vec<u8>) {
+        prop_assert!(!Config::from_bytes(&bytes).unwrap_err().is_empty());
+        let tagged = [&[0x0a][..], &bytes].concat();
+        let _ = Config::from_bytes(&tagged);
+    }
+
+    #[test]
+    fn every_tree_is_taken_or_refused_on_lines_of_their_own(rules in some_tree(), limits in some_tree()) {
+        let tree = json!({ "rules": [rules], "limits": limits });
+        if let Err(errors) = read(&tree) {
+            prop_assert!(errors.iter().all(|error| !error.contains('\n') && error.contains(": ")));
+        }
+    }
+
+    #[test]
+    fn json_and_struct_agree_on_every_tree(rules in some_tree()) {
+        let tree = json!({ "rules": [rules] });
+        let by_struct = Config::from_bytes(&as_struct(&tree));
+        let by_json = Config::from_bytes(tree.to_string().as_bytes());
+        prop_assert_eq!(by_struct.is_ok(), by_json.is_ok());
+    }
+
+    #[test]
+    fn a_percentage_that_is_printed_and_read_again_is_the_same_share(parts in 0u32..=1_000_000) {
+        let percentage = f64::from(parts) / 10_000.0;
+        let shown: Value = serde_json::from_str(&format!("{percentage}")).unwrap();
+        let ratio = mirror(&json!({ "percentage": shown })).unwrap().sample.ratio;
+        prop_assert_eq!(ratio, Ratio::from_fraction(u64::from(parts), 1_000_000).unwrap());
+        prop_assert!(parts == 0 || ratio.includes(parts.saturating_sub(1)));
+        prop_assert!(!ratio.includes(parts));
+    }
+
+    #[test]
+    fn a_duration_that_is_printed_and_read_again_is_the_same(milliseconds in 1u64..=3_600_000) {
+        let timeout = Duration::from_millis(milliseconds);
+        let seconds = format!("{}.{:03}s", timeout.as_secs(), timeout.subsec_millis());
+        prop_assert_eq!(mirror(&json!({ "timeout": seconds })).unwrap().timeout, timeout);
+        prop_assert_eq!(mirror(&json!({ "timeout": format!("{milliseconds}ms") })).unwrap().timeout, timeout);
+    }
+
+    #[test]
+    fn tests_of_values_hold_for_what_they_describe(text in "[a-cA-C]{1,4}", before: Vec<u8>, after: Vec<u8>, upper: bool) {
+        let value = if upper { text.to_ascii_uppercase() } else { text.clone() };
+        let join = |parts: [&[u8]; 3]| parts.concat();
+        for (kind, value) in [
+            ("exact", value.as_bytes().to_vec()),
+            ("prefix", join([value.as_bytes(), &after, b""])),
+            ("suffix", join([b"", &before, value.as_bytes()])),
+            ("contains", join([&before, value.as_bytes(), &after])),
+            ("regex", value.as_bytes().to_vec()),
+        ] {
+            let entry = json!({ "uri": { kind: text, "ignoreCase": true } });
+            let config = with_rule(&json!({ "match": [entry], "mirrors": [] })).unwrap();
+            let test = config.rules[0].matches[0].uri.clone().unwrap();
+            prop_assert!(test.holds(&value), "{kind} {text} {value:?}");
+        }
+    }
+}
