@@ -68,7 +68,6 @@ impl<'a> Rewritten<'a> {
             } else if is_left_behind(name, value)
                 || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name))
                 || is_removed(name)
-                || Some(name) == marker
             {
             } else if let Some((_, new)) = setting(name) {
                 // The first of several values is replaced, the others go.
@@ -79,15 +78,18 @@ impl<'a> Rewritten<'a> {
                 copied.push((name, value));
             }
         }
-        for (name, value) in &edits.set {
-            let name = name.as_str().as_bytes();
+        let pair = |(name, value): &'a (HeaderName, Box<str>)| (name.as_str().as_bytes(), value.as_bytes());
+        for (name, value) in edits.set.iter().map(pair) {
             if !copied.iter().any(|(copied, _)| *copied == name) {
-                copied.push((name, value.as_bytes()));
+                copied.push((name, value));
             }
         }
-        copied.extend(edits.add.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
-        // Last, so that no edit can take it away: it is what keeps copies from being copied.
-        copied.extend(marker.map(|name| (name, MARKED)));
+        copied.extend(edits.add.iter().map(pair));
+        if let Some(marker) = marker {
+            // Last and alone, whatever the edits say: it is what keeps copies from being copied.
+            copied.retain(|(name, _)| *name != marker);
+            copied.push((marker, MARKED));
+        }
         copied
     }
 }
@@ -206,8 +208,14 @@ mod tests {
 
     #[test]
     fn no_edit_takes_the_marker_away() {
-        let edits = json!({ "headers": { "remove": ["x-mirrored-request"], "set": { "x-mirrored-request": "no" } } });
-        assert_eq!(copy(&mirror(edits), &[], Some(&marker())).last().unwrap(), "x-mirrored-request: true");
+        for edit in [
+            json!({ "remove": ["x-mirrored-request"] }),
+            json!({ "set": { "x-mirrored-request": "no" } }),
+            json!({ "add": { "x-mirrored-request": "no" } }),
+        ] {
+            let copied = copy(&mirror(json!({ "headers": edit })), &[("x-mirrored-request", b"no")], Some(&marker()));
+            assert_eq!(copied, ["x-mirrored-request: true"], "{edit}");
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Source for CurrentRequest {
 
 /// Returns the first value of a header of the answer whose callback is being served.
 ///
-/// Only where the callback counted headers: after a reset the host has none to ask for (host-facts 2).
+/// Only where the callback counted headers: after a reset the host has none to ask for.
 pub fn answer_header(name: &str) -> Option<Vec<u8>> {
     header(MapType::HttpCallResponseHeaders, name)
 }
@@ -141,7 +141,7 @@ pub fn send(
     let text = |bytes| unsafe { std::str::from_utf8_unchecked(bytes) };
     let headers = headers.iter().map(|(name, value)| (text(name), text(value))).collect();
     // The SDK delivers an answer to the context that was active when the call was made, and drops it if that is a
-    // stream which has ended. The callback of a queue that does not exist makes the root the active one (host-facts 1.3).
+    // stream which has ended. The callback of a queue that does not exist makes the root the active one.
     // SAFETY: the function is the SDK's own; it borrows the SDK's roots, which no callback of a stream has borrowed,
     // and the root ignores the queue.
     unsafe { proxy_on_queue_ready(root, 0) };

@@ -223,8 +223,8 @@ fn counter<E>(define: &mut impl FnMut(Kind, &str) -> Result<MetricId, E>, name: 
 
 /// Classifies an answer by its `:status`.
 ///
-/// The host answers itself, with an error, where the mirror does not (host-facts: 502, 503 and 504, or a gRPC status
-/// behind 200), so `is_from_mirror` is asked where the answer may be such a one.
+/// The host answers itself, with an error, where the mirror does not (502, 503 and 504, or a gRPC status behind
+/// 200), so `is_from_mirror` is asked where the answer may be such a one.
 pub fn classify(status: &[u8], is_grpc: bool, is_from_mirror: impl FnOnce() -> bool) -> Class {
     let class = match status.first() {
         Some(b'1') => Class::Informational,

@@ -15,7 +15,7 @@ const SMALL: usize = 16 << 10;
 
 /// Finds out whether a request is no rule's business.
 ///
-/// `ends` tells that the headers are all there is: neither an upgrade nor a tunnel begins so (host-facts 5).
+/// `ends` tells that the headers are all there is: neither an upgrade nor a tunnel begins so.
 pub fn ignored<'a>(request: &Request<'a>, marker: Option<&'a str>, ends: bool) -> Option<Ignored> {
     if marker.is_some_and(|marker| request.has(marker)) {
         return Some(Ignored::Marked);

@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// The first byte of every Struct that has a field: field 1, length-delimited (host-facts: Envoy passes the
-/// protobuf bytes, whatever its documentation says of JSON).
+/// The first byte of every Struct that has a field: field 1, length-delimited (Envoy 1.36 to 1.40 pass the
+/// protobuf bytes, though the documentation of `PluginConfig.configuration` says JSON).
 const STRUCT_TAG: u8 = 0x0a;
 
 /// Reads `bytes` as JSON if they parse as JSON, else as a Struct.

@@ -1,7 +1,7 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
 use super::names::{HeaderName, is_header_value};
-use super::node::Node;
+use super::node::{HIDDEN, Node};
 use super::pattern::{self, Replacement};
 use super::rule::{all, optional};
 use super::sample::Sample;
@@ -192,8 +192,8 @@ impl HeaderEdits {
 fn read_value(node: &Node<'_>) -> Option<Box<str>> {
     match node.as_text() {
         Some(text) if is_header_value(text) => Some(text.into()),
-        Some(_) => node.refuse_as("(not shown)", "control characters cannot stand in a header"),
-        None => node.refuse_as("(not shown)", "not a string"),
+        Some(_) => node.refuse_as(HIDDEN, "control characters cannot stand in a header"),
+        None => node.refuse_as(HIDDEN, "not a string"),
     }
 }
 

@@ -73,15 +73,16 @@ impl HeaderName {
         }
     }
 
-    /// Reads the name of a header that a copy may be given or may lose.
+    /// Reads the name of a header that a copy may be given or may lose. The node may be the header's value, which may
+    /// be a secret, so that errors show the name.
     pub(super) fn edited(node: &Node<'_>, text: &str) -> Option<Self> {
         match Self::new(text) {
             Some(name) if stays_behind(name.0.as_bytes()) => {
-                node.refuse("the host or a single hop owns this header: it cannot be edited")
+                node.refuse_as(name, "the host or a single hop owns this header: it cannot be edited")
             }
             Some(name) => Some(name),
-            None if text.starts_with(':') => node.refuse("a pseudo header: use rewrite"),
-            None => node.refuse("not the name of a header"),
+            None if text.starts_with(':') => node.refuse_as(text, "a pseudo header: use rewrite"),
+            None => node.refuse_as(text, "not the name of a header"),
         }
     }
 }

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+/// Stands in an error for a value that may be a secret.
+pub(super) const HIDDEN: &str = "(not shown)";
+
 /// A value of the configuration together with its path.
 ///
 /// Every reader returns `None` after it has reported why; the caller goes on with the other fields.
@@ -70,7 +73,7 @@ impl<'a> Node<'a> {
 
     /// Reads an object whose keys are names of the user's.
     pub(super) fn entries(&self) -> Option<impl Iterator<Item = (&'a str, Node<'a>)>> {
-        let Value::Object(map) = self.value else { return self.refuse("not an object") };
+        let Value::Object(map) = self.value else { return self.refuse_as(HIDDEN, "not an object") };
         let entry = |(key, value): (&'a String, _)| (key.as_str(), self.child(join(&self.path, key), value));
         Some(map.iter().map(entry).collect::<Vec<_>>().into_iter())
     }
@@ -118,7 +121,9 @@ impl<'a> Object<'a> {
     pub(super) fn finish(&self) {
         for (name, value) in self.map.iter().filter(|(name, _)| !self.known.contains(&name.as_str())) {
             let allowed = format!("unknown field; known here: {}", self.known.join(", "));
-            self.violations.push(Violation::new(join(&self.path, name), shown(value), allowed));
+            // A header that stands in the wrong place: its value may be a secret.
+            let value = if value.is_number() || value.is_boolean() { shown(value) } else { HIDDEN.to_owned() };
+            self.violations.push(Violation::new(join(&self.path, name), value, allowed));
         }
     }
 

@@ -47,9 +47,13 @@ impl Violations {
     }
 }
 
-/// Shows a refused value as compact JSON, cut where it gets long.
+/// Shows a refused value as compact JSON, cut where it gets long; what is inside of it has violations of its own.
 pub(super) fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    let text = match value {
+        Value::Object(fields) if !fields.is_empty() => return "{…}".to_owned(),
+        Value::Array(items) if !items.is_empty() => return "[…]".to_owned(),
+        value => value.to_string(),
+    };
     match text.char_indices().nth(SHOWN) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
         None => text,
