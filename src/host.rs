@@ -11,6 +11,7 @@ use crate::stats::{Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
+use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
@@ -32,9 +33,35 @@ unsafe extern "C" {
     fn proxy_done() -> u32;
 }
 
+// The SDK's own exports, in this very module.
 unsafe extern "C" {
-    /// The SDK's own export, in this very module.
     fn proxy_on_queue_ready(context: u32, queue: u32);
+    fn proxy_on_done(context: u32) -> bool;
+    fn proxy_on_delete(context: u32);
+}
+
+thread_local! {
+    /// Roots that the host has let go after [`done`], and that the SDK still holds.
+    static GONE: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Serves the host's `proxy_on_done` in the finished module, which does not export `proxy_on_delete`: the host deletes
+/// a context right after it is done, and each callback that it need not make saves its price on every request.
+///
+/// In a module that was not finished the host makes both callbacks, and this function is not called.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_done(context: u32) -> bool {
+    let gone = GONE.take();
+    // SAFETY: the functions are the SDK's own; the host calls this one when no callback of the SDK's is running, so that
+    // nothing of the SDK's is borrowed. Each context is deleted once: the host is done with it once.
+    unsafe {
+        gone.into_iter().for_each(|root| proxy_on_delete(root));
+        let may_go = proxy_on_done(context);
+        if may_go {
+            proxy_on_delete(context);
+        }
+        may_go
+    }
 }
 
 /// The ABI's status for success.
@@ -177,7 +204,8 @@ pub fn record(metric: MetricId, value: u64) {
 }
 
 /// Tells the host that the root, which asked to stay, may go.
-pub fn done() {
+pub fn done(root: u32) {
+    GONE.with_borrow_mut(|gone| gone.push(root));
     // SAFETY: no pointers. The status says only whether the host waits for this.
     let _ = unsafe { proxy_done() };
 }

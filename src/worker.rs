@@ -143,7 +143,7 @@ impl Worker {
         self.close(&call, class);
         let state = self.state.borrow();
         if state.is_leaving && state.calls.is_empty() {
-            host::done();
+            host::done(self.root);
         }
     }
 
