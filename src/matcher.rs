@@ -59,23 +59,38 @@ impl Entry {
     }
 }
 
-/// Tells whether all of an entry's conditions hold.
+/// Tells whether all of an entry's conditions hold. Regular expressions come last: the others may have decided.
+fn holds<'a>(entry: &'a Match, request: &Request<'a>) -> bool {
+    [false, true].into_iter().all(|regex| part_holds(entry, request, regex))
+}
+
+/// Tells whether those of an entry's conditions hold that are regular expressions, or those that are not.
 ///
 /// The cheapest to ask come first: a missing header ends it before anything is read from the host.
-fn holds<'a>(entry: &'a Match, request: &Request<'a>) -> bool {
-    entry.headers.iter().all(|(name, test)| request.header(name).is_some_and(|value| test.holds(&value)))
-        && entry.without_headers.iter().all(|(name, test)| !match request.header(name) {
+fn part_holds<'a>(entry: &'a Match, request: &Request<'a>, regex: bool) -> bool {
+    let is_due = |test: &StringMatch| test.is_regex() == regex;
+    let due = |test: &'a Option<StringMatch>| test.as_ref().filter(|test| is_due(test));
+    entry
+        .headers
+        .iter()
+        .filter(|(_, test)| is_due(test))
+        .all(|(name, test)| request.header(name).is_some_and(|value| test.holds(&value)))
+        && entry.without_headers.iter().filter(|(_, test)| is_due(test)).all(|(name, test)| !match request.header(name)
+        {
             Some(value) => test.holds(&value),
             None => !test.is_presence() && test.holds(b""),
         })
-        && entry.cookies.iter().all(|(name, test)| matches(Some(test), || request.cookie(name)))
-        && matches(entry.method.as_ref(), || request.headers().first(b":method"))
-        && matches(entry.scheme.as_ref(), || request.headers().first(b":scheme"))
-        && matches(entry.authority.as_ref(), || request.authority())
-        && entry.query_params.iter().all(|(key, test)| matches(Some(test), || request.query_param(key)))
-        && matches(entry.uri.as_ref(), || request.path())
-        && (entry.source_cidrs.is_empty() || request.source_ip().is_some_and(|ip| is_within(entry, ip)))
-        && matches(entry.route_name.as_ref(), || request.route_name())
+        && entry.cookies.iter().all(|(name, test)| !is_due(test) || matches(Some(test), || request.cookie(name)))
+        && matches(due(&entry.method), || request.headers().first(b":method"))
+        && matches(due(&entry.scheme), || request.headers().first(b":scheme"))
+        && matches(due(&entry.authority), || request.authority())
+        && entry
+            .query_params
+            .iter()
+            .all(|(key, test)| !is_due(test) || matches(Some(test), || request.query_param(key)))
+        && matches(due(&entry.uri), || request.path())
+        && (regex || entry.source_cidrs.is_empty() || request.source_ip().is_some_and(|ip| is_within(entry, ip)))
+        && matches(due(&entry.route_name), || request.route_name())
 }
 
 fn matches<'v>(test: Option<&StringMatch>, value: impl FnOnce() -> Option<&'v [u8]>) -> bool {
@@ -136,6 +151,9 @@ mod tests {
             (json!({"uri": {"regex": "/reviews/.*"}, "ignoreUriCase": true}), false),
             (json!({"uri": {"regex": "/reviews/.*", "ignoreCase": true}}), true),
             (json!({"uri": {"regex": "/Reviews"}}), false),
+            (json!({"uri": {"regex": "/Reviews.*"}}), true),
+            (json!({"uri": {"regex": "/reviews.*"}, "ignoreUriCase": true}), false),
+            (json!({"uri": {"regex": ".*REVIEWS.*", "ignoreCase": true}}), true),
             (json!({"uri": {"suffix": "/1"}}), true),
             (json!({"uri": {"contains": "view"}}), true),
             (json!({"uri": {"contains": "v=2"}}), false),

@@ -10,6 +10,10 @@ const LONGEST: usize = 1024;
 /// The most memory that one compiled pattern may take, in bytes: `(a{1000}){1000}` is short and would take gigabytes.
 const LARGEST: usize = 1 << 20;
 
+/// The most memory that one pattern may take while it is used, in bytes. Thousands of patterns have to fit into a VM,
+/// whatever requests make of them; one that needs more is matched more slowly.
+const LARGEST_CACHE: usize = 64 << 10;
+
 /// Reads a regular expression that has to match a whole value.
 pub(super) fn full_match(node: &Node<'_>, ignore_case: bool) -> Option<Regex> {
     let pattern = node.text()?;
@@ -46,7 +50,7 @@ pub(super) fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, regex::
             .unicode(unicode)
             .case_insensitive(ignore_case)
             .size_limit(LARGEST)
-            .dfa_size_limit(LARGEST)
+            .dfa_size_limit(LARGEST_CACHE)
             .build()
     };
     build(false).or_else(|_| build(true))

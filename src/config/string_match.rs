@@ -9,6 +9,8 @@ use regex::bytes::Regex;
 pub struct StringMatch {
     test: Test,
     ignore_case: bool,
+    /// How many of a value's first bytes a rewrite replaces.
+    rewritten_len: Option<usize>,
 }
 
 /// A text that a value has to be or to begin with.
@@ -49,6 +51,11 @@ impl StringMatch {
         }
     }
 
+    /// Tells whether the test is a regular expression, the dearest of all.
+    pub fn is_regex(&self) -> bool {
+        matches!(self.test, Test::Regex(_))
+    }
+
     /// Tells whether the test asks for presence alone, which an absent value, though it counts as empty, never has.
     pub fn is_presence(&self) -> bool {
         matches!(self.test, Test::Present)
@@ -65,10 +72,7 @@ impl StringMatch {
 
     /// Returns how many of a value's first bytes a rewrite replaces: those of the prefix, or all of the exact value.
     pub fn rewritten_len(&self) -> Option<usize> {
-        match &self.test {
-            Test::Exact(value) | Test::Prefix(value) => Some(value.len()),
-            _ => None,
-        }
+        self.rewritten_len
     }
 
     /// Reads a match. `ignore_uri_case` is Istio's `ignoreUriCase`, which leaves regular expressions alone.
@@ -82,12 +86,12 @@ impl StringMatch {
             Some(node) => node.flag()?,
             None => false,
         };
-        let ignore_case = own_case || ignore_uri_case;
         if many {
             return None;
         }
+        let ignore_case = own_case || ignore_uri_case;
         let Some((kind, wanted)) = test else {
-            return Some(Self { test: Test::Present, ignore_case });
+            return Some(Self { test: Test::Present, ignore_case, rewritten_len: None });
         };
         let text = wanted.text()?;
         let bytes = || text.as_bytes().into();
@@ -95,7 +99,11 @@ impl StringMatch {
             "exact" => Test::Exact(bytes()),
             "prefix" => Test::Prefix(bytes()),
             "suffix" => Test::Suffix(bytes()),
-            "regex" => Test::Regex(pattern::full_match(&wanted, own_case)?),
+            "regex" => {
+                let regex = pattern::full_match(&wanted, own_case)?;
+                let test = if own_case { None } else { simpler(text) }.unwrap_or(Test::Regex(regex));
+                return Some(Self { test, ignore_case: false, rewritten_len: None });
+            }
             // The library's search takes linear time; folding case while searching by hand would not.
             _ if ignore_case => match pattern::compile(&regex::escape(text), true) {
                 Ok(regex) => Test::Regex(regex),
@@ -103,6 +111,42 @@ impl StringMatch {
             },
             _ => Test::Contains(bytes()),
         };
-        Some(Self { test, ignore_case })
+        let rewritten_len = matches!(test, Test::Exact(_) | Test::Prefix(_)).then_some(text.len());
+        Some(Self { test, ignore_case, rewritten_len })
+    }
+}
+
+/// Finds the plain test that a regular expression such as `.*Mobile.*` spells: a text is looked for faster than an
+/// expression is tested, and can be found in a table. `.*` takes all that a header or a path can hold.
+fn simpler(pattern: &str) -> Option<Test> {
+    let (open_start, rest) = pattern.strip_prefix(".*").map_or((false, pattern), |rest| (true, rest));
+    let (open_end, text) = rest.strip_suffix(".*").map_or((false, rest), |text| (true, text));
+    if text.contains(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$']) {
+        return None;
+    }
+    let text = text.as_bytes().into();
+    Some(match (open_start, open_end) {
+        (false, false) => Test::Exact(text),
+        (false, true) => Test::Prefix(text),
+        (true, false) => Test::Suffix(text),
+        (true, true) => Test::Contains(text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_simpler_test_holds_where_its_expression_does(
+            pattern in "(\\.\\*)?[ab.]{0,3}(\\.\\*)?", value in prop::collection::vec(prop::sample::select(&b"ab.\xff"[..]), 0..6),
+        ) {
+            let regex = pattern::compile(&format!("\\A(?:{pattern})\\z"), false).unwrap();
+            if let Some(test) = simpler(&pattern) {
+                prop_assert_eq!(StringMatch { test, ignore_case: false, rewritten_len: None }.holds(&value), regex.is_match(&value));
+            }
+        }
     }
 }

@@ -251,6 +251,10 @@ fn each_field_of_a_rule_takes_only_what_the_contract_says() {
             json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }], "match": [{ "uri": { "suffix": "a" } }] }),
             "needs an exact or prefix uri",
         ),
+        (
+            json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }], "match": [{ "uri": { "regex": "/a.*" } }] }),
+            "needs an exact or prefix uri",
+        ),
     ] {
         match with_rule(&rule) {
             Ok(_) => assert_eq!(error, "", "{rule}"),

@@ -1,0 +1,146 @@
+//! The core's pieces, natively: how they grow with rules, headers and body chunks. Compare figures of one run alone.
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoshiro128PlusPlus;
+use serde_json::{Value, json};
+use std::hint::black_box;
+use traffic_mirror::budget::Budget;
+use traffic_mirror::config::{Config, Limits};
+use traffic_mirror::copy::Rewritten;
+use traffic_mirror::headers::HeaderMap;
+use traffic_mirror::matcher::{Decision, Matcher};
+use traffic_mirror::request::{Request, Source};
+use traffic_mirror::sample::Draw;
+use traffic_mirror::stream::Pending;
+
+/// A request whose headers are at hand.
+struct Given(HeaderMap);
+
+impl Source for Given {
+    fn headers(&self) -> HeaderMap {
+        self.0.clone()
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.0.first(name.as_bytes()).is_some()
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        Some(b"10.0.0.1:4711".to_vec())
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn request(headers: usize) -> Given {
+    let mut pairs: Vec<(String, String)> = [
+        (":authority", "reviews:9080"),
+        (":path", "/api/v1/items/17?page=2"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
+        ("x-tenant", "tenant-none"),
+        ("cookie", "session=0123456789abcdef; theme=dark"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    pairs.extend((pairs.len()..headers).map(|n| (format!("x-header-{n}"), format!("value of header {n}"))));
+    Given(HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))))
+}
+
+fn config(rules: Value) -> Config {
+    Config::from_bytes(json!({ "rules": rules }).to_string().as_bytes()).unwrap()
+}
+
+fn matching(c: &mut Criterion) {
+    type Entry = fn(usize) -> Value;
+    let kinds: [(&str, Entry); 4] = [
+        ("exact header", |n| json!({ "headers": { "x-tenant": { "exact": format!("tenant-{n}") } } })),
+        ("missing header", |n| json!({ "headers": { "x-missing": { "exact": format!("tenant-{n}") } } })),
+        ("prefix", |n| json!({ "uri": { "prefix": format!("/service-{n}/") } })),
+        ("regex", |n| json!({ "headers": { "user-agent": { "regex": format!(".*Mobile-{n}.*") } } })),
+    ];
+    let source = request(16);
+    for (kind, entry) in kinds {
+        let mut group = c.benchmark_group(format!("match/{kind}"));
+        for count in [1, 10, 100, 1000] {
+            let rules = (0..count).map(|n| json!({ "match": [entry(n)], "mirrors": [] })).collect();
+            let matcher = Matcher::new(&config(rules).rules);
+            group.bench_function(BenchmarkId::from_parameter(count), |b| {
+                b.iter(|| matcher.decide(black_box(&Request::new(&source))));
+            });
+        }
+    }
+}
+
+fn copying(c: &mut Criterion) {
+    let edits = json!({
+        "cluster": "m", "rewrite": { "uri": "/v2" },
+        "headers": { "remove": ["cookie"], "set": { "x-env": "test" }, "add": { "via": "mirror" } },
+    });
+    let mut group = c.benchmark_group("copy");
+    for (name, mirror) in [("plain", json!({ "cluster": "m" })), ("edited", edits)] {
+        let config = config(json!([{ "match": [{ "uri": { "prefix": "/api" } }], "mirrors": [mirror] }]));
+        let mirror = &config.rules[0].mirrors[0];
+        for headers in [16, 44, 80] {
+            let Given(map) = request(headers);
+            group.bench_function(BenchmarkId::new(name, headers), |b| {
+                b.iter(|| {
+                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4));
+                    rewritten.headers(mirror, &map, config.marker.as_ref()).len()
+                });
+            });
+        }
+    }
+}
+
+fn sampling(c: &mut Criterion) {
+    let source = request(16);
+    let mut generator = Xoshiro128PlusPlus::seed_from_u64(1);
+    let mut group = c.benchmark_group("sample");
+    for (name, key) in [
+        ("random", json!(null)),
+        ("header", json!({ "httpHeaderName": "x-tenant" })),
+        ("cookie", json!({ "httpCookieName": "session" })),
+    ] {
+        let mirror = json!({ "cluster": "m", "percentage": 5, "consistentHash": key });
+        let config = config(json!([{ "mirrors": [mirror] }]));
+        let sample = &config.rules[0].mirrors[0].sample;
+        group.bench_function(name, |b| {
+            b.iter(|| Draw::default().selects(sample, black_box(&Request::new(&source)), &mut generator));
+        });
+    }
+}
+
+fn gathering(c: &mut Criterion) {
+    let config = config(json!([{ "mirrors": [{ "cluster": "m" }] }]));
+    let rule = &config.rules[0];
+    let source = request(16);
+    let mut group = c.benchmark_group("body of 1 MiB, chunks of");
+    for size in [64, 1 << 10, 16 << 10, 1 << 20] {
+        let chunk = vec![0; size];
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                let mut budget = Budget::new(&Limits::default());
+                let decision = Decision { rule: 0, matched_uri: None };
+                let mut pending = Pending::new(decision, rule, Request::new(&source), 1 << 20, |_, _| true);
+                for _ in 0..(1 << 20) / size {
+                    pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));
+                }
+                pending.take_body(&mut budget)
+            });
+        });
+    }
+}
+
+fn configuring(c: &mut Criterion) {
+    let rule = |n| json!({ "match": [{ "headers": { "x-tenant": { "exact": format!("t-{n}") } } }], "mirrors": [{ "cluster": "m" }] });
+    let text = json!({ "rules": (0..1000).map(rule).collect::<Value>() }).to_string();
+    c.bench_function("read a configuration of 1,000 rules", |b| b.iter(|| Config::from_bytes(black_box(text.as_bytes()))));
+}
+
+criterion_group!(core, matching, copying, sampling, gathering, configuring);
+criterion_main!(core);
