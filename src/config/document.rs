@@ -49,11 +49,23 @@ fn from_proto(value: prost_types::Value) -> Value {
     match value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(flag)) => Value::Bool(flag),
-        Some(Kind::NumberValue(number)) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        Some(Kind::NumberValue(number)) => from_double(number),
         Some(Kind::StringValue(text)) => Value::String(text),
         Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(from_proto).collect()),
         Some(Kind::StructValue(message)) => from_struct(message),
     }
+}
+
+/// A Struct knows doubles alone; whole ones become whole numbers again, as they were written.
+fn from_double(number: f64) -> Value {
+    /// Up to here every whole number has its own double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[allow(clippy::cast_possible_truncation, reason = "whole and in range")]
+        return Value::from(number as i64);
+    }
+    // What is not finite is not JSON either: as text it is refused with what it is.
+    Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)
 }
 
 /// Builds a [`Value`] as serde_json does, but notices keys that stand twice: the parser alone would keep the last
@@ -170,7 +182,7 @@ mod tests {
         message.fields.insert("l".into(), prost_types::Value { kind: Some(Kind::ListValue(list)) });
         message.fields.insert("n".into(), prost_types::Value { kind: Some(Kind::NullValue(0)) });
         let (value, _) = read_alone(&message.encode_to_vec());
-        assert_eq!(value.unwrap(), json!({"l":[1.0,0.5],"n":null}));
+        assert_eq!(value.unwrap(), json!({"l":[1,0.5],"n":null}));
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! How a configuration is taken or refused by a real Envoy, and what the filter writes into its log.
+
+use serde_json::{Value, json};
+
+use crate::harness::bootstrap::{Delivery, Form};
+use crate::harness::client::{Client, Req};
+use crate::harness::{Setup, eventually, refusal, run};
+
+/// The filter's lines of this level.
+fn lines<'a>(log: &'a str, level: &str) -> Vec<&'a str> {
+    let level = format!("[{level}][wasm]");
+    log.lines().filter(|line| line.contains(&level)).collect()
+}
+
+#[test]
+fn every_violation_is_logged_on_a_line_of_its_own_and_envoy_does_not_start() {
+    let plugin = json!({
+        "rules": [
+            {"name": "no spaces", "mirrors": [{"cluster": "mirror", "percentage": 140}]},
+            {"mirrors": [{"cluster": "mirror", "timeout": "0s"}, {"cluster": "mirror", "body": "half"}]},
+        ],
+        "limits": {"maxInFlight": -1},
+    });
+    let expected = [
+        "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
+        "rules[0].name: ",
+        "rules[1].mirrors[0].timeout: ",
+        "rules[1].mirrors[1].body: ",
+        "limits.maxInFlight: -1: ",
+    ];
+    for form in [Form::Text, Form::Struct] {
+        let log = refusal(plugin.clone(), form);
+        let errors = lines(&log, "error");
+        for violation in expected {
+            let found: Vec<_> = errors.iter().filter(|line| line.contains(violation)).collect();
+            assert_eq!(found.len(), 1, "{violation}\n{log}");
+            assert!(expected.iter().all(|e| *e == violation || !found[0].contains(e)), "{}", found[0]);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_its_path() {
+    let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "percent": 5}]}], "markerheader": "x"});
+    let log = refusal(plugin, Form::Text);
+    let errors = lines(&log, "error").join("\n");
+    assert!(errors.contains("rules[0].mirrors[0].percent"), "{log}");
+    assert!(errors.contains("markerheader"), "{log}");
+}
+
+#[test]
+fn no_configuration_at_all_is_an_error() {
+    let log = refusal(Value::Null, Form::Text);
+    assert!(!lines(&log, "error").is_empty(), "{log}");
+}
+
+#[test]
+fn a_configuration_that_is_none_is_refused() {
+    let none = [
+        json!(""),
+        json!("{"),
+        json!("rules: []"),
+        json!({}),
+        json!({"rules": []}),
+        json!({"rules": [{"name": "a"}]}),
+        json!(r#"{"rules": [{"mirrors": []}], "rules": [{"mirrors": []}]}"#),
+    ];
+    let good = json!({"rules": [{"mirrors": [{"cluster": "mirror"}]}]});
+    run(Setup::new(good).delivered_by(Delivery::Lds), async |mesh| {
+        for (index, plugin) in none.iter().enumerate() {
+            let before = lines(&mesh.envoy.log(), "error").len();
+            mesh.update(plugin);
+            mesh.stat("listener_manager.lds.update_rejected", u64::try_from(index).unwrap() + 1).await;
+            assert!(lines(&mesh.envoy.log(), "error").len() > before, "{plugin}");
+        }
+        mesh.send(Req::get("/")).await;
+        mesh.responses("rule-0", "mirror", "2xx", 1).await;
+    });
+}
+
+#[test]
+fn json_text_and_a_struct_mean_the_same() {
+    let plugin = |name: &str| {
+        json!({
+            "rules": [{
+                "name": name,
+                "match": [{"headers": {"end-user": {"regex": "t.st\\w+"}}, "uri": {"prefix": "/reviews"}}],
+                "mirrors": [{
+                    "destination": {"host": "mirror.test", "port": {"number": 9080}, "subset": "v1"},
+                    "fraction": {"numerator": 3, "denominator": 3},
+                    "consistentHash": {"httpHeaderName": "x-user-id", "seed": "9007199254740993"},
+                    "rewrite": {"uri": "/v2"},
+                    "headers": {"set": {"x-env": "staging"}},
+                    "timeout": "1.5s",
+                }],
+            }],
+            "limits": {"maxBodyBytes": 4.0, "maxInFlight": "100", "maxRequestsPerSecond": 1000},
+        })
+    };
+    let setup = Setup::new(plugin("text")).also_as("struct", plugin("struct"), Form::Struct);
+    run(setup, async |mesh| {
+        for listener in ["main", "struct"] {
+            let mut client = Client::h1(mesh.address(listener)).await;
+            for req in [Req::post("/reviews/1", "four"), Req::post("/reviews/1", "five5"), Req::get("/other")] {
+                client.send(req.header("end-user", "tester").header("x-user-id", "1")).await;
+            }
+        }
+        let mirror = "outbound|9080|v1|mirror.test";
+        for rule in ["text", "struct"] {
+            let ledger = mesh.responses(rule, mirror, "2xx", 1).await;
+            assert_eq!((ledger.requests(rule), ledger.copies(rule, mirror, "body_too_large")), (2, 1));
+        }
+        for copy in mesh.mirror.received(2).await {
+            assert_eq!((copy.path.as_str(), &copy.body[..]), ("/v2/1", &b"four"[..]));
+            assert_eq!(copy.value("x-envoy-expected-rq-timeout-ms").as_deref(), Some("1500"));
+        }
+    });
+}
+
+#[test]
+fn the_names_of_the_metrics_become_labels_by_istios_tag_convention() {
+    let destination = json!({"host": "mirror.test", "port": {"number": 9080}, "subset": "v1"});
+    let plugin =
+        json!({"rules": [{"name": "tester", "mirrors": [{"destination": destination}, {"clusterHeader": "x-to"}]}]});
+    run(Setup::new(plugin), async |mesh| {
+        mesh.send(Req::get("/")).await;
+        mesh.send(Req::get("/").header("x-mirrored-request", "true")).await;
+        let (rule, mirror) = (("rule", "tester"), ("mirror", "outbound|9080|v1|mirror.test"));
+        mesh.responses(rule.1, mirror.1, "2xx", 1).await;
+        let header = ("mirror", "header:x-to");
+        for (name, labels, value) in [
+            ("requests_total", &[rule][..], 1.0),
+            ("ignored_total", &[("reason", "marked")], 1.0),
+            ("copies_total", &[rule, mirror, ("outcome", "sent")], 1.0),
+            ("copies_total", &[rule, header, ("outcome", "no_cluster_header")], 1.0),
+            ("copies_total", &[rule, header, ("outcome", "sent")], 0.0),
+            ("responses_total", &[rule, mirror, ("class", "2xx")], 1.0),
+            ("in_flight", &[], 0.0),
+            ("buffered_bytes", &[], 0.0),
+        ] {
+            let seen = mesh.prometheus(&format!("traffic_mirror_{name}"), labels).await;
+            assert_eq!(seen, Some(value), "{name} {labels:?}");
+        }
+    });
+}
+
+#[test]
+fn an_outcome_is_warned_of_at_its_1st_2nd_4th_and_8th_occurrence() {
+    let plugin = json!({"rules": [{"name": "warned", "mirrors": [{"cluster": "unknown"}]}]});
+    run(Setup::new(plugin), async |mesh| {
+        let mut client = mesh.client().await;
+        for _ in 0..9 {
+            client.send(Req::get("/")).await;
+        }
+        mesh.copies("warned", "unknown", "no_cluster", 9).await;
+        eventually("the warnings", async || {
+            let log = mesh.envoy.log();
+            let warnings = lines(&log, "warning");
+            let named = |line: &&&str| ["warned", "unknown", "no_cluster"].iter().all(|word| line.contains(word));
+            let count = warnings.iter().filter(named).count();
+            if count == 4 { Ok(()) } else { Err(format!("{count}: {warnings:#?}")) }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_requests_say_stays_out_of_the_log() {
+    let rules = json!({"rules": [
+        {
+            "match": [{"uri": {"prefix": "/a"}}],
+            "mirrors": [{"cluster": "unknown"}, {"cluster": "refused"}, {"cluster": "dead"}],
+        },
+        {"mirrors": [{"clusterHeader": "x-mirror-cluster", "allowedClusters": ["mirror"]}]},
+    ], "limits": {"maxBodyBytes": 40}});
+    run(Setup::new(rules), async |mesh| {
+        let mut client = mesh.client().await;
+        for path in ["/a", "/b"] {
+            for body in ["body-s3cr3t", &"body-s3cr3t".repeat(10)] {
+                let req = Req::post(path, body.to_owned()).header("authorization", "head-s3cr3t");
+                let req = req.header("cookie", "session=head-s3cr3t").header("x-mirror-cluster", "head-s3cr3t");
+                client.send(req).await;
+            }
+        }
+        mesh.copies("rule-0", "unknown", "no_cluster", 1).await;
+        mesh.until("every request", |l| l.requests("rule-0") == 2 && l.requests("rule-1") == 2).await;
+        let log = mesh.envoy.log();
+        assert!(!lines(&log, "warning").is_empty(), "there were to be warnings: {log}");
+        assert!(!log.contains("s3cr3t"), "{log}");
+    });
+}

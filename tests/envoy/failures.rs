@@ -1,0 +1,196 @@
+//! Mirrors that fail: each failure has its name in the metrics, and the primary's client never learns of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::client::{Client, Req};
+use crate::harness::upstream::{Answer, Received, Service};
+use crate::harness::{Mesh, Setup, eventually, run};
+
+fn to(cluster: &str, timeout: &str) -> Value {
+    json!({"rules": [{"mirrors": [{"cluster": cluster, "timeout": timeout}]}]})
+}
+
+/// How often `response_time_ms` of the rule and this mirror was recorded, and the sum of its values.
+async fn response_times(mesh: &Mesh, mirror: &str) -> (f64, f64) {
+    let labels = [("rule", "rule-0"), ("mirror", mirror)];
+    let count = mesh.prometheus("traffic_mirror_response_time_ms_count", &labels).await;
+    (count.unwrap_or(0.0), mesh.prometheus("traffic_mirror_response_time_ms_sum", &labels).await.unwrap_or(0.0))
+}
+
+#[test]
+fn an_answer_is_counted_in_the_class_of_its_status() {
+    let script = |r: &Received| Answer::status(r.path.trim_start_matches('/').parse().unwrap());
+    run(Setup::new(to("mirror", "5s")).mirror(Service::script(script)), async |mesh| {
+        let mut client = mesh.client().await;
+        // 502, 503 and 504 are also what Envoy says when there is no answer; here the mirror says so itself.
+        for status in [200, 204, 301, 404, 499, 500, 502, 503, 504, 299] {
+            assert_eq!(client.send(Req::get(&format!("/{status}"))).await.status, 200);
+        }
+        let ledger = mesh.until("10 answers", |l| l.requests("rule-0") == 10 && l.in_flight() == 0).await;
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"].map(|c| ledger.responses("rule-0", "mirror", c));
+        assert_eq!(classes, [0, 3, 1, 2, 4, 0]);
+        eventually("10 response times", async || {
+            let (count, _) = response_times(mesh, "mirror").await;
+            if count > 9.5 { Ok(()) } else { Err(format!("{count}")) }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_mirror_that_never_answers_fails_after_its_timeout_and_has_no_response_time() {
+    let script = |r: &Received| if r.path == "/never" { Answer::Never } else { Answer::status(200) };
+    run(Setup::new(to("mirror", "300ms")).mirror(Service::script(script)), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/never")).await.status, 200);
+        let ledger = mesh.responses("rule-0", "mirror", "failed", 1).await;
+        assert_eq!((ledger.copies("rule-0", "mirror", "sent"), ledger.in_flight()), (1, 0));
+        // Envoy merges histograms a moment later: a real answer's value must then be the only one.
+        mesh.send(Req::get("/")).await;
+        eventually("one response time", async || {
+            let (count, sum) = response_times(mesh, "mirror").await;
+            assert!(count < 1.5 && sum < 300.0, "{count} response times, {sum} ms in all");
+            if count > 0.5 { Ok(()) } else { Err(format!("{count}")) }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_mirror_that_answers_a_second_after_the_primary_is_counted() {
+    run(Setup::new(to("mirror", "5s")).mirror(Answer::after(Duration::from_secs(1))), async |mesh| {
+        let started = Instant::now();
+        assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        assert!(started.elapsed() < Duration::from_millis(900), "the primary's answer took {:?}", started.elapsed());
+        let ledger = mesh.copies("rule-0", "mirror", "sent", 1).await;
+        assert_eq!(ledger.in_flight(), 1);
+        let ledger = mesh.responses("rule-0", "mirror", "2xx", 1).await;
+        assert_eq!(ledger.in_flight(), 0);
+        eventually("the response time", async || {
+            let (count, sum) = response_times(mesh, "mirror").await;
+            if count > 0.5 && (900.0..4000.0).contains(&sum) { Ok(()) } else { Err(format!("{count}, {sum} ms")) }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_copy_has_5_s_to_be_answered_unless_configured() {
+    let mirrors = json!([{"cluster": "mirror"}, {"cluster": "mirror2", "timeout": "1m30s"}]);
+    run(Setup::new(json!({"rules": [{"mirrors": mirrors}]})), async |mesh| {
+        mesh.send(Req::get("/")).await;
+        // Envoy tells the mirror how long it will wait.
+        let timeout = |copy: &Received| copy.value("x-envoy-expected-rq-timeout-ms");
+        assert_eq!(timeout(&mesh.mirror.received(1).await[0]).as_deref(), Some("5000"));
+        assert_eq!(timeout(&mesh.mirror2.received(1).await[0]).as_deref(), Some("90000"));
+    });
+}
+
+#[test]
+fn a_cluster_that_envoy_does_not_know_is_no_cluster() {
+    run(Setup::new(to("unknown", "5s")), async |mesh| {
+        assert_eq!(mesh.send(Req::post("/", "x")).await.status, 200);
+        mesh.copies("rule-0", "unknown", "no_cluster", 1).await;
+    });
+}
+
+#[test]
+fn a_cluster_without_a_host_or_with_an_open_circuit_breaker_is_no_upstream() {
+    let rules = json!({"rules": [{"mirrors": [{"cluster": "dead"}, {"cluster": "broken"}, {"cluster": "mirror"}]}]});
+    run(Setup::new(rules), async |mesh| {
+        for _ in 0..3 {
+            assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        }
+        mesh.copies("rule-0", "dead", "no_upstream", 3).await;
+        mesh.copies("rule-0", "broken", "no_upstream", 3).await;
+        mesh.responses("rule-0", "mirror", "2xx", 3).await;
+        mesh.mirror.received(3).await;
+    });
+}
+
+#[test]
+fn a_refused_connection_is_a_failed_answer() {
+    run(Setup::new(to("refused", "5s")), async |mesh| {
+        assert_eq!(mesh.send(Req::post("/", "x")).await.status, 200);
+        mesh.responses("rule-0", "refused", "failed", 1).await;
+    });
+}
+
+#[test]
+fn half_an_answer_is_a_failed_answer_over_http_1_and_http_2() {
+    for h2 in [false, true] {
+        let setup = Setup::new(to("mirror", "5s")).mirror(Answer::Half);
+        run(if h2 { setup.h2_upstreams() } else { setup }, async |mesh| {
+            let mut client = mesh.client().await;
+            for n in 1..=3 {
+                assert_eq!(client.send(Req::get("/")).await.status, 200);
+                mesh.responses("rule-0", "mirror", "failed", n).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_large_for_envoy_is_a_failed_answer() {
+    run(Setup::new(to("mirror", "20s")).mirror(Answer::Huge(40)), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        mesh.responses("rule-0", "mirror", "failed", 1).await;
+    });
+}
+
+#[test]
+fn an_answer_that_is_no_http_is_a_failed_answer() {
+    let garbage = Service::Raw(std::sync::Arc::new(|mut io| {
+        Box::pin(async move {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut io, b"SSH-2.0-mirror\r\n").await;
+        })
+    }));
+    run(Setup::new(to("mirror", "5s")).mirror(garbage), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        mesh.responses("rule-0", "mirror", "failed", 1).await;
+    });
+}
+
+#[test]
+fn a_mirror_that_fails_leaves_the_other_mirrors_their_copies() {
+    let rules = json!({"rules": [{"mirrors": [
+        {"cluster": "refused"},
+        {"cluster": "unknown"},
+        {"cluster": "mirror", "timeout": "300ms"},
+        {"cluster": "mirror2"},
+    ]}]});
+    run(Setup::new(rules).mirror(Service::deaf()), async |mesh| {
+        assert_eq!(mesh.send(Req::post("/", "body")).await.status, 200);
+        mesh.responses("rule-0", "mirror2", "2xx", 1).await;
+        mesh.responses("rule-0", "mirror", "failed", 1).await;
+        mesh.responses("rule-0", "refused", "failed", 1).await;
+        mesh.copies("rule-0", "unknown", "no_cluster", 1).await;
+        assert_eq!(mesh.mirror2.received(1).await[0].body, "body");
+    });
+}
+
+#[test]
+fn a_mirror_that_never_reads_does_not_slow_down_an_upload() {
+    const MIB: usize = 1 << 20;
+    let gathered = json!({
+        "rules": [{"name": "gathered", "mirrors": [{"cluster": "mirror", "timeout": "2s"}]}],
+        "limits": {"maxBodyBytes": 32 * MIB},
+    });
+    run(Setup::new(to("mirror", "2s")).also("gathered", gathered).mirror(Service::deaf()), async |mesh| {
+        let mut times = Vec::new();
+        for listener in ["plain", "main", "gathered"] {
+            let mut client = Client::h1(mesh.address(listener)).await;
+            let started = Instant::now();
+            assert_eq!(client.send(Req::post("/", vec![b'x'; 20 * MIB])).await.status, 200);
+            times.push(started.elapsed());
+        }
+        for time in &times[1..] {
+            assert!(*time < times[0] * 5 + Duration::from_secs(1), "without and with the filter: {times:?}");
+        }
+        mesh.copies("rule-0", "mirror", "body_too_large", 1).await;
+        mesh.copies("gathered", "mirror", "sent", 1).await;
+        mesh.responses("gathered", "mirror", "failed", 1).await;
+        assert!(mesh.primary.received(3).await.iter().all(|r| r.body.len() == 20 * MIB));
+    });
+}

@@ -1,0 +1,132 @@
+//! What the limits do: they cost copies, are counted, and are free again afterwards. The primary never notices.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::client::{Req, raw, read_until};
+use crate::harness::upstream::Answer;
+use crate::harness::{Setup, eventually, run};
+
+fn limited(mirror: Value, limits: Value) -> Value {
+    json!({"rules": [{"mirrors": [mirror]}], "limits": limits})
+}
+
+#[test]
+fn bodies_held_for_copies_share_one_limit_and_give_back_what_they_held() {
+    let plugin = limited(json!({"cluster": "mirror"}), json!({"maxBufferedBytes": 100_000, "maxBodyBytes": 90_000}));
+    run(Setup::new(plugin), async |mesh| {
+        let (length, half) = (80_000, vec![b'x'; 60_000]);
+        let head = format!("POST /slow HTTP/1.1\r\nhost: a.test\r\ncontent-length: {length}\r\n\r\n");
+        let mut upload = raw(mesh.address("main"), &[head.as_bytes(), &half].concat()).await;
+        mesh.until("the half to be held", |l| l.buffered_bytes() >= 60_000).await;
+
+        assert_eq!(mesh.send(Req::post("/second", vec![b'y'; 50_000])).await.status, 200);
+        mesh.copies("rule-0", "mirror", "buffer_limit", 1).await;
+
+        upload.write_all(&vec![b'x'; 20_000]).await.unwrap();
+        read_until(&mut upload, |text| text.contains("\r\n\r\n")).await;
+        mesh.responses("rule-0", "mirror", "2xx", 1).await;
+        mesh.until("nothing to be held", |l| l.buffered_bytes() == 0).await;
+
+        mesh.send(Req::post("/third", vec![b'z'; 50_000])).await;
+        mesh.responses("rule-0", "mirror", "2xx", 2).await;
+        let lengths: Vec<usize> = mesh.mirror.received(2).await.iter().map(|r| r.body.len()).collect();
+        assert_eq!(lengths, [80_000, 50_000]);
+        mesh.primary.received(3).await;
+    });
+}
+
+#[test]
+fn copies_in_flight_are_limited_until_they_are_answered() {
+    let plugin = limited(json!({"cluster": "mirror", "timeout": "1500ms"}), json!({"maxInFlight": 2}));
+    let mirror = |r: &crate::harness::upstream::Received| match r.path.as_str() {
+        "/never" => Answer::Never,
+        _ => Answer::status(200),
+    };
+    run(Setup::new(plugin).mirror(crate::harness::upstream::Service::script(mirror)), async |mesh| {
+        let mut client = mesh.client().await;
+        for _ in 0..5 {
+            assert_eq!(client.send(Req::get("/never")).await.status, 200);
+        }
+        let ledger = mesh.copies("rule-0", "mirror", "in_flight_limit", 3).await;
+        assert_eq!((ledger.in_flight(), ledger.copies("rule-0", "mirror", "sent")), (2, 2));
+        mesh.balance().await;
+        mesh.responses("rule-0", "mirror", "failed", 2).await;
+        mesh.until("nothing in flight", |l| l.in_flight() == 0).await;
+        client.send(Req::get("/")).await;
+        mesh.responses("rule-0", "mirror", "2xx", 1).await;
+    });
+}
+
+#[test]
+fn copies_per_second_are_limited_after_a_burst() {
+    let plugin = limited(json!({"cluster": "mirror"}), json!({"maxRequestsPerSecond": 1, "burst": 5}));
+    run(Setup::new(plugin), async |mesh| {
+        let mut client = mesh.client().await;
+        for _ in 0..30 {
+            client.send(Req::get("/")).await;
+        }
+        let ledger = mesh.until("30 requests", |l| l.requests("rule-0") == 30).await;
+        let sent = ledger.copies("rule-0", "mirror", "sent");
+        assert!((5..=8).contains(&sent), "{sent} of 30");
+        assert_eq!(ledger.copies("rule-0", "mirror", "rate_limit"), 30 - sent);
+        eventually("the bucket to fill again", async || {
+            client.send(Req::get("/later")).await;
+            let now = mesh.ledger().await.copies("rule-0", "mirror", "sent");
+            if now > sent { Ok(()) } else { Err(format!("{now} sent")) }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_burst_is_as_large_as_the_rate_unless_configured() {
+    run(Setup::new(limited(json!({"cluster": "mirror"}), json!({"maxRequestsPerSecond": 10}))), async |mesh| {
+        let mut client = mesh.client().await;
+        let started = std::time::Instant::now();
+        for _ in 0..40 {
+            client.send(Req::get("/")).await;
+        }
+        let ledger = mesh.until("40 requests", |l| l.requests("rule-0") == 40).await;
+        let refilled = i64::try_from(started.elapsed().as_millis() / 100).unwrap() + 1;
+        let sent = ledger.copies("rule-0", "mirror", "sent");
+        assert!((10..=10 + refilled).contains(&sent), "{sent} of 40 when {refilled} more were due");
+    });
+}
+
+#[test]
+fn a_copy_that_is_too_large_or_waits_in_vain_costs_no_token() {
+    let plugin = limited(
+        json!({"cluster": "mirror", "timeout": "1h"}),
+        json!({"maxBodyBytes": 3, "maxInFlight": 1, "maxRequestsPerSecond": 1, "burst": 2}),
+    );
+    run(Setup::new(plugin).mirror(Answer::after(Duration::from_secs(2))), async |mesh| {
+        let mut client = mesh.client().await;
+        client.send(Req::post("/large", "four")).await;
+        client.send(Req::get("/sent")).await;
+        client.send(Req::post("/large", "four")).await;
+        for _ in 0..5 {
+            client.send(Req::get("/limited")).await;
+        }
+        let ledger = mesh.until("8 requests", |l| l.requests("rule-0") == 8).await;
+        let counted = ["body_too_large", "sent", "in_flight_limit", "rate_limit"];
+        assert_eq!(counted.map(|o| ledger.copies("rule-0", "mirror", o)), [2, 1, 5, 0]);
+    });
+}
+
+#[test]
+fn limits_count_for_each_worker() {
+    let plugin = limited(json!({"cluster": "mirror", "timeout": "4s"}), json!({"maxInFlight": 1}));
+    run(Setup::new(plugin).mirror(Answer::Never).workers(2), async |mesh| {
+        for _ in 0..20 {
+            assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        }
+        let ledger = mesh.until("20 requests", |l| l.requests("rule-0") == 20).await;
+        // One for each worker; the kernel deals connections out, and might favour one.
+        let sent = ledger.copies("rule-0", "mirror", "sent");
+        assert!((1..=2).contains(&sent), "{ledger:?}");
+        assert_eq!(ledger.copies("rule-0", "mirror", "in_flight_limit"), 20 - sent);
+    });
+}

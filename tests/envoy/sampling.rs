@@ -1,0 +1,165 @@
+//! How many requests are copied, and which: percentages, fractions, the shared draw and the consistent hash.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+use xxhash_rust::xxh64::xxh64;
+
+use crate::harness::client::{Client, Req};
+use crate::harness::{Mesh, Setup, run};
+
+/// Sends requests whose `x-n` counts them.
+async fn send_numbered(mesh: &Mesh, listener: &str, count: usize) {
+    let mut client = Client::h1(mesh.address(listener)).await;
+    for n in 0..count {
+        client.send(Req::get("/").header("x-n", n.to_string())).await;
+    }
+}
+
+#[test]
+fn about_as_many_requests_are_copied_as_the_percentage_or_the_fraction_says() {
+    const N: usize = 600;
+    let mirrors = json!([
+        {"cluster": "mirror", "percentage": 50},
+        {"cluster": "mirror2", "fraction": {"numerator": 1, "denominator": 4}},
+        {"cluster": "outbound|9080||mirror.test"},
+        {"cluster": "outbound|9080|v1|mirror.test", "percentage": 0},
+        {"cluster": "dead", "percentage": 0.0001},
+    ]);
+    run(Setup::new(json!({"rules": [{"mirrors": mirrors}]})), async |mesh| {
+        send_numbered(mesh, "main", N).await;
+        let n = i64::try_from(N).unwrap();
+        let ledger = mesh.copies("rule-0", "outbound|9080||mirror.test", "sent", n).await;
+        // Six standard deviations and more.
+        for (mirror, range) in [("mirror", 225..375), ("mirror2", 85..215), ("outbound|9080|v1|mirror.test", 0..1)] {
+            let sent = ledger.copies("rule-0", mirror, "sent");
+            assert!(range.contains(&sent), "{sent} of {n} copies to {mirror}");
+            assert_eq!(ledger.copies("rule-0", mirror, "unsampled"), n - sent);
+        }
+        assert!(ledger.copies("rule-0", "dead", "unsampled") > n - 3);
+    });
+}
+
+#[test]
+fn one_draw_serves_all_mirrors_so_that_5_percent_lie_inside_10_percent() {
+    let mirrors = json!([{"cluster": "mirror2", "percentage": 5}, {"cluster": "mirror", "percentage": 10}]);
+    run(Setup::new(json!({"rules": [{"mirrors": mirrors}]})), async |mesh| {
+        send_numbered(mesh, "main", 1500).await;
+        let ledger = mesh.until("every answer", |l| l.requests("rule-0") == 1500 && l.in_flight() == 0).await;
+        let seen = |all: Vec<crate::harness::upstream::Received>| -> BTreeSet<String> {
+            all.iter().map(|r| r.value("x-n").unwrap()).collect()
+        };
+        let (few, many) = (seen(mesh.mirror2.so_far()), seen(mesh.mirror.so_far()));
+        assert!(few.is_subset(&many), "{:?} are not among the 10 %", few.difference(&many));
+        assert_eq!(i64::try_from(few.len()).unwrap(), ledger.copies("rule-0", "mirror2", "sent"));
+        assert_eq!(i64::try_from(many.len()).unwrap(), ledger.copies("rule-0", "mirror", "sent"));
+        assert!((25..135).contains(&few.len()), "5 % of 1500 are {}", few.len());
+        assert!((80..225).contains(&many.len()), "10 % of 1500 are {}", many.len());
+    });
+}
+
+#[test]
+fn a_filter_whose_mirrors_are_all_at_0_percent_only_counts_a_first_rule_that_matches_everything() {
+    let none = json!([{"cluster": "mirror", "percentage": 0}]);
+    let all = json!({"rules": [{"name": "all", "mirrors": none}]});
+    let some = json!({"rules": [{"name": "some", "match": [{"uri": {"prefix": "/"}}], "mirrors": none}]});
+    run(Setup::new(all).also("some", some), async |mesh| {
+        send_numbered(mesh, "some", 5).await;
+        send_numbered(mesh, "main", 5).await;
+        let ledger = mesh.copies("all", "mirror", "unsampled", 5).await;
+        assert_eq!((ledger.requests("all"), ledger.requests("some")), (5, 0));
+        mesh.mirror.received(0).await;
+    });
+}
+
+/// A listener's name, its key source, its percentage and seed, and the request that carries a key.
+type Source = (&'static str, Value, f64, u64, fn(&str) -> Req);
+
+const KEYS: usize = 60;
+
+fn key(n: usize) -> String {
+    format!("user-{n}")
+}
+
+#[test]
+fn a_consistent_hash_selects_the_same_keys_on_every_worker_as_xxh64_says() {
+    let sources: Vec<Source> = vec![
+        ("header", json!({"httpHeaderName": "X-User-Id"}), 50.0, 0, |k| Req::get("/").header("x-user-id", k)),
+        ("seeded", json!({"httpHeaderName": "x-user-id", "seed": 7}), 50.0, 7, |k| {
+            Req::get("/").header("x-user-id", k)
+        }),
+        ("cookie", json!({"httpCookieName": "session"}), 30.0, 0, |k| {
+            Req::get("/").header("cookie", format!("a=b; session={k}"))
+        }),
+        ("query", json!({"httpQueryParameterName": "user"}), 70.5, 0, |k| Req::get(&format!("/?a=b&user={k}&user=x"))),
+        ("wide", json!({"httpHeaderName": "x-user-id", "seed": "18446744073709551615"}), 50.0, u64::MAX, |k| {
+            Req::get("/").header("x-user-id", k)
+        }),
+    ];
+    let plugin = |(name, hash, percentage, ..): &Source| {
+        let mirror = json!({"cluster": "mirror", "percentage": percentage, "consistentHash": hash});
+        json!({"rules": [{"name": name, "mirrors": [mirror]}]})
+    };
+    let setup = sources.iter().fold(Setup::plain(), |setup, source| setup.also(source.0, plugin(source)));
+    run(setup.workers(2), async |mesh| {
+        let mut expected = BTreeMap::new();
+        for (name, _, percentage, seed, request) in &sources {
+            // Four connections, so that both workers are likely to see each key.
+            for _ in 0..4 {
+                let mut client = Client::h1(mesh.address(name)).await;
+                for key in (0..KEYS).map(key) {
+                    client.send(request(&key).header("x-case", format!("{name} {key}"))).await;
+                }
+            }
+            let keys = (0..KEYS).map(key).filter(|k| selected(k.as_bytes(), *seed, *percentage));
+            expected.extend(keys.map(|k| (format!("{name} {k}"), 4)));
+        }
+        let done = i64::try_from(4 * KEYS).unwrap();
+        mesh.until("every answer", |l| l.in_flight() == 0 && sources.iter().all(|s| l.requests(s.0) == done)).await;
+        let mut copied: BTreeMap<String, i32> = BTreeMap::new();
+        for copy in mesh.mirror.so_far() {
+            *copied.entry(copy.value("x-case").unwrap()).or_default() += 1;
+        }
+        assert_eq!(copied, expected);
+    });
+}
+
+fn selected(key: &[u8], seed: u64, percentage: f64) -> bool {
+    #[allow(clippy::cast_precision_loss, reason = "below a million")]
+    let draw = (xxh64(key, seed) % 1_000_000) as f64;
+    draw < percentage * 10_000.0
+}
+
+#[test]
+fn a_consistent_hash_takes_the_address_of_the_peer_without_its_port() {
+    let mirror = json!({"cluster": "mirror", "percentage": 50, "consistentHash": {"useSourceIp": true}});
+    run(Setup::new(json!({"rules": [{"mirrors": [mirror]}]})).workers(2), async |mesh| {
+        let mut expected = Vec::new();
+        for last in 1..=30 {
+            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)).to_string();
+            for _ in 0..2 {
+                let mut client = Client::h1_from(from.parse().unwrap(), mesh.address("main")).await;
+                client.send(Req::get("/").header("x-from", &from)).await;
+                expected.extend(selected(from.as_bytes(), 0, 50.0).then(|| from.clone()));
+            }
+        }
+        mesh.until("every answer", |l| l.in_flight() == 0 && l.requests("rule-0") == 60).await;
+        let mut copied: Vec<String> = mesh.mirror.so_far().iter().map(|r| r.value("x-from").unwrap()).collect();
+        copied.sort();
+        expected.sort();
+        assert_eq!(copied, expected);
+    });
+}
+
+#[test]
+fn a_request_without_the_key_is_drawn_at_random() {
+    let mirror = json!({"cluster": "mirror", "percentage": 50, "consistentHash": {"httpHeaderName": "x-user-id"}});
+    run(Setup::new(json!({"rules": [{"mirrors": [mirror]}]})), async |mesh| {
+        send_numbered(mesh, "main", 200).await;
+        let ledger = mesh.until("every request", |l| l.requests("rule-0") == 200).await;
+        let sent = ledger.copies("rule-0", "mirror", "sent");
+        assert!((50..150).contains(&sent), "{sent} of 200");
+    });
+}
