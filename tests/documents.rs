@@ -1,0 +1,323 @@
+//! Every plugin configuration that a document shows is one that the plugin takes, and what the README says of metrics and
+//! fields is what there is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and nobody outside uses its items"
+)]
+
+use prost::Message;
+use prost_types::value::Kind;
+use regex::Regex;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use traffic_mirror::config::Config;
+use traffic_mirror::stats::{Class, Ignored, Kind as MetricKind, Ledger, Outcome};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
+const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
+
+/// A configuration, and where it is shown.
+struct Shown {
+    place: String,
+    value: Value,
+}
+
+/// Lists the repository's files with one of these extensions, without what is built or installed.
+fn files(extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(ROOT)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let is_foreign = name.starts_with('.') || name == "target" || name == "dist" || name == "node_modules";
+            if path.is_dir() && !is_foreign {
+                folders.push(path);
+            } else if path.extension().is_some_and(|own| extensions.iter().any(|wanted| own == *wanted)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(ROOT).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Reads all YAML documents of a text; JSON is YAML too.
+fn yaml(place: &str, text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{place}: {error}"))
+}
+
+/// Returns the fenced blocks of YAML and JSON in a Markdown text, each with the number of its first line.
+fn blocks(markdown: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, usize, bool, String)> = None;
+    for (number, line) in markdown.lines().enumerate() {
+        let text = line.trim_start();
+        match &mut open {
+            None if text.starts_with("```") => {
+                let is_ours = ["yaml", "yml", "json"].contains(&text.trim_start_matches('`').trim());
+                open = Some((number.saturating_add(2), line.len().saturating_sub(text.len()), is_ours, String::new()));
+            }
+            None => {}
+            Some(_) if text.starts_with("```") => {
+                let (number, _, is_ours, block) = open.take().unwrap();
+                blocks.extend(is_ours.then_some((number, block)));
+            }
+            Some((_, indent, _, block)) => {
+                block.push_str(line.get(*indent..).unwrap_or_default());
+                block.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a block without an end");
+    blocks
+}
+
+/// Collects the plugin configurations in a document of Envoy's or of Istio's, wherever they stand in it.
+fn collect(place: &str, value: &Value, found: &mut Vec<Shown>) {
+    let mut add = |value: Value| found.push(Shown { place: place.to_owned(), value });
+    if let Some(config) = value.pointer("/spec/pluginConfig") {
+        add(config.clone());
+    }
+    if value["@type"] == WASM {
+        let configuration = &value["config"]["configuration"];
+        let inner = &configuration["value"];
+        match configuration["@type"].as_str() {
+            Some(STRUCT) => add(inner.clone()),
+            Some(STRING) => add(serde_json::from_str(inner.as_str().unwrap()).unwrap()),
+            other => panic!("{place}: a plugin configuration of type {other:?}"),
+        }
+    }
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(place, item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(place, field, found)),
+        _ => {}
+    }
+}
+
+/// Collects the configurations that a file shows.
+fn shown(path: &Path) -> Vec<Shown> {
+    let name = path.strip_prefix(ROOT).unwrap().display().to_string();
+    let text = read(path);
+    let mut found = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "md") {
+        for (line, block) in blocks(&text) {
+            let place = format!("{name}:{line}");
+            for value in yaml(&place, &block) {
+                collect(&place, &value, &mut found);
+                if value.get("rules").is_some() {
+                    found.push(Shown { place: place.clone(), value });
+                }
+            }
+        }
+    } else {
+        yaml(&name, &text).iter().for_each(|value| collect(&name, value, &mut found));
+    }
+    found
+}
+
+/// Makes a Struct's value of a JSON value, as Envoy's loader does.
+fn to_proto(value: &Value) -> prost_types::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(flag) => Kind::BoolValue(*flag),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(items) => Kind::ListValue(prost_types::ListValue { values: items.iter().map(to_proto).collect() }),
+        Value::Object(fields) => Kind::StructValue(to_struct(fields)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+fn to_struct(fields: &Map<String, Value>) -> prost_types::Struct {
+    prost_types::Struct { fields: fields.iter().map(|(name, value)| (name.clone(), to_proto(value))).collect() }
+}
+
+/// Reads a configuration in both forms in which the host may hand it over, which have to mean the same.
+fn accept(Shown { place, value }: &Shown) -> Config {
+    let parse = |form: &str, bytes: &[u8]| {
+        Config::from_bytes(bytes).unwrap_or_else(|violations| {
+            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            panic!("{place}, as {form}:\n{}", lines.join("\n"))
+        })
+    };
+    let fields = value.as_object().unwrap_or_else(|| panic!("{place}: no object but {value}"));
+    let json = parse("JSON", value.to_string().as_bytes());
+    let message = parse("Struct", &to_struct(fields).encode_to_vec());
+    assert_eq!(format!("{json:?}"), format!("{message:?}"), "{place}");
+    json
+}
+
+/// Returns the code spans in the first column of the Markdown tables whose first heading is `heading`.
+fn first_column(markdown: &str, heading: &str) -> BTreeSet<String> {
+    let mut spans = BTreeSet::new();
+    let mut is_inside = false;
+    let mut was_table = false;
+    for line in markdown.lines() {
+        let is_table = line.starts_with('|');
+        let cell = line.split('|').nth(1).unwrap_or_default().trim();
+        if is_table && !was_table {
+            is_inside = cell == heading;
+        } else if is_table && is_inside {
+            spans.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+        was_table = is_table;
+    }
+    assert!(!spans.is_empty(), "README.md has no table of {heading}");
+    spans
+}
+
+#[test]
+fn every_configuration_that_is_shown_is_accepted_as_json_and_as_struct() {
+    let mut places = BTreeSet::new();
+    for path in files(&["md", "yaml", "yml"]) {
+        for config in shown(&path) {
+            accept(&config);
+            places.insert(config.place.split(':').next().unwrap().to_owned());
+        }
+    }
+    for document in ["README.md", "envoy.yaml", "wasmplugin.yaml"] {
+        assert!(places.contains(document), "{document} shows no configuration; {places:?} do");
+    }
+}
+
+/// Returns the tags that envoy.yaml takes out of stat names, each with its expression.
+fn stats_tags() -> Vec<(String, Regex)> {
+    let tags = yaml("envoy.yaml", &read("envoy.yaml"))[0]["stats_config"]["stats_tags"].take();
+    let pair = |tag: &Value| {
+        let regex = Regex::new(tag["regex"].as_str().unwrap()).unwrap();
+        (tag["tag_name"].as_str().unwrap().to_owned(), regex)
+    };
+    tags.as_array().unwrap().iter().map(pair).collect()
+}
+
+#[test]
+fn the_readme_lists_the_metrics_that_there_are_as_prometheus_shows_them() {
+    let configurations = shown(&Path::new(ROOT).join("README.md"));
+    let extractors = stats_tags();
+    let mut series = BTreeMap::new();
+    let mut define = |kind: MetricKind, name: &str| -> Result<u32, Infallible> {
+        // As Envoy does it: each expression is tried on the full name, its first group goes, its second is the value.
+        let full = format!("wasmcustom.{name}");
+        let mut rest = full.clone();
+        let mut labels = Vec::new();
+        for (label, regex) in &extractors {
+            if let Some(found) = regex.captures(&full) {
+                rest = rest.replacen(&found[1], "", 1);
+                assert!(!found[2].is_empty(), "{full}: {label} is empty");
+                labels.push(label.as_str());
+            }
+        }
+        let shown = rest.strip_prefix("wasmcustom.").unwrap().replace('.', "_");
+        assert!(!shown.contains('='), "{full} is shown as {shown}: a label stays in it");
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        series.insert(format!("{shown}{labels}"), format!("{kind:?}").to_lowercase());
+        Ok(0)
+    };
+    for config in &configurations {
+        Ledger::new(&accept(config), &mut define).unwrap();
+    }
+    let readme = read("README.md");
+    let defined: BTreeSet<_> = series.keys().cloned().collect();
+    assert_eq!(first_column(&readme, "series"), defined);
+    for (name, kind) in &series {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        assert_eq!(row.split('|').nth(2).unwrap().trim(), kind, "{row}");
+    }
+}
+
+#[test]
+fn the_readme_lists_the_values_that_labels_have() {
+    let readme = read("README.md");
+    let outcomes: BTreeSet<_> = Outcome::ALL.iter().map(|outcome| outcome.label().to_owned()).collect();
+    assert_eq!(first_column(&readme, "`outcome`"), outcomes);
+    let row = |series: &str| readme.lines().find(|line| line.contains(series) && line.starts_with('|')).unwrap();
+    for reason in Ignored::ALL {
+        assert!(row("ignored_total").contains(&format!("`{}`", reason.label())), "{reason:?}");
+    }
+    for class in [Class::ALL.first(), Some(&Class::ServerError), Some(&Class::Failed)] {
+        assert!(row("responses_total").contains(&format!("`{}`", class.unwrap().label())), "{class:?}");
+    }
+}
+
+#[test]
+fn istio_takes_out_the_same_tags_as_envoy_yaml() {
+    let in_envoy: BTreeSet<_> = stats_tags().into_iter().map(|(name, _)| name).collect();
+    let readme = read("README.md");
+    let mut lists = 0;
+    for (line, block) in blocks(&readme) {
+        for value in yaml(&format!("README.md:{line}"), &block) {
+            let Some(tags) = value.pointer("/meshConfig/defaultConfig/extraStatTags") else { continue };
+            let tags: BTreeSet<_> =
+                tags.as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+            assert_eq!(tags, in_envoy, "README.md:{line}");
+            lists = 1;
+        }
+    }
+    assert_eq!(lists, 1, "README.md does not say which extraStatTags Istio needs");
+}
+
+/// Returns the fields that the parser knows, by the path of the object that has them: it names them when it meets one
+/// that it does not know.
+fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
+    let unknown = || json!({"?": 1});
+    let with_unknown = |key: &str, value: Value| json!({"?": 1, key: value});
+    let mirror = json!({
+        "?": 1,
+        "destination": with_unknown("port", unknown()),
+        "fraction": unknown(),
+        "consistentHash": unknown(),
+        "rewrite": with_unknown("uriRegexRewrite", unknown()),
+        "headers": unknown(),
+    });
+    let rule = json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror]});
+    let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
+    let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
+    let mut known = BTreeMap::new();
+    for violation in violations {
+        let line = violation.to_string();
+        if let Some((place, fields)) = line.split_once(": 1: unknown field; known here: ") {
+            let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "");
+            known.insert(object, fields.split(", ").map(str::to_owned).collect());
+        }
+    }
+    assert_eq!(known.len(), 13, "{:?}", known.keys());
+    known
+}
+
+#[test]
+fn every_field_that_the_readmes_tables_name_is_known_to_the_parser() {
+    let known = known_fields();
+    for field in first_column(&read("README.md"), "field") {
+        let (object, name) = field.rsplit_once('.').unwrap_or(("", &field));
+        let fits = |path: &str| object.is_empty() || path == object || path.ends_with(&format!(".{object}"));
+        assert!(known.iter().any(|(path, fields)| fits(path) && fields.contains(name)), "{field} is not known");
+    }
+}
+
+#[test]
+fn every_field_that_the_parser_knows_stands_in_the_readmes_section_on_configuration() {
+    let readme = read("README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Configuration\n")).unwrap();
+    let text: Vec<_> = section.split('`').skip(1).step_by(2).collect();
+    let words: BTreeSet<_> =
+        text.iter().flat_map(|span| span.split(|character: char| !character.is_ascii_alphanumeric())).collect();
+    for (object, fields) in known_fields() {
+        for field in fields {
+            assert!(words.contains(field.as_str()), "{field} of {object:?} is not described");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The finished module as hosts see it: what it asks of them, what it offers them, how big it is.
+//!
+//! It reads `dist/traffic_mirror.wasm`, which `make build` makes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and nobody outside uses its items"
+)]
+
+use std::collections::BTreeSet;
+use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
+
+/// What the filter asks the host for. Each is in Envoy's Proxy-Wasm ABI 0.2.1 or in its part of WASI; a module that asks
+/// for anything else is refused.
+const IMPORTS: &[&str] = &[
+    "env.proxy_define_metric",
+    "env.proxy_done",
+    "env.proxy_get_buffer_bytes",
+    "env.proxy_get_header_map_pairs",
+    "env.proxy_get_header_map_value",
+    "env.proxy_get_log_level",
+    "env.proxy_get_property",
+    "env.proxy_http_call",
+    "env.proxy_increment_metric",
+    "env.proxy_log",
+    "env.proxy_record_metric",
+    "env.proxy_set_effective_context",
+    "wasi_snapshot_preview1.clock_time_get",
+    "wasi_snapshot_preview1.environ_get",
+    "wasi_snapshot_preview1.environ_sizes_get",
+    "wasi_snapshot_preview1.fd_write",
+    "wasi_snapshot_preview1.proc_exit",
+    "wasi_snapshot_preview1.random_get",
+];
+
+/// What the SDK's traits refer to and nothing calls: tests/native/ proves that.
+const SDK_IMPORTS: &[&str] = &[
+    "env.proxy_add_header_map_value",
+    "env.proxy_call_foreign_function",
+    "env.proxy_close_stream",
+    "env.proxy_continue_stream",
+    "env.proxy_dequeue_shared_queue",
+    "env.proxy_enqueue_shared_queue",
+    "env.proxy_get_current_time_nanoseconds",
+    "env.proxy_get_shared_data",
+    "env.proxy_get_status",
+    "env.proxy_grpc_call",
+    "env.proxy_grpc_cancel",
+    "env.proxy_grpc_close",
+    "env.proxy_grpc_send",
+    "env.proxy_grpc_stream",
+    "env.proxy_register_shared_queue",
+    "env.proxy_remove_header_map_value",
+    "env.proxy_replace_header_map_value",
+    "env.proxy_resolve_shared_queue",
+    "env.proxy_send_local_response",
+    "env.proxy_set_buffer_bytes",
+    "env.proxy_set_header_map_pairs",
+    "env.proxy_set_property",
+    "env.proxy_set_shared_data",
+    "env.proxy_set_tick_period_milliseconds",
+];
+
+/// What the host finds, and so calls: each export costs every request. `tools/finish` holds the same list.
+const EXPORTS: &[&str] = &[
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_done",
+    "proxy_on_http_call_response",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+];
+
+/// The function behind the export `proxy_on_done`: with the SDK's own, which does not delete, contexts would pile up.
+const ON_DONE: &str = "traffic_mirror_on_done";
+
+/// The most bytes that the module may have.
+const SIZE_BUDGET: usize = 3 << 19;
+
+/// Returns the bytes of the module.
+fn module() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/traffic_mirror.wasm");
+    std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}: run `make build` first"))
+}
+
+/// Collects what `take` finds in the module's sections.
+fn collect<T: Ord>(module: &[u8], take: impl Fn(Payload<'_>) -> Vec<T>) -> BTreeSet<T> {
+    Parser::new(0).parse_all(module).flat_map(|payload| take(payload.unwrap())).collect()
+}
+
+fn imports(module: &[u8]) -> BTreeSet<String> {
+    collect(module, |payload| match payload {
+        Payload::ImportSection(section) => section
+            .into_imports()
+            .map(|import| import.unwrap())
+            .inspect(|import| assert!(matches!(import.ty, TypeRef::Func(_)), "{import:?} is no function"))
+            .map(|import| format!("{}.{}", import.module, import.name))
+            .collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Returns the exports, each with its index among functions, memories or whatever it is.
+fn exports(module: &[u8]) -> BTreeSet<(String, u32)> {
+    collect(module, |payload| match payload {
+        Payload::ExportSection(section) => section
+            .into_iter()
+            .map(|export| export.unwrap())
+            .map(|export| (export.name.to_owned(), export.index))
+            .collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Returns the functions that have a name, by their index.
+fn function_names(module: &[u8]) -> BTreeSet<(u32, String)> {
+    collect(module, |payload| {
+        let Payload::CustomSection(section) = payload else { return Vec::new() };
+        let KnownCustom::Name(section) = section.as_known() else { return Vec::new() };
+        let functions = section.into_iter().filter_map(|name| match name.unwrap() {
+            Name::Function(functions) => Some(functions),
+            _ => None,
+        });
+        functions.flatten().map(|naming| naming.unwrap()).map(|naming| (naming.index, naming.name.to_owned())).collect()
+    })
+}
+
+#[test]
+fn the_module_asks_the_host_for_nothing_but_what_it_may() {
+    let allowed = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
+    let more: Vec<_> = imports(&module()).difference(&allowed).cloned().collect();
+    assert!(more.is_empty(), "asks for {more:?} too");
+}
+
+#[test]
+fn the_host_finds_the_callbacks_that_the_filter_needs_and_no_other() {
+    let exported: Vec<_> = exports(&module()).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(exported, EXPORTS);
+}
+
+#[test]
+fn a_context_that_is_done_is_deleted_too() {
+    let module = module();
+    let exported = exports(&module);
+    let (_, index) = exported.iter().find(|(name, _)| name == "proxy_on_done").unwrap();
+    assert!(function_names(&module).contains(&(*index, ON_DONE.to_owned())), "proxy_on_done is not {ON_DONE}");
+}
+
+#[test]
+fn the_module_stays_within_its_size_budget() {
+    let size = module().len();
+    assert!(size <= SIZE_BUDGET, "{size} bytes, {SIZE_BUDGET} allowed");
+}
+
+#[test]
+fn the_functions_have_names_for_the_hosts_backtraces() {
+    let names = function_names(&module());
+    let is_ours = |name: &str| name.contains("traffic_mirror") && name.contains("Worker");
+    assert!(names.iter().any(|(_, name)| is_ours(name)), "{} names, none of the filter's", names.len());
+}

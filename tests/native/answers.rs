@@ -1,0 +1,87 @@
+//! How answers are counted, whenever they come.
+
+use crate::books;
+use crate::envoy::{Envoy, headers, request};
+use crate::host::Headers;
+
+const ONE: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
+const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc+proto")];
+
+/// Returns the class that an answer is counted in, and how many times were recorded.
+fn class(more: &[(&str, &str)], answer: Headers) -> (String, usize) {
+    let (envoy, root) = Envoy::with(ONE);
+    envoy.serve(root, request("/", more), b"");
+    let token = Envoy::host(|host| host.sent[0].token);
+    envoy.answer(token, answer);
+    envoy.check();
+    Envoy::host(|host| {
+        let classes = books::by(host, "responses_total", "class");
+        assert_eq!(classes.len(), 1);
+        (classes.into_keys().next().unwrap().to_owned(), books::recorded(host, "response_time_ms").len())
+    })
+}
+
+#[test]
+fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
+    let mirrors_own = ("x-envoy-upstream-service-time", "3");
+    for (is_grpc, answer, expected) in [
+        (false, &[(":status", "101")][..], "1xx"),
+        (false, &[(":status", "200")], "2xx"),
+        (false, &[(":status", "302")], "3xx"),
+        (false, &[(":status", "404"), mirrors_own], "4xx"),
+        (false, &[(":status", "503"), mirrors_own], "5xx"),
+        (false, &[(":status", "599"), ("x-envoy-upstream-service-time", "")], "5xx"),
+        // The host's own answers: refused, garbled, timed out.
+        (false, &[(":status", "502")], "failed"),
+        (false, &[(":status", "503"), ("content-length", "91")], "failed"),
+        (false, &[(":status", "504")], "failed"),
+        (true, &[(":status", "200"), ("grpc-status", "14")], "failed"),
+        (true, &[(":status", "200"), mirrors_own], "2xx"),
+        // Reset, or nothing that could be a status.
+        (false, &[], "failed"),
+        (false, &[("server", "x")], "failed"),
+        (false, &[(":status", "")], "failed"),
+        (false, &[(":status", "x")], "failed"),
+        (false, &[(":status", "\u{fffd}")], "failed"),
+    ] {
+        let (found, times) = class(if is_grpc { GRPC } else { &[] }, headers(answer));
+        assert_eq!(found, expected, "{answer:?}");
+        assert_eq!(times, usize::from(expected != "failed"), "times of {answer:?}");
+    }
+    assert_eq!(class(&[], vec![(b":status".to_vec(), b"\xff\x00".to_vec())]).0, "failed");
+}
+
+#[test]
+fn answers_are_counted_before_and_after_their_streams_end_and_in_any_order() {
+    let (envoy, root) = Envoy::with(ONE);
+    let streams = [(); 4].map(|()| envoy.begin(root, request("/", &[]), true));
+    let tokens: Vec<_> = Envoy::host(|host| host.sent.iter().map(|call| call.token).collect());
+    let answer = |index: usize| envoy.answer(tokens[index], headers(&[(":status", "204")]));
+    let in_flight = || Envoy::host(|host| books::sum(host, "in_flight", &[]));
+    answer(3);
+    envoy.response(streams[0]);
+    answer(0);
+    assert_eq!(in_flight(), 2);
+    for stream in streams {
+        envoy.end(stream);
+    }
+    answer(2);
+    answer(1);
+    assert_eq!(in_flight(), 0);
+    envoy.check();
+    assert_eq!(Envoy::host(|host| books::sum(host, "responses_total", &[("class", "2xx")])), 4);
+}
+
+#[test]
+fn an_answer_may_come_while_a_request_is_being_uploaded() {
+    let (envoy, root) = Envoy::with(ONE);
+    let upload = envoy.begin(root, request("/", &[]), false);
+    envoy.body(upload, b"first,", false);
+    envoy.serve(root, request("/", &[]), b"");
+    envoy.answer_all("200");
+    envoy.body(upload, b"second", true);
+    envoy.end(upload);
+    assert_eq!(Envoy::host(|host| host.sent[1].body.clone()), b"first,second");
+    envoy.answer_all("200");
+    envoy.check();
+}

@@ -1,0 +1,141 @@
+//! A configuration's life: refused or taken, replaced while copies are in flight, dropped with the host.
+
+use crate::books;
+use crate::envoy::{Envoy, Form, apart, request};
+use crate::host::{ERROR, WARN};
+
+const TO_A: &str = r#"{"rules":[{"name":"old","mirrors":[{"cluster":"a"}]}]}"#;
+const TO_B: &str = r#"{"rules":[{"name":"new","mirrors":[{"cluster":"b"}]}]}"#;
+
+/// Returns the roots that asked to stay.
+fn pending() -> Vec<u32> {
+    Envoy::host(|host| host.roots.iter().filter(|(_, root)| root.is_pending).map(|(id, _)| *id).collect())
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_one_line_of_error_for_each_violation() {
+    for (configuration, errors) in [
+        ("", &["configuration: nothing: a configuration with at least one rule is required"][..]),
+        ("{}", &["rules: missing: a list of at least one rule"]),
+        (
+            r#"{"rules":[{"mirrors":[{"cluster":"a","percentage":140}]}]}"#,
+            &["rules[0].mirrors[0].percentage: 140: not between 0 and 100"],
+        ),
+        (
+            r#"{"rules":[{"name":"a b","mirrors":[{"cluster":"a","timeout":"2h"}]}],"limits":{"maxInFlight":-1},"x\ny":1}"#,
+            &["rules[0].name: ", "rules[0].mirrors[0].timeout: ", "limits.maxInFlight: ", "x y: 1: unknown field"],
+        ),
+    ] {
+        let envoy = Envoy::start(Form::Finished);
+        assert_eq!(envoy.configure(configuration.as_bytes()), None, "{configuration}");
+        Envoy::host(|host| {
+            let mut lines = host.logs.clone();
+            for error in errors {
+                let found = lines.iter().position(|(level, line)| *level == ERROR && line.starts_with(error));
+                lines.remove(found.unwrap_or_else(|| panic!("{configuration}: no {error:?} in {lines:?}")));
+            }
+            assert!(lines.is_empty(), "{configuration}: {lines:?} too");
+            assert!(host.logs.iter().all(|(_, line)| !line.contains('\n')), "{:?}", host.logs);
+            assert_eq!(host.metrics.iter().count(), 0, "{configuration}: metrics are never freed");
+            assert!(host.roots.is_empty(), "{configuration}: the root stays");
+        });
+        envoy.check();
+    }
+}
+
+#[test]
+fn bytes_that_are_no_configuration_are_refused() {
+    for bytes in [&b"\xff\xfe"[..], b"\x0a\xff\xff", b"rules: []", b"null", b"[]", b"\"\"", b"\n", b"{\"rules\":"] {
+        let envoy = Envoy::start(Form::Finished);
+        assert_eq!(envoy.configure(bytes), None, "{}", bytes.escape_ascii());
+        assert!(Envoy::host(|host| host.logs.iter().any(|(level, _)| *level == ERROR)), "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_refused_configuration_leaves_the_one_at_work_alone() {
+    let (envoy, root) = Envoy::with(TO_A);
+    assert_eq!(envoy.configure(b"{}"), None);
+    envoy.serve(root, request("/", &[]), b"");
+    envoy.answer_all("200");
+    envoy.check();
+    assert_eq!(Envoy::host(|host| host.sent.len()), 1);
+}
+
+#[test]
+fn a_replaced_configuration_stays_until_its_last_copy_is_answered_and_says_so_once() {
+    let (envoy, old) = Envoy::with(TO_A);
+    for _ in 0..3 {
+        envoy.serve(old, request("/", &[]), b"");
+    }
+    let new = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(old);
+    assert_eq!(pending(), [old], "the old root leaves before its copies are answered");
+    envoy.serve(new, request("/", &[]), b"");
+    let tokens: Vec<_> = Envoy::host(|host| host.in_flight.keys().copied().collect());
+    for (token, in_flight) in tokens[..3].iter().zip([3, 2, 1]) {
+        assert!(Envoy::host(|host| host.roots.contains_key(&old)));
+        envoy.answer(*token, Vec::new());
+        assert_eq!(Envoy::host(|host| books::sum(host, "in_flight", &[])), in_flight);
+    }
+    assert!(!Envoy::host(|host| host.roots.contains_key(&old)), "the old root never leaves");
+    envoy.answer_all("200");
+    assert!(Envoy::host(|host| host.roots.contains_key(&new)), "the new root leaves unasked");
+    // Its farewell would be noted as a misuse here, were there a second.
+    envoy.check();
+}
+
+#[test]
+fn a_replaced_configuration_without_copies_in_flight_leaves_at_once() {
+    let (envoy, root) = Envoy::with(TO_A);
+    envoy.serve(root, request("/", &[]), b"");
+    envoy.answer_all("200");
+    envoy.retire(root);
+    assert!(Envoy::host(|host| host.roots.is_empty()));
+    envoy.check();
+}
+
+#[test]
+fn an_upload_under_way_finishes_under_the_configuration_that_it_began_with() {
+    let (envoy, old) = Envoy::with(TO_A);
+    let upload = envoy.begin(old, request("/", &[]), false);
+    envoy.body(upload, b"first,", false);
+    let new = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(old);
+    envoy.serve(new, request("/", &[]), b"");
+    envoy.body(upload, b"second", true);
+    envoy.end(upload);
+    assert_eq!(pending(), [old]);
+    Envoy::host(|host| {
+        let sent: Vec<_> = host.sent.iter().map(|call| (call.root, call.cluster.as_str(), &call.body[..])).collect();
+        assert_eq!(sent, [(new, "b", &b""[..]), (old, "a", b"first,second")]);
+    });
+    envoy.answer_all("200");
+    assert_eq!(Envoy::host(|host| host.roots.keys().copied().collect::<Vec<_>>()), [new]);
+    envoy.check();
+}
+
+/// Only a module that was not finished is told that it goes.
+#[test]
+fn copies_in_flight_when_the_host_stops_are_counted_as_failed() {
+    let stop = |asks_first| {
+        let (envoy, root) = Envoy::with_form(Form::Whole, TO_A);
+        for _ in 0..3 {
+            envoy.serve(root, request("/", &[]), b"");
+        }
+        if asks_first {
+            envoy.retire(root);
+        }
+        envoy.delete(root);
+        envoy.check();
+        Envoy::host(|host| assert_eq!(books::by(host, "responses_total", "class"), [("failed", 3)].into()));
+    };
+    apart(move || [true, false].into_iter().for_each(stop));
+}
+
+#[test]
+fn a_configuration_that_is_taken_is_taken_silently() {
+    let (envoy, _) = Envoy::with(TO_A);
+    Envoy::host(|host| assert!(host.logs.iter().all(|(level, _)| *level < WARN), "{:?}", host.logs));
+    envoy.check();
+}

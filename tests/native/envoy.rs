@@ -1,0 +1,229 @@
+//! What the host does by itself: it sets configurations to work and replaces them, serves streams callback by callback,
+//! and delivers the answers to calls.
+
+use crate::abi;
+use crate::books;
+use crate::host::{self, Headers, Host, Phase, Root, Stream};
+use std::panic;
+use std::sync::Once;
+
+/// Which exports the host finds, and so calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Those of `dist/traffic_mirror.wasm`, from which `tools/finish` takes what is not needed.
+    Finished,
+    /// All that the SDK exports.
+    Whole,
+}
+
+/// A host with one Wasm VM, on the test's own thread.
+pub struct Envoy(Form);
+
+impl Envoy {
+    /// Starts a VM in which there is no configuration. Clusters `a`, `b` and `c` answer; `drained` has no host.
+    pub fn start(form: Form) -> Self {
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| {
+            // The SDK's panic hook would take the messages of failing tests to the host's log.
+            let tests_own = panic::take_hook();
+            abi::_initialize();
+            panic::set_hook(Box::new(move |info| match host::how_it_came_here() {
+                // The SDK's exports cannot unwind, and an abort takes with it what the test runner has captured.
+                Some(history) => {
+                    let message = format!("the filter would have killed its VM: {info}\n  {history}\n");
+                    let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+                }
+                None => tests_own(info),
+            }));
+        });
+        let clusters = ["a", "b", "c"].map(String::from).into();
+        let drained = ["drained".to_owned()].into();
+        host::with(|host| {
+            *host = Host::default();
+            (host.clusters, host.drained) = (clusters, drained);
+        });
+        abi::_initialize();
+        Self(form)
+    }
+
+    /// Starts the finished module with a configuration that is right.
+    pub fn with(configuration: &str) -> (Self, u32) {
+        Self::with_form(Form::Finished, configuration)
+    }
+
+    /// Starts a module with a configuration that is right.
+    pub fn with_form(form: Form, configuration: &str) -> (Self, u32) {
+        let envoy = Self::start(form);
+        let root = envoy.configure(configuration.as_bytes());
+        (envoy, root.unwrap_or_else(|| panic!("{configuration}: {:?}", Self::host(|host| host.logs.clone()))))
+    }
+
+    /// Reads or changes the host.
+    pub fn host<T>(act: impl FnOnce(&mut Host) -> T) -> T {
+        host::with(act)
+    }
+
+    /// Sets a configuration to work on a root of its own; `None` if the filter refuses it.
+    pub fn configure(&self, configuration: &[u8]) -> Option<u32> {
+        let root = host::next_context();
+        host::with(|host| host.roots.insert(root, Root::default()));
+        host::enter(root, Phase::Other, || abi::proxy_on_context_create(root, 0));
+        if self.0 == Form::Whole {
+            assert!(host::enter(root, Phase::Other, || abi::proxy_on_vm_start(root, 0)));
+        }
+        let phase = Phase::Configure(configuration.to_vec());
+        let is_taken = host::enter(root, phase, || abi::proxy_on_configure(root, configuration.len()));
+        if !is_taken {
+            self.retire(root);
+        }
+        is_taken.then_some(root)
+    }
+
+    /// Opens a stream, of which nothing has come yet.
+    pub fn open(&self, root: u32, headers: Headers) -> u32 {
+        let stream = host::next_context();
+        host::with(|host| host.streams.insert(stream, Stream { root, headers, asked: Vec::new() }));
+        host::enter(stream, Phase::Other, || abi::proxy_on_context_create(stream, root));
+        stream
+    }
+
+    /// Opens a stream and delivers its headers.
+    pub fn begin(&self, root: u32, headers: Headers, ends: bool) -> u32 {
+        let count = headers.len();
+        let stream = self.open(root, headers);
+        goes_on(host::enter(stream, Phase::RequestHeaders, || abi::proxy_on_request_headers(stream, count, ends)));
+        stream
+    }
+
+    /// Delivers a chunk of a request's body.
+    pub fn body(&self, stream: u32, chunk: &[u8], ends: bool) {
+        let phase = Phase::RequestBody(chunk.to_vec());
+        goes_on(host::enter(stream, phase, || abi::proxy_on_request_body(stream, chunk.len(), ends)));
+    }
+
+    /// Delivers a request's trailers, which end it.
+    pub fn trailers(&self, stream: u32) {
+        goes_on(host::enter(stream, Phase::Other, || abi::proxy_on_request_trailers(stream, 1)));
+    }
+
+    /// Delivers the headers of the primary's response.
+    pub fn response(&self, stream: u32) {
+        if self.0 == Form::Whole {
+            let phase = Phase::ResponseHeaders(headers(&[(":status", "200")]));
+            goes_on(host::enter(stream, phase, || abi::proxy_on_response_headers(stream, 1, false)));
+        }
+    }
+
+    /// Ends a stream, whatever has come of it.
+    pub fn end(&self, stream: u32) {
+        if self.0 == Form::Whole {
+            host::enter(stream, Phase::Other, || abi::proxy_on_log(stream));
+        }
+        self.done(stream);
+        self.deleted(stream);
+        let root = host::with(|host| host.streams.remove(&stream)).unwrap().root;
+        self.leave_if_idle(root);
+    }
+
+    /// Serves a whole request: headers, body, response, end.
+    pub fn serve(&self, root: u32, headers: Headers, body: &[u8]) -> u32 {
+        let stream = self.begin(root, headers, body.is_empty());
+        if !body.is_empty() {
+            self.body(stream, body, false);
+            self.body(stream, b"", true);
+        }
+        self.response(stream);
+        self.end(stream);
+        stream
+    }
+
+    /// Delivers the answer to a call; no headers: it was reset.
+    pub fn answer(&self, token: u32, headers: Headers) {
+        let root = host::with(|host| host.in_flight.remove(&token)).unwrap().root;
+        let count = headers.len();
+        let answered = || abi::proxy_on_http_call_response(root, token, count, 0, 0);
+        host::enter(root, Phase::Answer(headers), answered);
+        for root in host::with(|host| std::mem::take(&mut host.finished)) {
+            self.delete(root);
+        }
+    }
+
+    /// Answers all calls with a status.
+    pub fn answer_all(&self, status: &str) {
+        for token in host::with(|host| host.in_flight.keys().copied().collect::<Vec<_>>()) {
+            self.answer(token, headers(&[(":status", status), ("x-envoy-upstream-service-time", "1")]));
+        }
+    }
+
+    /// Replaces a root: it gets no new streams, and goes when its last one has ended.
+    pub fn retire(&self, root: u32) {
+        host::with(|host| host.roots.get_mut(&root).unwrap().is_retired = true);
+        self.leave_if_idle(root);
+    }
+
+    /// Drops a root and cancels what it has in flight, as an Envoy does that stops.
+    pub fn delete(&self, root: u32) {
+        host::with(|host| host.in_flight.retain(|_, call| call.root != root));
+        self.deleted(root);
+        host::with(|host| host.roots.remove(&root));
+    }
+
+    /// Checks what holds at the end of every test, when all streams have ended and all calls are answered or cancelled:
+    /// nothing is held, the books are closed, and the filter did nothing that a mirror may not do.
+    pub fn check(&self) {
+        host::with(|host| {
+            assert!(host.streams.is_empty() && host.in_flight.is_empty(), "the test has not ended");
+            books::balance(host);
+            assert_eq!(books::sum(host, "in_flight", &[]), 0);
+            assert_eq!(books::sum(host, "buffered_bytes", &[]), 0);
+        });
+    }
+
+    fn done(&self, context: u32) -> bool {
+        host::enter(context, Phase::Other, || match self.0 {
+            Form::Finished => abi::traffic_mirror_on_done(context),
+            Form::Whole => abi::proxy_on_done(context),
+        })
+    }
+
+    fn deleted(&self, context: u32) {
+        if self.0 == Form::Whole {
+            host::enter(context, Phase::Other, || abi::proxy_on_delete(context));
+        }
+    }
+
+    fn leave_if_idle(&self, root: u32) {
+        let leaves =
+            host::with(|host| host.roots[&root].is_retired && !host.streams.values().any(|stream| stream.root == root));
+        if leaves {
+            if self.done(root) {
+                self.delete(root);
+            } else {
+                host::with(|host| host.roots.get_mut(&root).unwrap().is_pending = true);
+            }
+        }
+    }
+}
+
+/// Runs a test of [`Form::Whole`] on a thread of its own: what one thread remembers is one module's, of one form.
+pub fn apart(test: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(test).join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+}
+
+/// Makes headers of text.
+pub fn headers(pairs: &[(&str, &str)]) -> Headers {
+    pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+}
+
+/// Makes a request's headers: a path, and what else it has.
+pub fn request(path: &str, more: &[(&str, &str)]) -> Headers {
+    let pseudo = [(":authority", "primary.test"), (":path", path), (":method", "POST"), (":scheme", "http")];
+    headers(&[&pseudo[..], more].concat())
+}
+
+/// Notes where the filter did not let the request go on.
+fn goes_on(action: u32) {
+    if action != 0 {
+        host::with(|host| host.forbidden(format!("the action {action}")));
+    }
+}

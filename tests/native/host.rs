@@ -1,0 +1,346 @@
+//! What the host does when the filter calls it: as Envoy 1.36 to 1.40, and as strict as it can be.
+//!
+//! What no mirror may ever do is noted in [`Host::misuses`], and fails each test at its end.
+
+use crate::metrics::Metrics;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
+
+pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Ok = 0,
+    NotFound = 1,
+    BadArgument = 2,
+    InternalFailure = 10,
+}
+
+/// The levels of the host's log.
+pub const DEBUG: u32 = 1;
+pub const WARN: u32 = 3;
+pub const ERROR: u32 = 4;
+
+const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
+const ANSWER_HEADERS: u32 = 6;
+const REQUEST_BODY: u32 = 0;
+const CONFIGURATION: u32 = 7;
+
+/// The most pairs, and the most bytes of them, that Envoy takes from a plugin.
+const MOST_PAIRS: usize = 1024;
+const MOST_PAIR_BYTES: usize = 1 << 20;
+
+/// The callback that is being served, with what the filter may read during it.
+#[derive(Debug, Default)]
+pub enum Phase {
+    #[default]
+    Other,
+    Configure(Vec<u8>),
+    RequestHeaders,
+    RequestBody(Vec<u8>),
+    ResponseHeaders(Headers),
+    Answer(Headers),
+}
+
+/// A configuration's root context.
+#[derive(Debug, Default)]
+pub struct Root {
+    /// It is replaced, and goes when its last stream has ended.
+    pub is_retired: bool,
+    /// It asked to stay.
+    pub is_pending: bool,
+}
+
+/// One HTTP stream.
+#[derive(Debug)]
+pub struct Stream {
+    pub root: u32,
+    pub headers: Headers,
+    /// What the filter asked for on behalf of this stream, in order.
+    pub asked: Vec<String>,
+}
+
+/// A call that the host took.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub token: u32,
+    /// The root that owns it.
+    pub root: u32,
+    /// The stream whose callback made it.
+    pub stream: u32,
+    pub cluster: String,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+    pub timeout: u32,
+}
+
+impl Call {
+    /// Returns the first value of a header.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..])
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Host {
+    pub roots: BTreeMap<u32, Root>,
+    pub streams: BTreeMap<u32, Stream>,
+    /// Properties by path, its parts separated by dots; the same for each stream.
+    pub properties: BTreeMap<String, Vec<u8>>,
+    pub clusters: BTreeSet<String>,
+    /// Clusters without a healthy host.
+    pub drained: BTreeSet<String>,
+    /// The host has no memory left for the next chunk.
+    pub hides_body: bool,
+    pub metrics: Metrics,
+    pub log_level: u32,
+    pub logs: Vec<(u32, String)>,
+    /// Calls that wait for an answer, by token.
+    pub in_flight: BTreeMap<u32, Call>,
+    /// All calls that were ever taken, in order.
+    pub sent: Vec<Call>,
+    /// Clusters to which a call was not taken, with the reason.
+    pub refused: Vec<(Vec<u8>, Status)>,
+    /// Roots that said that they are done, to be deleted after the callback.
+    pub finished: Vec<u32>,
+    pub misuses: Vec<String>,
+    /// The callbacks so far.
+    pub history: Vec<String>,
+    phase: Phase,
+    current: u32,
+    effective: Option<u32>,
+}
+
+thread_local! {
+    static HOST: RefCell<Host> = RefCell::default();
+    // The SDK keeps contexts and tokens for as long as the thread lives, so no test may use a number again.
+    static LAST_CONTEXT: Cell<u32> = const { Cell::new(0) };
+    static LAST_TOKEN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Reads or changes the thread's host.
+pub fn with<T>(act: impl FnOnce(&mut Host) -> T) -> T {
+    HOST.with(|host| act(&mut host.borrow_mut()))
+}
+
+/// Serves a call of the filter's. It may come as late as when the thread ends and the host is gone: then nobody cares.
+pub fn serve(act: impl FnOnce(&mut Host) -> Status) -> Status {
+    HOST.try_with(|host| act(&mut host.borrow_mut())).unwrap_or(Status::Ok)
+}
+
+/// Runs a callback of the filter's, and returns what it returned.
+pub fn enter<T>(context: u32, phase: Phase, callback: impl FnOnce() -> T) -> T {
+    with(|host| {
+        host.history.push(match &phase {
+            Phase::RequestBody(chunk) => format!("{context}: {} bytes of the body", chunk.len()),
+            phase => format!("{context}: {phase:?}"),
+        });
+        (host.current, host.effective, host.phase) = (context, None, phase);
+    });
+    let returned = callback();
+    with(|host| (host.current, host.effective, host.phase) = (0, None, Phase::Other));
+    returned
+}
+
+/// Tells what led into the callback that is being served, if one is and the host is not busy itself.
+pub fn how_it_came_here() -> Option<String> {
+    let host = HOST.try_with(|host| host.try_borrow().ok().map(|host| (host.current, host.history.join("\n  "))));
+    host.ok().flatten().filter(|(current, _)| *current != 0).map(|(_, history)| history)
+}
+
+pub fn next_context() -> u32 {
+    LAST_CONTEXT.set(LAST_CONTEXT.get() + 1);
+    LAST_CONTEXT.get()
+}
+
+fn next_token() -> u32 {
+    LAST_TOKEN.set(LAST_TOKEN.get() + 4);
+    LAST_TOKEN.get()
+}
+
+impl Host {
+    /// Notes what no mirror may do.
+    pub fn forbidden(&mut self, what: impl Into<String>) -> Status {
+        self.misuses.push(format!("{} in {:?} of {}", what.into(), self.phase, self.current));
+        Status::InternalFailure
+    }
+
+    pub fn log(&mut self, level: u32, text: &[u8]) -> Status {
+        if level >= self.log_level {
+            self.logs.push((level, String::from_utf8(text.to_vec()).unwrap()));
+        }
+        Status::Ok
+    }
+
+    pub fn set_effective_context(&mut self, context: u32) -> Status {
+        if self.streams.contains_key(&self.current) {
+            // From here on the stream's headers and properties would be the root's, which has none.
+            self.forbidden("another effective context");
+        }
+        let is_known = self.roots.contains_key(&context) || self.streams.contains_key(&context);
+        self.effective = Some(context).filter(|_| is_known);
+        if is_known { Status::Ok } else { Status::BadArgument }
+    }
+
+    pub fn pairs(&mut self, map: u32) -> Headers {
+        self.ask(map, "all headers".into());
+        match self.map(map) {
+            Some(headers) => headers.clone(),
+            None => {
+                self.forbidden(format!("a look at map {map}, which is not there"));
+                Headers::new()
+            }
+        }
+    }
+
+    pub fn header(&mut self, map: u32, name: &[u8]) -> Result<Vec<u8>, Status> {
+        self.ask(map, format!("header {}", name.escape_ascii()));
+        let Some(headers) = self.map(map) else {
+            self.forbidden(format!("a look into map {map}, which is not there"));
+            return Err(Status::BadArgument);
+        };
+        let found = headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+        found.ok_or(Status::NotFound)
+    }
+
+    pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
+        let path = String::from_utf8(path.to_vec()).unwrap().replace('\0', ".");
+        self.note(format!("property {path}"));
+        self.properties
+            .get(&path)
+            .filter(|_| self.streams.contains_key(&self.context()))
+            .cloned()
+            .ok_or(Status::NotFound)
+    }
+
+    pub fn buffer(&mut self, buffer: u32, start: usize, most: usize) -> Result<Vec<u8>, Status> {
+        let bytes = match (buffer, &self.phase) {
+            (REQUEST_BODY, Phase::RequestBody(chunk)) => {
+                let chunk = chunk.clone();
+                if let Some(stream) = self.streams.get_mut(&self.current) {
+                    stream.asked.push("body".into());
+                }
+                if take(&mut self.hides_body) {
+                    return Err(Status::NotFound);
+                }
+                chunk
+            }
+            (CONFIGURATION, Phase::Configure(configuration)) => configuration.clone(),
+            _ => {
+                self.forbidden(format!("a look into buffer {buffer}, which is not there"));
+                return Err(Status::NotFound);
+            }
+        };
+        let end = start.saturating_add(most).min(bytes.len());
+        bytes.get(start..end).map(<[u8]>::to_vec).ok_or(Status::BadArgument)
+    }
+
+    pub fn define_metric(&mut self, kind: u32, name: &[u8]) -> Result<u32, Status> {
+        if !matches!(self.phase, Phase::Configure(_)) {
+            self.forbidden("a metric's definition, which takes a lock of the whole process,");
+        }
+        self.metrics.define(kind, std::str::from_utf8(name).unwrap())
+    }
+
+    pub fn increment_metric(&mut self, metric: u32, by: i64) -> Status {
+        let done = self.metrics.increment(metric, by);
+        self.judge(done)
+    }
+
+    pub fn record_metric(&mut self, metric: u32, value: u64) -> Status {
+        let done = self.metrics.record(metric, value);
+        self.judge(done)
+    }
+
+    pub fn http_call(&mut self, cluster: &[u8], headers: Headers, body: &[u8], timeout: u32) -> Result<u32, Status> {
+        let stream = self.current;
+        let Some(root) = self.streams.get(&stream).map(|stream| stream.root) else {
+            return Err(self.forbidden("a call that no request made"));
+        };
+        if timeout == 0 {
+            self.forbidden("a call that may take for ever");
+        }
+        let cluster_name = String::from_utf8_lossy(cluster).into_owned();
+        let is_whole = [":method", ":path", ":authority"]
+            .iter()
+            .all(|name| headers.iter().any(|(found, value)| found == name.as_bytes() && !value.is_empty()));
+        let pair_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+        let refusal = if i32::try_from(timeout).is_err()
+            || !(self.clusters.contains(&cluster_name) || self.drained.contains(&cluster_name))
+            || !is_whole
+            || headers.len() > MOST_PAIRS
+            || pair_bytes + 4 > MOST_PAIR_BYTES
+        {
+            Some(Status::BadArgument)
+        } else if self.drained.contains(&cluster_name) {
+            next_token();
+            Some(Status::InternalFailure)
+        } else {
+            None
+        };
+        if let Some(status) = refusal {
+            self.refused.push((cluster.to_vec(), status));
+            return Err(status);
+        }
+        let token = next_token();
+        let call = Call { token, root, stream, cluster: cluster_name, headers, body: body.to_vec(), timeout };
+        self.sent.push(call.clone());
+        self.in_flight.insert(token, call);
+        Ok(token)
+    }
+
+    pub fn done(&mut self) -> Status {
+        let context = self.context();
+        if !self.roots.get_mut(&context).is_some_and(|root| take(&mut root.is_pending)) {
+            self.forbidden("a farewell that nobody waits for");
+            return Status::NotFound;
+        }
+        self.finished.push(context);
+        Status::Ok
+    }
+
+    fn context(&self) -> u32 {
+        self.effective.unwrap_or(self.current)
+    }
+
+    /// Finds the header map that can be read now.
+    fn map(&self, map: u32) -> Option<&Headers> {
+        match (map, &self.phase) {
+            (REQUEST_HEADERS, Phase::RequestHeaders) => Some(&self.streams.get(&self.context())?.headers),
+            (RESPONSE_HEADERS, Phase::ResponseHeaders(headers)) => Some(headers),
+            (ANSWER_HEADERS, Phase::Answer(headers)) => Some(headers).filter(|headers| !headers.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// Notes a question about a request, none of which may be put twice.
+    fn ask(&mut self, map: u32, what: String) {
+        if map == REQUEST_HEADERS {
+            self.note(what);
+        }
+    }
+
+    fn note(&mut self, what: String) {
+        let Some(stream) = self.streams.get_mut(&self.current) else { return };
+        let knows_all = what.starts_with("header ") && stream.asked.iter().any(|asked| asked == "all headers");
+        let again = knows_all || stream.asked.contains(&what);
+        stream.asked.push(what);
+        if again {
+            let asked = format!("asked again: {:?}", stream.asked);
+            self.forbidden(asked);
+        }
+    }
+
+    fn judge(&mut self, done: Result<(), String>) -> Status {
+        match done {
+            Ok(()) => Status::Ok,
+            Err(misuse) => {
+                self.forbidden(misuse);
+                Status::BadArgument
+            }
+        }
+    }
+}

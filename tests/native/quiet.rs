@@ -1,0 +1,136 @@
+//! What the filter does not do: ask for more than it needs, fill the log, tell secrets.
+
+use crate::envoy::{Envoy, request};
+use crate::host::{DEBUG, WARN};
+
+/// Returns what the filter asked on behalf of one request.
+fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<String> {
+    let (envoy, root) = Envoy::with(&format!(r#"{{"rules":{rules}}}"#));
+    Envoy::host(|host| host.properties.insert("source.address".into(), b"10.0.0.1:80".to_vec()));
+    let stream = envoy.begin(root, request(path, more), !has_body);
+    if has_body {
+        envoy.body(stream, b"body", true);
+    }
+    envoy.response(stream);
+    let asked = Envoy::host(|host| host.streams[&stream].asked.clone());
+    envoy.end(stream);
+    envoy.answer_all("200");
+    envoy.check();
+    asked
+}
+
+#[test]
+fn with_every_mirror_at_0_percent_the_host_is_asked_for_nothing() {
+    for rules in [
+        r#"[{"mirrors":[{"cluster":"a","percentage":0},{"clusterHeader":"x-to","fraction":{"numerator":0,"denominator":1}}]}]"#,
+        r#"[{"match":[{"headers":{"x-a":{}},"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[{"cluster":"a","percentage":0}]}]"#,
+        r#"[{"mirrors":[]}]"#,
+        r#"[{"match":[{"uri":{"prefix":"/"}}],"mirrors":[]},{"mirrors":[{"cluster":"a","percentage":0}]}]"#,
+    ] {
+        assert_eq!(asked(rules, "/", &[("x-a", "1"), ("x-mirrored-request", "true")], true), [""; 0], "{rules}");
+    }
+}
+
+#[test]
+fn the_host_is_asked_for_all_headers_at_most_once_and_for_a_body_only_if_a_copy_has_it() {
+    let many = r#"[{"match":[{"headers":{"x-a":{},"x-b":{},"x-c":{}}},{"headers":{"x-d":{},"x-e":{},"x-f":{}}},
+        {"uri":{"prefix":"/x"},"cookies":{"c":{}},"queryParams":{"q":{}},"method":{"exact":"POST"}}],
+        "mirrors":[{"cluster":"a"},{"cluster":"b"},{"cluster":"c","consistentHash":{"httpHeaderName":"x-a"},"percentage":50}]}]"#;
+    let by_address = r#"[{"match":[{"sourceCidrs":["192.0.2.0/24"]},{"sourceCidrs":["10.0.0.0/8"]}],
+        "mirrors":[{"cluster":"a","consistentHash":{"useSourceIp":true},"percentage":99.9999}]}]"#;
+    let omitted = r#"[{"mirrors":[{"cluster":"a","body":"omit"}]}]"#;
+    for (rules, path, more, wants_body) in [
+        (many, "/x?q=1", &[("x-a", "1"), ("x-b", "2"), ("cookie", "c=1")][..], true),
+        (many, "/x", &[("x-a", "1"), ("x-d", "2")], false),
+        (many, "/", &[], false),
+        (by_address, "/", &[], true),
+        (omitted, "/", &[], false),
+        (omitted, "/", &[("x-mirrored-request", "true")], false),
+    ] {
+        let asked = asked(rules, path, more, true);
+        // No question is put twice, or the host would note a misuse.
+        assert!(asked.iter().filter(|what| *what == "all headers").count() <= 1, "{asked:?}");
+        assert_eq!(asked.iter().any(|what| what == "body"), wants_body, "{rules}: {asked:?}");
+    }
+}
+
+#[test]
+fn a_request_without_the_header_that_every_rule_wants_costs_a_question_for_it_and_one_for_the_marker() {
+    let rules = r#"[{"match":[{"headers":{"x-a":{"exact":"1"}}}],"mirrors":[{"cluster":"a"}]},
+        {"match":[{"headers":{"x-a":{"prefix":"2"}}}],"mirrors":[{"cluster":"b"}]}]"#;
+    let mut asked = asked(rules, "/", &[("x-b", "1")], false);
+    asked.sort();
+    assert_eq!(asked, ["header x-a", "header x-mirrored-request"]);
+}
+
+#[test]
+fn a_mirror_that_fails_is_warned_of_at_powers_of_two() {
+    for (cluster, answers, text) in [("unknown", false, "no_cluster"), ("a", true, "did not answer")] {
+        let rules = format!(r#"{{"rules":[{{"name":"r","mirrors":[{{"cluster":"{cluster}"}}]}}]}}"#);
+        let (envoy, root) = Envoy::with(&rules);
+        let mut warned = Vec::new();
+        for number in 1..=40 {
+            envoy.serve(root, request("/", &[]), b"");
+            if answers {
+                let token = Envoy::host(|host| *host.in_flight.keys().next().unwrap());
+                envoy.answer(token, Vec::new());
+            }
+            let warnings: Vec<_> =
+                Envoy::host(|host| host.logs.drain(..).filter(|(level, _)| *level >= WARN).collect());
+            for (level, line) in &warnings {
+                let says = ["r", cluster, text, &number.to_string()].iter().all(|part| line.contains(part));
+                assert!(*level == WARN && says, "{warnings:?}");
+                warned.push(number);
+            }
+        }
+        assert_eq!(warned, [1, 2, 4, 8, 16, 32], "{text}");
+        envoy.check();
+    }
+}
+
+#[test]
+fn requests_that_go_well_leave_nothing_in_the_log_above_debug() {
+    let rules =
+        r#"{"rules":[{"mirrors":[{"cluster":"a"},{"cluster":"b","percentage":50},{"cluster":"c","percentage":0}]}]}"#;
+    let (envoy, root) = Envoy::with(rules);
+    for _ in 0..20 {
+        envoy.serve(root, request("/", &[]), b"body");
+        envoy.serve(root, request("/", &[("x-mirrored-request", "true")]), b"body");
+        envoy.answer_all("404");
+    }
+    envoy.check();
+    Envoy::host(|host| {
+        let loud: Vec<_> = host.logs.iter().filter(|(level, _)| *level > DEBUG).collect();
+        assert!(loud.is_empty(), "{loud:?}");
+    });
+}
+
+#[test]
+fn values_of_headers_and_bodies_are_never_logged() {
+    const SECRET: &str = "hunter2";
+    let set = format!(r#""headers":{{"set":{{"authorization":"{SECRET}"}},"add":{{"x-key":"{SECRET}"}}}}"#);
+    let rules = format!(
+        r#"{{"rules":[{{"mirrors":[{{"cluster":"a",{set}}},{{"cluster":"unknown",{set}}},{{"clusterHeader":"x-to"}},
+        {{"clusterHeader":"x-other","allowedClusters":["a"]}}]}}],"limits":{{"maxInFlight":1,"maxBodyBytes":9}}}}"#
+    );
+    let (envoy, root) = Envoy::with(&rules);
+    let secrets = ["authorization", "cookie", "x-to", "x-other", ":scheme", "content-type"].map(|name| (name, SECRET));
+    for body in ["", SECRET, "longer than hunter2"] {
+        envoy.serve(root, request("/hunter2?hunter2", &secrets), body.as_bytes());
+        envoy.answer_all(SECRET);
+    }
+    let broken = envoy.begin(root, request("/hunter2", &secrets), false);
+    envoy.body(broken, SECRET.as_bytes(), false);
+    envoy.end(broken);
+    envoy.check();
+    // A value that is refused is a header's value too.
+    for value in [r#""hunter2\n""#, r#"["hunter2"]"#, r#"{"hunter2":"hunter2"}"#] {
+        let mirror = format!(r#"{{"cluster":"a","headers":{{"set":{{"authorization":{value}}}}}}}"#);
+        assert_eq!(envoy.configure(format!(r#"{{"rules":[{{"mirrors":[{mirror}]}}]}}"#).as_bytes()), None);
+    }
+    Envoy::host(|host| {
+        assert!(!host.logs.is_empty());
+        let telling: Vec<_> = host.logs.iter().filter(|(_, line)| line.contains(SECRET)).collect();
+        assert!(telling.is_empty(), "{telling:?}");
+    });
+}
