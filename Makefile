@@ -12,7 +12,7 @@ BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 SCRIPTS := tools/envoy-wheel tools/find-envoy .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint fmt validate check clean rust python
+.PHONY: help build demo run test bench lint fmt validate check clean rust python
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ run: build ## start envoy.yaml in the foreground, with what to try
 
 test: build ## all tests: the core, the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked
+
+bench: build python ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
+	@test -x .tools/bench/bin/python || python3 -m venv .tools/bench
+	@.tools/bench/bin/pip install --quiet -r bench/requirements.txt
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 lint: rust ## formatting, clippy (native and wasm), the scripts
 	cargo fmt --check

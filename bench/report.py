@@ -1,0 +1,175 @@
+"""Turns what was measured into tables. A ratio is taken inside one process, where all else is equal, between the least
+of the interleaved rounds; shown is the median over the starts, beside the least and the greatest start."""
+
+import statistics
+
+import growth
+import nginx
+import plan
+
+UNITS = {"cpu": "µs", "p50": "µs", "p99": "µs", "ready": "ms", "rss": "MiB", "loaded": "MiB"}
+
+
+def values(rows, workload, variant, figure):
+    """The figure by start: the least of its rounds, as whatever else the machine does can only add to it."""
+    found = {}
+    for row in rows:
+        if row["workload"] == workload and row["variant"] == variant:
+            found.setdefault(row["start"], []).append(row[figure])
+    return {start: min(rounds) for start, rounds in found.items()}
+
+
+def spread(starts):
+    """(median, least, greatest) over the starts; None where there is nothing."""
+    return (statistics.median(starts), min(starts), max(starts)) if starts else None
+
+
+def absolute(rows, workload, variant, figure="cpu"):
+    return spread(list(values(rows, workload, variant, figure).values()))
+
+
+def ratio(rows, workload, variant, base, figure="cpu"):
+    """How many times the base's figure the variant has."""
+    over, under = values(rows, workload, variant, figure), values(rows, workload, base, figure)
+    return spread([over[start] / under[start] for start in over if start in under])
+
+
+def ranged(found, digits=2):
+    """A figure with its range, as a cell."""
+    return "" if not found else "{:.{d}f} ({:.{d}f}..{:.{d}f})".format(*found, d=digits)
+
+
+def table(head, rows):
+    """A Markdown table; the first column is text."""
+    lines = [head, [":--"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def titles():
+    filters = [*plan.filter_variants(), *plan.filter_variants("against")]
+    known = [*plan.PEERS, *filters, *nginx.VARIANTS, *growth.variants()]
+    return {variant.name: variant for variant in known}
+
+
+def order(rows, workload):
+    """The workload's variants that were measured, in the order of the plan."""
+    measured = {row["variant"] for row in rows if row["workload"] == workload}
+    return [name for name in titles() if name in measured]
+
+
+def against(rows, workload, bases, figure="cpu", digits=1):
+    """A table of the workload's variants: the figure itself, and its ratio to each base."""
+    present = order(rows, workload)
+    bases = [base for base in bases if base in present]
+    body = [[f"`{name}`", ranged(absolute(rows, workload, name, figure), digits),
+             *("" if name == base else ranged(ratio(rows, workload, name, base, figure)) for base in bases)]
+            for name in present]
+    return table(["", f"{UNITS[figure]}", *(f"× `{base}`" for base in bases)], body)
+
+
+def judged(results, target):
+    """A target's ratio, or None where it was not measured."""
+    rows = results["latency"] if target.figure == "p99" else results["cpu"] + results["growth"]
+    return ratio(rows, target.workload, target.variant, target.base, target.figure)
+
+
+def compared(rows):
+    """Two builds of the filter, state by state."""
+    states = ["unmatched", "0%", "1%", "100%", "edits"]
+    return table(["", *states], [
+        [workload.name, *(ranged(ratio(rows, workload.name, f"filter-{one}", f"against-{one}"), 3) for one in states)]
+        for workload in plan.WORKLOADS if order(rows, workload.name)])
+
+
+def targets(results):
+    """The table of targets, with a verdict on the median."""
+    body = []
+    for target in plan.TARGETS:
+        found = judged(results, target)
+        what = "p99 at half load" if target.figure == "p99" else "CPU a request"
+        verdict = "not measured" if not found else "pass" if found[0] <= target.limit else "**fail**"
+        body.append([f"{target.workload}: {what} of `{target.variant}` ÷ `{target.base}`", f"≤ {target.limit:.2f}",
+                     ranged(found, 3), verdict])
+    return table(["what", "target", "median (min..max)", ""], body)
+
+
+def peers(results):
+    """What 100 % costs each server relative to itself: nginx's mirror module beside Envoy's ways."""
+    pairs = [("nginx's mirror module", results["nginx"], "nginx-mirror", "nginx"),
+             ("nginx's mirror module, answers without a body", results["nginx"], "nginx-mirror-empty", "nginx"),
+             ("Envoy's request_mirror_policies", results["cpu"], "native", "none"),
+             ("Envoy with Lua", results["cpu"], "lua", "none"),
+             ("Envoy with this filter", results["cpu"], "filter-100%", "none")]
+    workloads = [workload for workload in plan.WORKLOADS if not workload.http2]
+    body = [[what, *(ranged(ratio(rows, one.name, variant, base)) for one in workloads)]
+            for what, rows, variant, base in pairs]
+    body += [[f"nginx, {variant.title}: µs",
+              *(ranged(absolute(results["nginx"], one.name, variant.name), 1) for one in workloads)]
+             for variant in nginx.VARIANTS]
+    return table(["100 % ÷ the same server not mirroring", *(one.title for one in workloads)], body)
+
+
+def grown(results):
+    """The tables of growth."""
+    rows = results["growth"]
+    yield "### Rules, none of which matches (CPU ÷ that of one rule of the kind)"
+    yield table(["rules", *growth.KINDS], [
+        [count, *(ranged(ratio(rows, "rules", f"{kind}-{count}", f"{kind}-1")) for kind in growth.KINDS)]
+        for count in growth.RULES])
+    yield "### Mirrors (CPU a request)"
+    yield table(["mirrors", "native, µs", "filter, µs", "filter ÷ native"], [
+        [count, *(ranged(absolute(rows, "mirrors", f"{name}-x{count}"), 1) for name in ("native", "filter")),
+         ranged(ratio(rows, "mirrors", f"filter-x{count}", f"native-x{count}"))] for count in growth.MIRRORS])
+    for title, key, sizes, floor, name in [("Body, bytes", "body", growth.BODIES, "floor-body", "filter-large"),
+                                           ("Headers", "headers", growth.HEADERS, "floor", "filter-100%")]:
+        yield f"### {title} (CPU a request)"
+        yield table([title.lower(), "native, µs", "filter, µs", "floor ÷ native", "filter ÷ native"], [
+            [size, *(ranged(absolute(rows, f"{key}-{size}", one), 1) for one in ("native", name)),
+             *(ranged(ratio(rows, f"{key}-{size}", one, "native")) for one in (floor, name))] for size in sizes])
+
+
+def quiet(results):
+    """Whether the proxy had its core for itself; others on it spoil every figure."""
+    rows = results["cpu"] + results["growth"]
+    share = sum(row["waited"] for row in rows) / max(1, sum(row["cpu"] for row in rows))
+    if share < 0.02:
+        return ""
+    return f"**The machine was not quiet**: for every second on its core the proxy waited {share:.2f} s for others.\n"
+
+
+def markdown(results):
+    """RESULTS.md."""
+    about = results["machine"]
+    starts = len({row["start"] for row in results["cpu"]})
+    out = ["# Results", "",
+           f"Made by `make bench` on {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}, Envoy "
+           f"{about['envoy']}, h2load {about['load']}. How, and what each name means: [README.md](README.md). "
+           f"Every figure is a median over starts of the proxy ({starts} for most), with the least and the greatest "
+           "start behind it.",
+           "", quiet(results), "## Targets", "", targets(results), "![Results](results.svg)", ""]
+    out += ["## CPU time of the proxy for one request", ""]
+    for workload in plan.WORKLOADS:
+        if order(results["cpu"], workload.name):
+            floor = "floor-body" if workload.body else "floor"
+            bases = ["none", "native", floor, "floor-idle"]
+            out += [f"### {workload.title} (`{workload.name}`)", "",
+                    against(results["cpu"], workload.name, bases)]
+    if any(row["variant"].startswith("against") for row in results["cpu"]):
+        out += ["### The module ÷ the one it is compared with", "", compared(results["cpu"])]
+    if results["latency"]:
+        out += ["## Latency of the primary at half load", "",
+                f"GET with 12 headers, {results['latency'][0]['rate']} a second: half of what `none` can do.", ""]
+        for figure in ("p50", "p99"):
+            out += [f"### {figure}", "", against(results["latency"], "get-12", ["none", "native"], figure, 0)]
+    if results["process"]:
+        out += ["## Start-up and memory", "",
+                "A proxy with one listener: until it is ready, its memory then, and its memory after load. Module: "
+                + ", ".join(f"`{name}` {size:,} bytes" for name, size in results["sizes"].items()) + ".", ""]
+        for figure, title in [("ready", "Until ready"), ("rss", "Memory when ready"), ("loaded", "Memory after load")]:
+            out += [f"### {title}", "", against(results["process"], "alone", ["none"], figure)]
+    if results["nginx"]:
+        out += ["## Beside nginx", "", peers(results)]
+    if results["growth"]:
+        out += ["## Growth", "", "![Growth](growth.svg)", ""]
+        out += [part + ("\n" if part[0] == "#" else "") for part in grown(results)]
+    return "\n".join(out).rstrip() + "\n"
