@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn decide(matcher: &Matcher, source: &Fixed) -> Option<usize> {
-        matcher.decide(&Request::new(source)).map(|decision| decision.rule)
+        matcher.decide(&Request::new(source, false)).map(|decision| decision.rule)
     }
 
     fn request() -> Fixed {
@@ -217,7 +217,7 @@ mod tests {
         let matches = json!([{"uri": {"exact": "/other"}}, {"uri": {"prefix": "/Rev"}}]);
         let matcher = Matcher::new(&rules(&[matches]));
         let source = request();
-        let decision = matcher.decide(&Request::new(&source));
+        let decision = matcher.decide(&Request::new(&source, false));
         assert_eq!(decision, Some(Decision { rule: 0, matched_uri: Some(4) }));
     }
 
@@ -233,7 +233,7 @@ mod tests {
     /// The definition, which an index must not change.
     fn first_that_holds(rules: &[Rule], source: &Fixed) -> Option<usize> {
         rules.iter().position(|rule| {
-            rule.matches.is_empty() || rule.matches.iter().any(|entry| holds(entry, &Request::new(source)))
+            rule.matches.is_empty() || rule.matches.iter().any(|entry| holds(entry, &Request::new(source, false)))
         })
     }
 

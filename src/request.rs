@@ -1,7 +1,8 @@
 //! A request as rules see it. What it is asked for is fetched from the host then, and only then.
 //!
-//! Prices decide what is asked for (see RATIONALE.md): a missing header costs the host next to nothing by name, a
-//! present one as much as the whole map, so absence is asked for by name and everything else is read from the map.
+//! Prices decide what is asked for (bench/NOTES.md): the whole map costs more than finding out by name that a header is
+//! missing, and both cost more than one of them. So absence is asked for by name, unless the map is likely to be read
+//! anyway, as it was for the last request; everything else is read from the map.
 
 use crate::config::HeaderName;
 use crate::headers::HeaderMap;
@@ -10,7 +11,7 @@ use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 
 /// After so many missing headers the whole map is the cheaper way to learn of the next.
-const PROBES: usize = 4;
+const PROBES: usize = 8;
 
 /// Where a request's properties come from.
 pub trait Source {
@@ -27,6 +28,8 @@ pub trait Source {
 /// One request, read lazily from its [`Source`] and from nothing twice.
 pub struct Request<'a> {
     source: &'a dyn Source,
+    map_first: bool,
+    map_pays: Cell<bool>,
     absent: Cell<[Option<&'a str>; PROBES]>,
     headers: OnceCell<HeaderMap>,
     source_address: OnceCell<Option<Vec<u8>>>,
@@ -34,10 +37,12 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Makes a view of which nothing is read yet.
-    pub fn new(source: &'a dyn Source) -> Self {
+    /// Makes a view of which nothing is read yet. `map_first` says that its headers will likely be read as a whole.
+    pub fn new(source: &'a dyn Source, map_first: bool) -> Self {
         Self {
             source,
+            map_first,
+            map_pays: Cell::new(false),
             absent: Cell::default(),
             headers: OnceCell::new(),
             source_address: OnceCell::new(),
@@ -47,6 +52,7 @@ impl<'a> Request<'a> {
 
     /// Returns all headers.
     pub fn headers(&self) -> &HeaderMap {
+        self.map_pays.set(true);
         self.headers.get_or_init(|| self.source.headers())
     }
 
@@ -56,17 +62,14 @@ impl<'a> Request<'a> {
         self.headers.take().unwrap_or_default()
     }
 
-    /// Tells whether a header is there.
-    pub fn has(&self, name: &'a str) -> bool {
-        if self.headers.get().is_none() && self.lacks(name) {
-            return false;
-        }
-        self.headers().first(name.as_bytes()).is_some()
+    /// Tells whether the headers had to be read as a whole: asking by name would not have done.
+    pub fn map_pays(&self) -> bool {
+        self.map_pays.get()
     }
 
     /// Returns the values of a header, joined with `,`.
     pub fn header(&self, name: &'a HeaderName) -> Option<Cow<'_, [u8]>> {
-        if self.headers.get().is_none() && self.lacks(name.as_str()) {
+        if self.lacks(name.as_str()) {
             return None;
         }
         self.headers().joined(name.as_str().as_bytes())
@@ -92,7 +95,7 @@ impl<'a> Request<'a> {
 
     /// Returns the first cookie of a name, without the double quotes around it (as Envoy reads cookies).
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
-        if self.headers.get().is_none() && self.lacks("cookie") {
+        if self.lacks("cookie") {
             return None;
         }
         let lines = self.headers().iter().filter(|(header, _)| *header == b"cookie");
@@ -125,10 +128,14 @@ impl<'a> Request<'a> {
         (!name.is_empty()).then_some(name)
     }
 
-    /// Asks the host for a header by name, where that is cheaper than the whole map. False: not known to be absent.
+    /// Finds out whether a header is missing, by the cheaper way: by name, or from the map. False: it may be there.
     fn lacks(&self, name: &'a str) -> bool {
         if name.starts_with(':') {
             return false;
+        }
+        if self.map_first || self.headers.get().is_some() {
+            let headers = self.headers.get_or_init(|| self.source.headers());
+            return headers.first(name.as_bytes()).is_none();
         }
         let mut absent = self.absent.get();
         for slot in &mut absent {
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn the_path_ends_at_query_or_fragment() {
         for (path, expected) in [("/a?b", "/a"), ("/a#b?c", "/a"), ("/a", "/a"), ("", ""), ("?", "")] {
-            assert_eq!(Request::new(&with_path(path)).path(), Some(expected.as_bytes()), "{path}");
+            assert_eq!(Request::new(&with_path(path), false).path(), Some(expected.as_bytes()), "{path}");
         }
     }
 
@@ -234,14 +241,14 @@ mod tests {
             ("/a", None),
         ] {
             let source = with_path(path);
-            assert_eq!(Request::new(&source).query_param("v"), expected.map(str::as_bytes), "{path}");
+            assert_eq!(Request::new(&source, false).query_param("v"), expected.map(str::as_bytes), "{path}");
         }
     }
 
     #[test]
     fn cookies_are_found_in_every_line() {
         let source = Fixed::new(&[("cookie", b"a=1; b=\"two\";c"), ("cookie", b" d = 4 ;a=5")]);
-        let request = Request::new(&source);
+        let request = Request::new(&source, false);
         for (name, expected) in
             [("a", Some("1")), ("b", Some("two")), ("c", None), ("d", Some("4")), ("e", None), ("", None)]
         {
@@ -258,7 +265,7 @@ mod tests {
             ("/run/socket", None, None),
         ] {
             let source = Fixed { source_address: Some(address.into()), ..Fixed::default() };
-            let request = Request::new(&source);
+            let request = Request::new(&source, false);
             assert_eq!(request.source_ip_text(), text.map(str::as_bytes), "{address}");
             assert_eq!(request.source_ip(), ip.map(|ip| ip.parse().unwrap()), "{address}");
         }
@@ -266,15 +273,28 @@ mod tests {
 
     #[test]
     fn absence_is_asked_for_by_name_and_everything_is_asked_for_once() {
-        let names: Vec<_> = ["a", "b", "c", "d", "e", "here"].iter().filter_map(|name| HeaderName::new(name)).collect();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "here"];
+        let names: Vec<_> = names.iter().filter_map(|name| HeaderName::new(name)).collect();
         let source = Fixed::new(&[("here", b"1")]);
-        let request = Request::new(&source);
+        let request = Request::new(&source, false);
         for name in names.iter().chain(&names) {
             assert_eq!(request.header(name).is_some(), name.as_str() == "here");
         }
         assert_eq!(request.source_ip(), None);
         assert_eq!(request.source_ip_text(), None);
-        assert_eq!(*source.asked.borrow(), ["a", "b", "c", "d", "all headers", "source address"]);
+        assert_eq!(*source.asked.borrow(), ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address"]);
+    }
+
+    #[test]
+    fn the_map_is_read_at_once_where_it_is_likely_to_be_read_anyway() {
+        let names = ["missing", "here"].map(|name| HeaderName::new(name).unwrap());
+        let source = Fixed::new(&[("here", b"1")]);
+        let first = Request::new(&source, true);
+        assert!(first.header(&names[0]).is_none());
+        assert!(!first.map_pays());
+        assert!(first.header(&names[1]).is_some());
+        assert!(first.map_pays());
+        assert_eq!(*source.asked.borrow(), ["all headers"]);
     }
 
     proptest! {
@@ -284,7 +304,7 @@ mod tests {
                 source_address: Some(address),
                 ..Fixed::new(&[(":path", &path), ("cookie", &cookie)])
             };
-            let request = Request::new(&source);
+            let request = Request::new(&source, false);
             let _ = (request.query_param(&name), request.cookie(&name), request.source_ip(), request.source_ip_text());
             let (before, after) = split_path(&path);
             prop_assert_eq!([before, after].concat(), path.clone());

@@ -65,7 +65,7 @@ mod tests {
 
     fn selects(sample: &Sample, source: &Fixed) -> bool {
         let mut generator = Xoshiro128PlusPlus::seed_from_u64(1);
-        Draw::default().selects(sample, &Request::new(source), &mut generator)
+        Draw::default().selects(sample, &Request::new(source, false), &mut generator)
     }
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
         let mut generator = Xoshiro128PlusPlus::seed_from_u64(7);
         for percentage in [0.5, 5.0, 33.3333, 50.0, 99.0] {
             let sample = at_random(percentage);
-            let request = Request::new(&source);
+            let request = Request::new(&source, false);
             let draws = 200_000;
             let drawn = (0..draws).filter(|_| Draw::default().selects(&sample, &request, &mut generator)).count();
             let share = f64::from(u32::try_from(drawn).unwrap()) / f64::from(draws) * 100.0;
@@ -101,7 +101,7 @@ mod tests {
         for key in [header(), KeySource::Cookie("u".into()), KeySource::QueryParameter("u".into()), KeySource::SourceIp]
         {
             let sticky = Sticky { key, seed: 42 };
-            assert_eq!(part_of_key(&sticky, &Request::new(&source)), Some(part), "{sticky:?}");
+            assert_eq!(part_of_key(&sticky, &Request::new(&source, false)), Some(part), "{sticky:?}");
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
         let source = Fixed::default();
         let mut generator = Xoshiro128PlusPlus::seed_from_u64(7);
         let sample = by(header(), 50.0, 0);
-        let request = Request::new(&source);
+        let request = Request::new(&source, false);
         let drawn = (0..1000).filter(|_| Draw::default().selects(&sample, &request, &mut generator)).count();
         assert!((400..600).contains(&drawn), "{drawn}");
     }
@@ -124,7 +124,7 @@ mod tests {
             let source = Fixed::new(&[("x-user", &user)]);
             let sample = |share| if sticky { by(header(), share, seed) } else { at_random(share) };
             let (small, big) = (sample(small), sample(big));
-            let request = Request::new(&source);
+            let request = Request::new(&source, false);
             let mut draw = Draw::default();
             let mut generator = Xoshiro128PlusPlus::seed_from_u64(seed);
             let in_small = draw.selects(&small, &request, &mut generator);
@@ -135,7 +135,7 @@ mod tests {
         fn the_same_key_always_has_the_same_part(user: Vec<u8>, seed: u64) {
             let source = Fixed::new(&[("x-user", &user)]);
             let sticky = Sticky { key: header(), seed };
-            let part = part_of_key(&sticky, &Request::new(&source));
+            let part = part_of_key(&sticky, &Request::new(&source, false));
             prop_assert_eq!(part, Some(u32::try_from(xxh64(&user, seed) % 1_000_000).unwrap()));
         }
     }

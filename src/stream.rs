@@ -6,30 +6,29 @@ use crate::budget::Budget;
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
 use crate::headers::HeaderMap;
 use crate::matcher::Decision;
-use crate::request::Request;
 use crate::stats::{Ignored, Outcome};
 
 /// Chunks below this size are gathered into buffers of it: many small chunks would cost more to keep track of than
 /// they hold.
 const SMALL: usize = 16 << 10;
 
-/// Finds out whether a request is no rule's business.
+/// Finds out whether a request is one of those that are never mirrored.
 ///
 /// `ends` tells that the headers are all there is: neither an upgrade nor a tunnel begins so.
-pub fn ignored<'a>(request: &Request<'a>, marker: Option<&'a str>, ends: bool) -> Option<Ignored> {
-    if marker.is_some_and(|marker| request.has(marker)) {
+pub fn ignored(headers: &HeaderMap, marker: Option<&str>, ends: bool) -> Option<Ignored> {
+    if marker.is_some_and(|marker| headers.first(marker.as_bytes()).is_some()) {
         return Some(Ignored::Marked);
     }
     if ends {
         return None;
     }
-    if request.headers().first(b":method") == Some(b"CONNECT") {
+    if headers.first(b":method") == Some(b"CONNECT") {
         return Some(Ignored::Connect);
     }
     let asks_for_upgrade =
         |line: &[u8]| line.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let mut connection = request.headers().iter().filter(|(name, _)| *name == b"connection");
-    let upgrades = request.has("upgrade") && connection.any(|(_, line)| asks_for_upgrade(line));
+    let mut connection = headers.iter().filter(|(name, _)| *name == b"connection");
+    let upgrades = headers.first(b"upgrade").is_some() && connection.any(|(_, line)| asks_for_upgrade(line));
     upgrades.then_some(Ignored::Upgrade)
 }
 
@@ -58,31 +57,30 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Begins with what the headers tell. `selects` samples a mirror.
-    pub fn new<'a>(
-        decision: Decision,
-        rule: &'a Rule,
-        request: Request<'a>,
-        max_body: usize,
-        mut selects: impl FnMut(&'a Mirror, &Request<'a>) -> bool,
-    ) -> Self {
+    /// Begins with the mirrors that are selected; nothing of the request is kept where there is none.
+    pub fn new<'a>(decision: Decision, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> bool) -> Self {
         let fate = |mirror: &'a Mirror| {
-            if !selects(mirror, &request) {
-                return Fate::Not(Outcome::Unsampled);
-            }
-            match cluster(&mirror.target, request.headers()) {
-                Ok(_) => Fate::Copy { with_body: mirror.body == BodyMode::Include },
-                Err(outcome) => Fate::Not(outcome),
+            if selects(mirror) {
+                Fate::Copy { with_body: mirror.body == BodyMode::Include }
+            } else {
+                Fate::Not(Outcome::Unsampled)
             }
         };
-        let fates: Vec<_> = rule.mirrors.iter().map(fate).collect();
-        let any = fates.iter().any(|fate| matches!(fate, Fate::Copy { .. }));
-        let headers = if any { request.into_headers() } else { HeaderMap::default() };
-        let mut pending = Self { decision, headers, fates, body: Body::default() };
-        if pending.announced_length().is_some_and(|length| length > max_body) {
-            pending.body_is_too_large(rule);
+        let fates = rule.mirrors.iter().map(fate).collect();
+        Self { decision, headers: HeaderMap::default(), fates, body: Body::default() }
+    }
+
+    /// Goes on with the request's headers, and with what they decide.
+    pub fn read_headers(&mut self, headers: HeaderMap, rule: &Rule, max_body: usize) {
+        self.headers = headers;
+        for (fate, mirror) in self.fates.iter_mut().zip(&rule.mirrors) {
+            if let (Fate::Copy { .. }, Err(outcome)) = (*fate, cluster(&mirror.target, &self.headers)) {
+                *fate = Fate::Not(outcome);
+            }
         }
-        pending
+        if self.wants_body() && self.announced_length().is_some_and(|length| length > max_body) {
+            self.body_is_too_large(rule);
+        }
     }
 
     /// Tells whether any copy still waits for the request's end.
@@ -225,7 +223,6 @@ impl Body {
 mod tests {
     use super::*;
     use crate::config::{Config, Limits};
-    use crate::request::Fixed;
     use proptest::prelude::*;
 
     const MAX_BODY: usize = 10;
@@ -246,8 +243,13 @@ mod tests {
 
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
         let decision = Decision { rule: 0, matched_uri: None };
-        let source = Fixed::new(headers);
-        Pending::new(decision, rule, Request::new(&source), MAX_BODY, |mirror, _| mirror.sample.ratio.is_always())
+        let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
+        pending.read_headers(map(headers), rule, MAX_BODY);
+        pending
+    }
+
+    fn map(headers: &[(&str, &[u8])]) -> HeaderMap {
+        HeaderMap::from_pairs(headers.iter().map(|(name, value)| (name.as_bytes(), *value)))
     }
 
     fn push(pending: &mut Pending, rule: &Rule, budget: &mut Budget, chunk: &[u8]) {
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_upgrades_and_tunnels_are_no_rules_business() {
+    fn copies_upgrades_and_tunnels_are_never_mirrored() {
         for (headers, ends, expected) in [
             (&[("x-mark", "")][..], true, Some(Ignored::Marked)),
             (&[("x-mark", "true"), (":method", "CONNECT")], false, Some(Ignored::Marked)),
@@ -359,9 +361,8 @@ mod tests {
             (&[(":method", "GET")], true, None),
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            let source = Fixed::new(&headers);
-            assert_eq!(ignored(&Request::new(&source), Some("x-mark"), ends), expected, "{headers:?}");
-            assert_eq!(ignored(&Request::new(&source), None, true), None);
+            assert_eq!(ignored(&map(&headers), Some("x-mark"), ends), expected, "{headers:?}");
+            assert_eq!(ignored(&map(&headers), None, true), None);
         }
     }
 

@@ -2,7 +2,7 @@
 //! acts through the host.
 
 use crate::budget::Budget;
-use crate::config::{Config, Mirror, Rule};
+use crate::config::{Config, HeaderName, Mirror, Rule};
 use crate::copy::Rewritten;
 use crate::host::{self, Clock, CurrentRequest, Refusal};
 use crate::matcher::Matcher;
@@ -14,7 +14,7 @@ use getrandom::SysRng;
 use log::{debug, warn};
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 /// A configuration at work.
@@ -25,6 +25,8 @@ pub struct Worker {
     matcher: Matcher,
     ledger: Ledger,
     clock: Clock,
+    /// Whether the last request had its headers read for good.
+    map_pays: Cell<bool>,
     state: RefCell<State>,
 }
 
@@ -66,6 +68,7 @@ impl Worker {
             matcher: Matcher::new(&config.rules),
             ledger: Ledger::new(&config, host::define_metric)?,
             clock: Clock::start(),
+            map_pays: Cell::new(false),
             state: RefCell::new(state),
             config,
         })
@@ -78,20 +81,32 @@ impl Worker {
             return None;
         }
         let source = CurrentRequest;
-        let request = Request::new(&source);
-        let marker = self.config.marker.as_ref().map(|name| name.as_str());
-        if let Some(reason) = stream::ignored(&request, marker, ends) {
-            self.ledger.ignored(reason).map(count);
-            return None;
+        let request = Request::new(&source, self.map_pays.get());
+        let pending = self.decide(&request, ends);
+        self.map_pays.set(request.map_pays());
+        let mut pending = pending?;
+        if pending.wants_end() {
+            let rule = self.config.rules.get(pending.decision.rule)?;
+            pending.read_headers(request.into_headers(), rule, self.config.limits.max_body_bytes);
         }
-        let decision = self.matcher.decide(&request)?;
+        Some(pending)
+    }
+
+    /// Finds the rule and the mirrors that are to get a copy. What can never be mirrored is left out only then: nothing is
+    /// asked about a request that is not selected.
+    fn decide<'a>(&'a self, request: &Request<'a>, ends: bool) -> Option<Pending> {
+        let decision = self.matcher.decide(request)?;
         let rule = self.config.rules.get(decision.rule)?;
-        let max_body = self.config.limits.max_body_bytes;
-        let mut draw = Draw::default();
         let generator = &mut self.state.borrow_mut().generator;
-        let pending = Pending::new(decision, rule, request, max_body, |mirror, request| {
-            draw.selects(&mirror.sample, request, generator)
-        });
+        let mut draw = Draw::default();
+        let pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, request, generator));
+        if pending.wants_end() {
+            let marker = self.config.marker.as_ref().map(HeaderName::as_str);
+            if let Some(reason) = stream::ignored(request.headers(), marker, ends) {
+                self.ledger.ignored(reason).map(count);
+                return None;
+            }
+        }
         Some(pending)
     }
 

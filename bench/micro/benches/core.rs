@@ -70,7 +70,7 @@ fn matching(c: &mut Criterion) {
             let rules = (0..count).map(|n| json!({ "match": [entry(n)], "mirrors": [] })).collect();
             let matcher = Matcher::new(&config(rules).rules);
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
-                b.iter(|| matcher.decide(black_box(&Request::new(&source))));
+                b.iter(|| matcher.decide(black_box(&Request::new(&source, false))));
             });
         }
     }
@@ -110,7 +110,7 @@ fn sampling(c: &mut Criterion) {
         let config = config(json!([{ "mirrors": [mirror] }]));
         let sample = &config.rules[0].mirrors[0].sample;
         group.bench_function(name, |b| {
-            b.iter(|| Draw::default().selects(sample, black_box(&Request::new(&source)), &mut generator));
+            b.iter(|| Draw::default().selects(sample, black_box(&Request::new(&source, false)), &mut generator));
         });
     }
 }
@@ -118,7 +118,7 @@ fn sampling(c: &mut Criterion) {
 fn gathering(c: &mut Criterion) {
     let config = config(json!([{ "mirrors": [{ "cluster": "m" }] }]));
     let rule = &config.rules[0];
-    let source = request(16);
+    let Given(map) = request(16);
     let mut group = c.benchmark_group("body of 1 MiB, chunks of");
     for size in [64, 1 << 10, 16 << 10, 1 << 20] {
         let chunk = vec![0; size];
@@ -126,7 +126,8 @@ fn gathering(c: &mut Criterion) {
             b.iter(|| {
                 let mut budget = Budget::new(&Limits::default());
                 let decision = Decision { rule: 0, matched_uri: None };
-                let mut pending = Pending::new(decision, rule, Request::new(&source), 1 << 20, |_, _| true);
+                let mut pending = Pending::new(decision, rule, |_| true);
+                pending.read_headers(map.clone(), rule, 1 << 20);
                 for _ in 0..(1 << 20) / size {
                     pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));
                 }
