@@ -1,7 +1,7 @@
 //! The copy of a request: its authority, its path and its headers.
 
 use crate::config::{Authority, HeaderName, Mirror, PathRewrite, stays_behind};
-use crate::headers::HeaderMap;
+use crate::headers::{HeaderMap, Writer};
 use crate::request::split_path;
 use std::borrow::Cow;
 
@@ -43,54 +43,69 @@ impl<'a> Rewritten<'a> {
         Self { authority, path }
     }
 
-    /// Lists the headers of the copy: the request's, in order, without what belongs to one hop or to the first
-    /// router, with the mirror's edits and with the marker.
-    pub fn headers(
-        &'a self,
-        mirror: &'a Mirror,
-        headers: &'a HeaderMap,
-        marker: Option<&'a HeaderName>,
-    ) -> Vec<(&'a [u8], &'a [u8])> {
+    /// Writes the headers of the copy, in the ABI's encoding: the request's, in order, without what belongs to one hop or
+    /// to the first router, with the mirror's edits and with the marker.
+    pub fn write_headers(&self, mirror: &Mirror, headers: &HeaderMap, marker: Option<&HeaderName>) -> Vec<u8> {
         let edits = &mirror.headers;
         let marker = marker.map(|name| name.as_str().as_bytes());
-        let is_removed = |name: &[u8]| edits.remove.iter().any(|removed| removed.as_str().as_bytes() == name);
-        let setting = |name: &[u8]| edits.set.iter().find(|(set, _)| set.as_str().as_bytes() == name);
         let named_by_connection = named_by_connection(headers);
-        let mut copied = Vec::with_capacity(headers.iter().count().saturating_add(4));
-        for (name, value) in headers.iter() {
-            if name.first() == Some(&b':') {
-                let rewritten = match name {
-                    b":authority" => self.authority.as_deref(),
-                    b":path" => self.path.as_deref(),
-                    _ => None,
-                };
-                copied.push((name, rewritten.unwrap_or(value)));
+        let mut is_set = vec![false; edits.set.len()];
+        let more = edits.set.len().saturating_add(edits.add.len()).saturating_add(1);
+        let mut writer = Writer::new(headers.len().saturating_add(more), headers.size());
+
+        // What stays as it is, from here to the header at hand, is copied in one piece.
+        let mut run = headers.iter();
+        let mut walk = headers.iter();
+        loop {
+            let before = walk.clone();
+            let Some((name, value)) = walk.next() else { break };
+            let replacement = if name.first() == Some(&b':') {
+                match self.pseudo(name) {
+                    Some(rewritten) => Some(rewritten),
+                    None => continue,
+                }
             } else if is_left_behind(name, value)
                 || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name))
-                || is_removed(name)
+                || edits.remove.iter().any(|removed| removed.as_str().as_bytes() == name)
+                || Some(name) == marker
             {
-            } else if let Some((_, new)) = setting(name) {
-                // The first of several values is replaced, the others go.
-                if !copied.iter().any(|(copied, _)| *copied == name) {
-                    copied.push((name, new.as_bytes()));
-                }
+                None
             } else {
-                copied.push((name, value));
+                let mut settings = edits.set.iter().zip(&mut is_set);
+                match settings.find(|((set, _), _)| set.as_str().as_bytes() == name) {
+                    // The first of several values is replaced, the others go.
+                    Some(((_, new), is_set)) => (!std::mem::replace(is_set, true)).then_some(new.as_bytes()),
+                    None => continue,
+                }
+            };
+            writer.copy(&run, &before);
+            if let Some(replacement) = replacement {
+                writer.push(name, replacement);
+            }
+            run = walk.clone();
+        }
+        writer.copy(&run, &walk);
+
+        let appended = edits.set.iter().zip(&is_set).filter(|(_, is_set)| !**is_set).map(|(pair, _)| pair);
+        for (name, value) in appended.chain(&edits.add) {
+            let name = name.as_str().as_bytes();
+            if Some(name) != marker {
+                writer.push(name, value.as_bytes());
             }
         }
-        let pair = |(name, value): &'a (HeaderName, Box<str>)| (name.as_str().as_bytes(), value.as_bytes());
-        for (name, value) in edits.set.iter().map(pair) {
-            if !copied.iter().any(|(copied, _)| *copied == name) {
-                copied.push((name, value));
-            }
-        }
-        copied.extend(edits.add.iter().map(pair));
+        // Last and alone, whatever the edits say: it is what keeps copies from being copied.
         if let Some(marker) = marker {
-            // Last and alone, whatever the edits say: it is what keeps copies from being copied.
-            copied.retain(|(name, _)| *name != marker);
-            copied.push((marker, MARKED));
+            writer.push(marker, MARKED);
         }
-        copied
+        writer.finish()
+    }
+
+    fn pseudo(&self, name: &[u8]) -> Option<&[u8]> {
+        match name {
+            b":authority" => self.authority.as_deref(),
+            b":path" => self.path.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -146,7 +161,7 @@ mod tests {
     fn copy(mirror: &Mirror, request: &[(&str, &[u8])], marker: Option<&HeaderName>) -> Vec<String> {
         let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
         let rewritten = Rewritten::new(mirror, &headers, Some("/api".len()));
-        let copied = rewritten.headers(mirror, &headers, marker);
+        let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, &headers, marker));
         copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
     }
 

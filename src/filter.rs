@@ -8,13 +8,27 @@ use crate::worker::Worker;
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Registers the contexts with the SDK.
+thread_local! {
+    /// The configurations at work in this VM, by the contexts of their roots.
+    static WORKERS: RefCell<BTreeMap<u32, Rc<Worker>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Registers the contexts with the SDK, and who takes in answers with the host.
 pub fn start() {
     // Also installs the hook that puts a panic's message into Envoy's log.
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|id| Box::new(Root { id, worker: None }));
+    host::on_answer(|root, token, headers| {
+        // The answer may be the last that keeps the worker: it is not borrowed while it is served.
+        let worker = WORKERS.with_borrow(|workers| workers.get(&root).cloned());
+        if let Some(worker) = worker {
+            worker.answered(token, headers);
+        }
+    });
 }
 
 /// A configuration on one worker.
@@ -23,13 +37,13 @@ struct Root {
     worker: Option<Rc<Worker>>,
 }
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, _body_size: usize, _trailers: usize) {
-        if let Some(worker) = &self.worker {
-            worker.answered(token, headers);
-        }
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = WORKERS.try_with(|workers| workers.borrow_mut().remove(&self.id));
     }
+}
 
+impl Context for Root {
     fn on_done(&mut self) -> bool {
         self.worker.as_ref().is_none_or(|worker| worker.leave())
     }
@@ -38,6 +52,11 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         log::set_max_level(host::log_level());
+        if !host::is_finished() {
+            // Answers would go to the SDK, which does not know these calls and would panic.
+            error!("the module is not finished: use the one that `make build` leaves in dist/");
+            return false;
+        }
         let config = match Config::from_bytes(&host::configuration()) {
             Ok(config) => config,
             Err(violations) => {
@@ -48,7 +67,11 @@ impl RootContext for Root {
             }
         };
         match Worker::new(self.id, config) {
-            Ok(worker) => self.worker = Some(Rc::new(worker)),
+            Ok(worker) => {
+                let worker = Rc::new(worker);
+                WORKERS.with_borrow_mut(|workers| workers.insert(self.id, Rc::clone(&worker)));
+                self.worker = Some(worker);
+            }
             Err(reason) => error!("{reason}"),
         }
         self.worker.is_some()

@@ -1,6 +1,6 @@
 //! Envoy, through the Proxy-Wasm ABI: the one file that makes host calls, and the one place for `unsafe`.
 //!
-//! The SDK's own getters panic on a status that they do not expect and on names that are not UTF-8, and allocate each
+//! The SDK's own functions panic on a status that they do not expect and on text that is not UTF-8, and allocate each
 //! name and value alone. A panic here stops the worker's every request, so what a request can reach is declared beside
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
@@ -11,7 +11,7 @@ use crate::stats::{Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,18 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_increment_metric(metric: u32, by: i64) -> u32;
     fn proxy_record_metric(metric: u32, value: u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
@@ -35,20 +47,56 @@ unsafe extern "C" {
 
 // The SDK's own exports, in this very module.
 unsafe extern "C" {
-    fn proxy_on_queue_ready(context: u32, queue: u32);
+    fn proxy_on_configure(root: u32, size: usize) -> bool;
     fn proxy_on_done(context: u32) -> bool;
     fn proxy_on_delete(context: u32);
 }
 
+/// Takes in the answer to a call: the root that made it, the call's number, and how many headers there are.
+pub type OnAnswer = fn(root: u32, token: u32, headers: usize);
+
 thread_local! {
+    static ON_ANSWER: Cell<Option<OnAnswer>> = const { Cell::new(None) };
+    static IS_FINISHED: Cell<bool> = const { Cell::new(false) };
     /// Roots that the host has let go after [`done`], and that the SDK still holds.
     static GONE: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Says who takes in answers.
+pub fn on_answer(on_answer: OnAnswer) {
+    ON_ANSWER.set(Some(on_answer));
+}
+
+/// Tells whether this is the finished module, in which the host calls the functions below in place of the SDK's.
+pub fn is_finished() -> bool {
+    IS_FINISHED.get()
+}
+
+/// Serves the host's `proxy_on_configure` in the finished module.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_configure(root: u32, size: usize) -> bool {
+    IS_FINISHED.set(true);
+    // SAFETY: the function is the SDK's own, called as the host would.
+    unsafe { proxy_on_configure(root, size) }
+}
+
+/// Serves the host's `proxy_on_http_call_response` in the finished module. The SDK's would panic on an answer to a call
+/// that it did not make, and drop one whose stream is gone; the host names the root that the call belongs to.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_http_call_response(
+    root: u32,
+    token: u32,
+    headers: usize,
+    _body: usize,
+    _trailers: usize,
+) {
+    if let Some(on_answer) = ON_ANSWER.get() {
+        on_answer(root, token, headers);
+    }
+}
+
 /// Serves the host's `proxy_on_done` in the finished module, which does not export `proxy_on_delete`: the host deletes
 /// a context right after it is done, and each callback that it need not make saves its price on every request.
-///
-/// In a module that was not finished the host makes both callbacks, and this function is not called.
 #[unsafe(no_mangle)]
 extern "C" fn traffic_mirror_on_done(context: u32) -> bool {
     let gone = GONE.take();
@@ -66,6 +114,9 @@ extern "C" fn traffic_mirror_on_done(context: u32) -> bool {
 
 /// The ABI's status for success.
 const OK: u32 = Status::Ok as u32;
+
+/// The ABI's status for a call that failed while it was made.
+const INTERNAL_FAILURE: u32 = Status::InternalFailure as u32;
 
 /// Calls a host function that returns a buffer; `None` where the host has none.
 fn fetch(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
@@ -152,30 +203,39 @@ pub enum Refusal {
     NoUpstream,
 }
 
-/// Sends a request to a cluster, on behalf of the root context, and returns the number of the call.
+/// Sends a request to a cluster and returns the number of the call. The host makes it on behalf of the root context, so that
+/// it outlives the stream, and answers to the root.
+///
+/// `headers` are in the ABI's encoding.
 ///
 /// # Errors
 /// Why the host did not take it; no answer will come then.
-pub fn send(
-    root: u32,
-    cluster: &str,
-    headers: &[(&[u8], &[u8])],
-    body: Option<&[u8]>,
-    timeout: Duration,
-) -> Result<u32, Refusal> {
-    // SAFETY: the SDK writes the bytes into a buffer and never looks at them as text: it calls `len` and `as_bytes`
-    // alone, which hold for any bytes. It offers no way to send values that are not UTF-8 (proxy-wasm-rust-sdk#26).
-    let text = |bytes| unsafe { std::str::from_utf8_unchecked(bytes) };
-    let headers = headers.iter().map(|(name, value)| (text(name), text(value))).collect();
-    // The SDK delivers an answer to the context that was active when the call was made, and drops it if that is a
-    // stream which has ended. The callback of a queue that does not exist makes the root the active one.
-    // SAFETY: the function is the SDK's own; it borrows the SDK's roots, which no callback of a stream has borrowed,
-    // and the root ignores the queue.
-    unsafe { proxy_on_queue_ready(root, 0) };
-    hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).map_err(|status| match status {
-        Status::InternalFailure => Refusal::NoUpstream,
-        _ => Refusal::UnknownCluster,
-    })
+pub fn send(cluster: &[u8], headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Refusal> {
+    /// The ABI's encoding of no headers.
+    const NO_TRAILERS: [u8; 4] = [0; 4];
+    // 0 would be for ever, and what does not fit into 31 bits is refused; the configuration allows neither.
+    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
+    let mut token = 0;
+    // SAFETY: each pointer is valid for the length beside it, and the last for the call.
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            NO_TRAILERS.as_ptr(),
+            NO_TRAILERS.len(),
+            timeout,
+            &mut token,
+        )
+    };
+    match status {
+        OK => Ok(token),
+        INTERNAL_FAILURE => Err(Refusal::NoUpstream),
+        _ => Err(Refusal::UnknownCluster),
+    }
 }
 
 /// Defines a metric.

@@ -15,7 +15,7 @@ use log::{debug, warn};
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A configuration at work.
 pub struct Worker {
@@ -33,7 +33,8 @@ pub struct Worker {
 struct State {
     budget: Budget,
     generator: Xoshiro128PlusPlus,
-    calls: HashMap<u32, Call>,
+    /// By their numbers. Few, mostly: a tree beats a table whose hash withstands attackers.
+    calls: BTreeMap<u32, Call>,
     /// The bytes held that the gauge knows of.
     published: usize,
     is_leaving: bool,
@@ -58,7 +59,7 @@ impl Worker {
         let state = State {
             budget: Budget::new(&config.limits),
             generator,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             published: 0,
             is_leaving: false,
         };
@@ -185,12 +186,9 @@ impl Worker {
         self.state.borrow_mut().budget.admit(sent_at)?;
         let headers = &pending.headers;
         let cluster = stream::cluster(&mirror.target, headers)?;
-        // Envoy's cluster names come from protobuf strings: one that is not UTF-8 is nobody's.
-        let cluster = std::str::from_utf8(cluster).map_err(|_| Outcome::NoCluster)?;
         let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
-        let copied = rewritten.headers(mirror, headers, self.config.marker.as_ref());
-        let body = Some(body).filter(|body| !body.is_empty());
-        let token = host::send(self.root, cluster, &copied, body, mirror.timeout).map_err(|refusal| match refusal {
+        let copied = rewritten.write_headers(mirror, headers, self.config.marker.as_ref());
+        let token = host::send(cluster, &copied, body, mirror.timeout).map_err(|refusal| match refusal {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;

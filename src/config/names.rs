@@ -3,45 +3,37 @@
 use super::node::Node;
 use std::fmt;
 
-/// Headers that belong to one hop or that the host writes itself; no edit may name them, no copy carries them.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "http2-settings",
-    "host",
-    "content-length",
-    "te",
-];
-
-/// Envoy's control headers: the router that sends the copy would obey them.
-const CONTROL: [&str; 14] = [
-    "x-envoy-retry-on",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-max-retries",
-    "x-envoy-retriable-header-names",
-    "x-envoy-retriable-status-codes",
-    "x-envoy-hedge-on-per-try-timeout",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-    "x-envoy-upstream-rq-timeout-alt-response",
-    "x-envoy-upstream-alt-stat-name",
-    "x-envoy-upstream-stream-duration-ms",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-internal",
-    "x-envoy-attempt-count",
-];
-
-/// Tells whether a header of this name (in lower case) stays behind when a request is copied.
+/// Tells whether a header of this name (in lower case) stays behind when a request is copied: it belongs to one hop, or the
+/// host writes it itself, or it is one of Envoy's control headers, which the router that sends the copy would obey.
+///
+/// No edit may name such a header either. `te` is left to the copy, which may carry `trailers`.
 pub fn stays_behind(name: &[u8]) -> bool {
-    if let Some(rest) = name.strip_prefix(b"x-envoy-") {
-        return CONTROL.iter().any(|control| control.as_bytes().get(8..) == Some(rest));
+    match name {
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"te" | b"trailer" | b"transfer-encoding"
+        | b"upgrade" | b"expect" | b"http2-settings" | b"host" | b"content-length" => true,
+        _ => name.strip_prefix(b"x-envoy-").is_some_and(is_control),
     }
-    HOP_BY_HOP.iter().any(|hop| hop.as_bytes() == name)
+}
+
+/// Tells whether this, after `x-envoy-`, names one of Envoy's control headers.
+fn is_control(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"retry-on"
+            | b"retry-grpc-on"
+            | b"max-retries"
+            | b"retriable-header-names"
+            | b"retriable-status-codes"
+            | b"hedge-on-per-try-timeout"
+            | b"upstream-rq-timeout-ms"
+            | b"upstream-rq-per-try-timeout-ms"
+            | b"upstream-rq-timeout-alt-response"
+            | b"upstream-alt-stat-name"
+            | b"upstream-stream-duration-ms"
+            | b"expected-rq-timeout-ms"
+            | b"internal"
+            | b"attempt-count"
+    )
 }
 
 /// The name of a header: a token in lower case, or one of HTTP/2's pseudo headers where a match asks for it.
@@ -160,7 +152,14 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_hop_or_to_the_router_stays_behind() {
-        for name in HOP_BY_HOP.iter().chain(&CONTROL) {
+        let hop = "connection keep-alive proxy-connection te trailer transfer-encoding upgrade expect http2-settings host \
+                   content-length";
+        let control = "retry-on retry-grpc-on max-retries retriable-header-names retriable-status-codes \
+                       hedge-on-per-try-timeout upstream-rq-timeout-ms upstream-rq-per-try-timeout-ms \
+                       upstream-rq-timeout-alt-response upstream-alt-stat-name upstream-stream-duration-ms \
+                       expected-rq-timeout-ms internal attempt-count";
+        let control = control.split_whitespace().map(|name| format!("x-envoy-{name}"));
+        for name in hop.split_whitespace().map(str::to_owned).chain(control) {
             assert!(stays_behind(name.as_bytes()), "{name}");
         }
         for name in ["x-envoy-original-path", "x-envoy-", "via", "cookie", "te2", ":path"] {

@@ -10,19 +10,20 @@ use std::path::PathBuf;
 use wasm_encoder::{ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
-/// What Envoy has to find in the module, and the function that serves it: the SDK's of the same name, but for one.
+/// What Envoy has to find in the module, and the function that serves it: the SDK's of the same name, or one of
+/// the filter's own (`src/host.rs` says why).
 /// `tests/module.rs` holds the same list.
 const EXPORTS: [(&str, &str); 11] = [
     ("memory", "memory"),
     ("_initialize", "_initialize"),
     ("proxy_abi_version_0_2_1", "proxy_abi_version_0_2_1"),
     ("proxy_on_memory_allocate", "proxy_on_memory_allocate"),
-    ("proxy_on_configure", "proxy_on_configure"),
+    ("proxy_on_configure", "traffic_mirror_on_configure"),
     ("proxy_on_context_create", "proxy_on_context_create"),
     ("proxy_on_request_headers", "proxy_on_request_headers"),
     ("proxy_on_request_body", "proxy_on_request_body"),
     ("proxy_on_request_trailers", "proxy_on_request_trailers"),
-    ("proxy_on_http_call_response", "proxy_on_http_call_response"),
+    ("proxy_on_http_call_response", "traffic_mirror_on_http_call_response"),
     // Deletes too, so that `proxy_on_delete` need not be called.
     ("proxy_on_done", "traffic_mirror_on_done"),
 ];
