@@ -3,9 +3,10 @@
 //! The life of a mirrored request:
 //!
 //! 1. Envoy hands the request's headers to [`filter`], which passes them on to the [`worker`] of its configuration.
-//! 2. [`stream::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
-//! 3. [`matcher`] finds the first rule that matches, by way of an [`index`]; [`request`] reads from the host only what rules ask for.
-//! 4. [`sample`] selects the mirrors that get a copy.
+//! 2. [`matcher`] finds the first rule that matches, by way of an [`index`]; [`request`] reads from the host only what rules
+//!    ask for.
+//! 3. [`sample`] selects the mirrors that get a copy.
+//! 4. [`stream::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
 //! 5. [`stream`] gathers the body, chunk by chunk, within the [`budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`copy`] makes each mirror's headers, and [`host`] sends the copy.
 //! 7. [`stats`] keeps the books: what became of each copy, and later how it was answered.

@@ -164,7 +164,8 @@ impl Worker {
     }
 
     /// Prepares for the end of this configuration; true: it may go at once, else [`host::done`] will be called when
-    /// its last copy is answered. Each copy has a timeout, so that this always comes.
+    /// its last copy is answered: the host would cancel what is in flight, and never say so. Each copy has a timeout, so
+    /// that this always comes.
     pub fn leave(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.is_leaving = true;
@@ -237,17 +238,6 @@ impl Worker {
         let change = i64::try_from(held).unwrap_or_default().saturating_sub(i64::try_from(known).unwrap_or_default());
         if change != 0 {
             host::add(self.ledger.buffered_bytes, change);
-        }
-    }
-}
-
-/// The host cancels what is in flight when a root goes: those copies will not be answered, and the gauges, which outlive
-/// the root, must not keep them.
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let calls = std::mem::take(&mut self.state.borrow_mut().calls);
-        for call in calls.values() {
-            self.close(call, Class::Failed);
         }
     }
 }

@@ -227,14 +227,24 @@ fn a_request_that_carries_the_marker_is_not_mirrored_again() {
 }
 
 #[test]
-fn a_marked_request_is_ignored_whether_or_not_a_rule_would_match() {
-    let rule = json!({"match": [{"uri": {"exact": "/a"}}], "mirrors": [{"cluster": "mirror"}]});
-    run(Setup::new(json!({"rules": [rule]})), async |mesh| {
-        for path in ["/a", "/b"] {
+fn a_marked_request_is_ignored_only_where_a_rule_would_have_copied_it() {
+    let rule = |name: &str, mirrors: Value| json!({"name": name, "match": [{"uri": {"exact": format!("/{name}")}}], "mirrors": mirrors});
+    let rules = [
+        rule("excluded", json!([])),
+        rule("unsampled", json!([{"cluster": "mirror", "percentage": 0}])),
+        rule("copied", json!([{"cluster": "mirror"}])),
+    ];
+    run(Setup::new(json!({"rules": rules})), async |mesh| {
+        for path in ["/unmatched", "/excluded", "/unsampled", "/copied"] {
             mesh.send(Req::get(path).header("x-mirrored-request", "true")).await;
         }
-        let ledger = mesh.until("both to be ignored", |l| l.ignored("marked") == 2).await;
-        assert_eq!(ledger.requests("rule-0"), 0);
+        // An unmarked one comes last: when it is counted, all are.
+        mesh.send(Req::get("/copied")).await;
+        let ledger = mesh.copies("copied", "mirror", "sent", 1).await;
+        assert_eq!(["excluded", "unsampled", "copied"].map(|rule| ledger.requests(rule)), [1, 1, 1]);
+        assert_eq!((ledger.ignored("marked"), ledger.copies("unsampled", "mirror", "unsampled")), (1, 1));
+        mesh.mirror.received(1).await;
+        mesh.primary.received(5).await;
     });
 }
 

@@ -1,5 +1,5 @@
 //! The border between the filter and the host: the imports that the SDK declares, defined here over [`host`], and the
-//! exports that it offers.
+//! exports that it offers: those of the finished module, with the functions that serve them there.
 //!
 //! Policy is in [`host`]; here pointers become slices and back.
 #![allow(
@@ -15,16 +15,21 @@ use traffic_mirror as _;
 unsafe extern "C" {
     pub safe fn _initialize();
     pub safe fn proxy_on_context_create(context: u32, root: u32);
-    pub safe fn proxy_on_vm_start(root: u32, size: usize) -> bool;
+    /// What a module that is not finished exports under this name.
     pub safe fn proxy_on_configure(root: u32, size: usize) -> bool;
     pub safe fn proxy_on_request_headers(stream: u32, count: usize, ends: bool) -> u32;
     pub safe fn proxy_on_request_body(stream: u32, size: usize, ends: bool) -> u32;
     pub safe fn proxy_on_request_trailers(stream: u32, count: usize) -> u32;
-    pub safe fn proxy_on_response_headers(stream: u32, count: usize, ends: bool) -> u32;
-    pub safe fn proxy_on_http_call_response(root: u32, token: u32, headers: usize, body: usize, trailers: usize);
-    pub safe fn proxy_on_log(context: u32);
-    pub safe fn proxy_on_done(context: u32) -> bool;
-    pub safe fn proxy_on_delete(context: u32);
+    /// What the finished module exports as `proxy_on_configure`.
+    pub safe fn traffic_mirror_on_configure(root: u32, size: usize) -> bool;
+    /// What the finished module exports as `proxy_on_http_call_response`.
+    pub safe fn traffic_mirror_on_http_call_response(
+        root: u32,
+        token: u32,
+        headers: usize,
+        body: usize,
+        trailers: usize,
+    );
     /// What the finished module exports as `proxy_on_done`.
     pub safe fn traffic_mirror_on_done(context: u32) -> bool;
     safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
@@ -149,9 +154,6 @@ imports! {
         }
         write(host.http_call(bytes(cluster, cluster_size), headers, bytes(body, body_size), timeout), token)
     }
-    fn proxy_set_effective_context(host, context: u32) {
-        host.set_effective_context(context)
-    }
     fn proxy_done(host) {
         host.done()
     }
@@ -177,6 +179,7 @@ forbidden! {
     fn proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
     fn proxy_continue_stream(u32);
     fn proxy_close_stream(u32);
+    fn proxy_set_effective_context(u32);
     fn proxy_set_property(*const u8, usize, *const u8, usize);
     fn proxy_set_tick_period_milliseconds(u32);
     fn proxy_get_current_time_nanoseconds(*mut u64);

@@ -85,6 +85,35 @@ fn a_request_that_is_refused_before_its_headers_came_is_not_counted() {
 }
 
 #[test]
+fn what_never_gets_a_copy_is_ignored_only_where_it_would_have_got_one() {
+    let rule = |name, mirrors| {
+        format!(r#"{{"name":"{name}","match":[{{"authority":{{"exact":"{name}"}}}}],"mirrors":{mirrors}}}"#)
+    };
+    let rules = [
+        rule("excluded", "[]"),
+        rule("unsampled", r#"[{"cluster":"a","percentage":0}]"#),
+        rule("copied", r#"[{"cluster":"a","percentage":0},{"cluster":"b"}]"#),
+    ];
+    let marked = ("POST", &[("x-mirrored-request", "")][..]);
+    let upgrade = ("GET", &[("upgrade", "websocket"), ("connection", "Upgrade")][..]);
+    for (reason, (method, more)) in [("marked", marked), ("upgrade", upgrade), ("connect", ("CONNECT", &[]))] {
+        let (envoy, root) = Envoy::with(&format!(r#"{{"rules":[{}]}}"#, rules.join(",")));
+        for authority in ["excluded", "unsampled", "copied", "other"] {
+            let pseudo = [(":authority", authority), (":path", "/"), (":method", method), (":scheme", "http")];
+            let stream = envoy.begin(root, headers(&[&pseudo[..], more].concat()), false);
+            envoy.body(stream, b"frame", false);
+            envoy.end(stream);
+        }
+        assert_eq!(outcomes(&envoy), [("unsampled".to_owned(), 1)], "{reason}");
+        Envoy::host(|host| {
+            assert_eq!(books::by(host, "ignored_total", "reason"), [(reason, 1)].into());
+            let requests = books::by(host, "requests_total", "rule");
+            assert_eq!(requests, [("excluded", 1), ("unsampled", 1)].into(), "{reason}");
+        });
+    }
+}
+
+#[test]
 fn a_copy_belongs_to_the_root_and_has_the_mirrors_timeout_and_raw_bytes() {
     let (envoy, root) = Envoy::with(ONE);
     let mut sent = request("/p?q", &[("x-a", "1"), ("x-b", ""), ("x-a", "2")]);

@@ -7,21 +7,13 @@ use crate::host::{self, Headers, Host, Phase, Root, Stream};
 use std::panic;
 use std::sync::Once;
 
-/// Which exports the host finds, and so calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Those of `dist/traffic_mirror.wasm`, from which `tools/finish` takes what is not needed.
-    Finished,
-    /// All that the SDK exports.
-    Whole,
-}
-
-/// A host with one Wasm VM, on the test's own thread.
-pub struct Envoy(Form);
+/// A host with one Wasm VM, on the test's own thread. It calls what `dist/traffic_mirror.wasm` exports, which is what
+/// `tools/finish` leaves of the module, and no more.
+pub struct Envoy(());
 
 impl Envoy {
     /// Starts a VM in which there is no configuration. Clusters `a`, `b` and `c` answer; `drained` has no host.
-    pub fn start(form: Form) -> Self {
+    pub fn start() -> Self {
         static FIRST: Once = Once::new();
         FIRST.call_once(|| {
             // The SDK's panic hook would take the messages of failing tests to the host's log.
@@ -43,17 +35,12 @@ impl Envoy {
             (host.clusters, host.drained) = (clusters, drained);
         });
         abi::_initialize();
-        Self(form)
+        Self(())
     }
 
-    /// Starts the finished module with a configuration that is right.
+    /// Starts a VM with a configuration that is right.
     pub fn with(configuration: &str) -> (Self, u32) {
-        Self::with_form(Form::Finished, configuration)
-    }
-
-    /// Starts a module with a configuration that is right.
-    pub fn with_form(form: Form, configuration: &str) -> (Self, u32) {
-        let envoy = Self::start(form);
+        let envoy = Self::start();
         let root = envoy.configure(configuration.as_bytes());
         (envoy, root.unwrap_or_else(|| panic!("{configuration}: {:?}", Self::host(|host| host.logs.clone()))))
     }
@@ -65,14 +52,16 @@ impl Envoy {
 
     /// Sets a configuration to work on a root of its own; `None` if the filter refuses it.
     pub fn configure(&self, configuration: &[u8]) -> Option<u32> {
+        self.configure_by(abi::traffic_mirror_on_configure, configuration)
+    }
+
+    /// Sets a configuration to work as [`Self::configure`] does, by the function that the module exports for that.
+    pub fn configure_by(&self, on_configure: extern "C" fn(u32, usize) -> bool, configuration: &[u8]) -> Option<u32> {
         let root = host::next_context();
         host::with(|host| host.roots.insert(root, Root::default()));
         host::enter(root, Phase::Other, || abi::proxy_on_context_create(root, 0));
-        if self.0 == Form::Whole {
-            assert!(host::enter(root, Phase::Other, || abi::proxy_on_vm_start(root, 0)));
-        }
         let phase = Phase::Configure(configuration.to_vec());
-        let is_taken = host::enter(root, phase, || abi::proxy_on_configure(root, configuration.len()));
+        let is_taken = host::enter(root, phase, || on_configure(root, configuration.len()));
         if !is_taken {
             self.retire(root);
         }
@@ -106,45 +95,32 @@ impl Envoy {
         goes_on(host::enter(stream, Phase::Other, || abi::proxy_on_request_trailers(stream, 1)));
     }
 
-    /// Delivers the headers of the primary's response.
-    pub fn response(&self, stream: u32) {
-        if self.0 == Form::Whole {
-            let phase = Phase::ResponseHeaders(headers(&[(":status", "200")]));
-            goes_on(host::enter(stream, phase, || abi::proxy_on_response_headers(stream, 1, false)));
-        }
-    }
-
     /// Ends a stream, whatever has come of it.
     pub fn end(&self, stream: u32) {
-        if self.0 == Form::Whole {
-            host::enter(stream, Phase::Other, || abi::proxy_on_log(stream));
-        }
-        self.done(stream);
-        self.deleted(stream);
+        assert!(done(stream), "a stream that asks to stay");
         let root = host::with(|host| host.streams.remove(&stream)).unwrap().root;
         self.leave_if_idle(root);
     }
 
-    /// Serves a whole request: headers, body, response, end.
+    /// Serves a whole request: headers, body, end.
     pub fn serve(&self, root: u32, headers: Headers, body: &[u8]) -> u32 {
         let stream = self.begin(root, headers, body.is_empty());
         if !body.is_empty() {
             self.body(stream, body, false);
             self.body(stream, b"", true);
         }
-        self.response(stream);
         self.end(stream);
         stream
     }
 
-    /// Delivers the answer to a call; no headers: it was reset.
+    /// Delivers the answer to a call, to the root that owns it; no headers: it was reset.
     pub fn answer(&self, token: u32, headers: Headers) {
         let root = host::with(|host| host.in_flight.remove(&token)).unwrap().root;
         let count = headers.len();
-        let answered = || abi::proxy_on_http_call_response(root, token, count, 0, 0);
+        let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, 0, 0);
         host::enter(root, Phase::Answer(headers), answered);
         for root in host::with(|host| std::mem::take(&mut host.finished)) {
-            self.delete(root);
+            delete(root);
         }
     }
 
@@ -161,15 +137,8 @@ impl Envoy {
         self.leave_if_idle(root);
     }
 
-    /// Drops a root and cancels what it has in flight, as an Envoy does that stops.
-    pub fn delete(&self, root: u32) {
-        host::with(|host| host.in_flight.retain(|_, call| call.root != root));
-        self.deleted(root);
-        host::with(|host| host.roots.remove(&root));
-    }
-
-    /// Checks what holds at the end of every test, when all streams have ended and all calls are answered or cancelled:
-    /// nothing is held, the books are closed, and the filter did nothing that a mirror may not do.
+    /// Checks what holds at the end of every test, when all streams have ended and all calls are answered: nothing is
+    /// held, the books are closed, and the filter did nothing that a mirror may not do.
     pub fn check(&self) {
         host::with(|host| {
             assert!(host.streams.is_empty() && host.in_flight.is_empty(), "the test has not ended");
@@ -179,25 +148,12 @@ impl Envoy {
         });
     }
 
-    fn done(&self, context: u32) -> bool {
-        host::enter(context, Phase::Other, || match self.0 {
-            Form::Finished => abi::traffic_mirror_on_done(context),
-            Form::Whole => abi::proxy_on_done(context),
-        })
-    }
-
-    fn deleted(&self, context: u32) {
-        if self.0 == Form::Whole {
-            host::enter(context, Phase::Other, || abi::proxy_on_delete(context));
-        }
-    }
-
     fn leave_if_idle(&self, root: u32) {
         let leaves =
             host::with(|host| host.roots[&root].is_retired && !host.streams.values().any(|stream| stream.root == root));
         if leaves {
-            if self.done(root) {
-                self.delete(root);
+            if done(root) {
+                delete(root);
             } else {
                 host::with(|host| host.roots.get_mut(&root).unwrap().is_pending = true);
             }
@@ -205,7 +161,20 @@ impl Envoy {
     }
 }
 
-/// Runs a test of [`Form::Whole`] on a thread of its own: what one thread remembers is one module's, of one form.
+/// Tells the filter that a context ends; false: it asks to stay.
+fn done(context: u32) -> bool {
+    host::enter(context, Phase::Other, || abi::traffic_mirror_on_done(context))
+}
+
+/// Drops a root, which nobody is told of. What it had in flight would be cancelled, and its answers counted nowhere.
+fn delete(root: u32) {
+    host::with(|host| {
+        assert!(host.in_flight.values().all(|call| call.root != root), "a root that leaves before its copies do");
+        host.roots.remove(&root);
+    });
+}
+
+/// Runs a test on a thread of its own: what a thread remembers is one module's, finished or not.
 pub fn apart(test: impl FnOnce() + Send + 'static) {
     std::thread::spawn(test).join().unwrap_or_else(|panic| panic::resume_unwind(panic));
 }

@@ -24,7 +24,6 @@ pub const WARN: u32 = 3;
 pub const ERROR: u32 = 4;
 
 const REQUEST_HEADERS: u32 = 0;
-const RESPONSE_HEADERS: u32 = 2;
 const ANSWER_HEADERS: u32 = 6;
 const REQUEST_BODY: u32 = 0;
 const CONFIGURATION: u32 = 7;
@@ -41,7 +40,6 @@ pub enum Phase {
     Configure(Vec<u8>),
     RequestHeaders,
     RequestBody(Vec<u8>),
-    ResponseHeaders(Headers),
     Answer(Headers),
 }
 
@@ -111,7 +109,6 @@ pub struct Host {
     pub history: Vec<String>,
     phase: Phase,
     current: u32,
-    effective: Option<u32>,
 }
 
 thread_local! {
@@ -138,10 +135,10 @@ pub fn enter<T>(context: u32, phase: Phase, callback: impl FnOnce() -> T) -> T {
             Phase::RequestBody(chunk) => format!("{context}: {} bytes of the body", chunk.len()),
             phase => format!("{context}: {phase:?}"),
         });
-        (host.current, host.effective, host.phase) = (context, None, phase);
+        (host.current, host.phase) = (context, phase);
     });
     let returned = callback();
-    with(|host| (host.current, host.effective, host.phase) = (0, None, Phase::Other));
+    with(|host| (host.current, host.phase) = (0, Phase::Other));
     returned
 }
 
@@ -175,16 +172,6 @@ impl Host {
         Status::Ok
     }
 
-    pub fn set_effective_context(&mut self, context: u32) -> Status {
-        if self.streams.contains_key(&self.current) {
-            // From here on the stream's headers and properties would be the root's, which has none.
-            self.forbidden("another effective context");
-        }
-        let is_known = self.roots.contains_key(&context) || self.streams.contains_key(&context);
-        self.effective = Some(context).filter(|_| is_known);
-        if is_known { Status::Ok } else { Status::BadArgument }
-    }
-
     pub fn pairs(&mut self, map: u32) -> Headers {
         self.ask(map, "all headers".into());
         match self.map(map) {
@@ -209,11 +196,7 @@ impl Host {
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         let path = String::from_utf8(path.to_vec()).unwrap().replace('\0', ".");
         self.note(format!("property {path}"));
-        self.properties
-            .get(&path)
-            .filter(|_| self.streams.contains_key(&self.context()))
-            .cloned()
-            .ok_or(Status::NotFound)
+        self.properties.get(&path).filter(|_| self.streams.contains_key(&self.current)).cloned().ok_or(Status::NotFound)
     }
 
     pub fn buffer(&mut self, buffer: u32, start: usize, most: usize) -> Result<Vec<u8>, Status> {
@@ -293,7 +276,7 @@ impl Host {
     }
 
     pub fn done(&mut self) -> Status {
-        let context = self.context();
+        let context = self.current;
         if !self.roots.get_mut(&context).is_some_and(|root| take(&mut root.is_pending)) {
             self.forbidden("a farewell that nobody waits for");
             return Status::NotFound;
@@ -302,15 +285,10 @@ impl Host {
         Status::Ok
     }
 
-    fn context(&self) -> u32 {
-        self.effective.unwrap_or(self.current)
-    }
-
     /// Finds the header map that can be read now.
     fn map(&self, map: u32) -> Option<&Headers> {
         match (map, &self.phase) {
-            (REQUEST_HEADERS, Phase::RequestHeaders) => Some(&self.streams.get(&self.context())?.headers),
-            (RESPONSE_HEADERS, Phase::ResponseHeaders(headers)) => Some(headers),
+            (REQUEST_HEADERS, Phase::RequestHeaders) => Some(&self.streams.get(&self.current)?.headers),
             (ANSWER_HEADERS, Phase::Answer(headers)) => Some(headers).filter(|headers| !headers.is_empty()),
             _ => None,
         }

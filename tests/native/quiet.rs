@@ -11,7 +11,6 @@ fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<
     if has_body {
         envoy.body(stream, b"body", true);
     }
-    envoy.response(stream);
     let asked = Envoy::host(|host| host.streams[&stream].asked.clone());
     envoy.end(stream);
     envoy.answer_all("200");
@@ -55,12 +54,44 @@ fn the_host_is_asked_for_all_headers_at_most_once_and_for_a_body_only_if_a_copy_
 }
 
 #[test]
-fn a_request_without_the_header_that_every_rule_wants_costs_a_question_for_it_and_one_for_the_marker() {
+fn a_request_without_the_header_that_every_rule_wants_costs_one_question() {
     let rules = r#"[{"match":[{"headers":{"x-a":{"exact":"1"}}}],"mirrors":[{"cluster":"a"}]},
         {"match":[{"headers":{"x-a":{"prefix":"2"}}}],"mirrors":[{"cluster":"b"}]}]"#;
-    let mut asked = asked(rules, "/", &[("x-b", "1")], false);
-    asked.sort();
-    assert_eq!(asked, ["header x-a", "header x-mirrored-request"]);
+    assert_eq!(asked(rules, "/", &[("x-b", "1")], true), ["header x-a"]);
+}
+
+#[test]
+fn a_request_of_which_no_copy_is_made_costs_what_decides_that_and_nothing_more() {
+    let rules = r#"[{"match":[{"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[]},{"mirrors":[{"cluster":"a"}]}]"#;
+    let excluded = (rules, &["property source.address"][..]);
+    // The other rule, which is never reached, keeps the filter from being off.
+    let unsampled = (r#"[{"mirrors":[{"cluster":"a","percentage":0}]},{"mirrors":[{"cluster":"a"}]}]"#, &[][..]);
+    let by_address = r#"[{"mirrors":[{"cluster":"a","percentage":0.0001,"consistentHash":{"useSourceIp":true}}]}]"#;
+    for (rules, expected) in [excluded, unsampled, (by_address, &["property source.address"])] {
+        for more in [&[][..], &[("x-mirrored-request", "true")], &[("upgrade", "x"), ("connection", "upgrade")]] {
+            assert_eq!(asked(rules, "/", more, true), expected, "{rules}, {more:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_request_whose_headers_were_needed_those_of_the_next_are_read_at_once() {
+    let rules = r#"{"rules":[{"match":[{"headers":{"x-a":{}}}],"mirrors":[{"cluster":"a"}]}]}"#;
+    let (envoy, root) = Envoy::with(rules);
+    for (has_it, expected) in [
+        (false, &["header x-a"][..]),
+        (true, &["header x-a", "all headers"]),
+        (true, &["all headers"]),
+        (false, &["all headers"]),
+        (false, &["header x-a"]),
+    ] {
+        let more = if has_it { &[("x-a", "1")][..] } else { &[] };
+        let stream = envoy.begin(root, request("/", more), true);
+        assert_eq!(Envoy::host(|host| host.streams[&stream].asked.clone()), expected);
+        envoy.end(stream);
+    }
+    envoy.answer_all("200");
+    envoy.check();
 }
 
 #[test]
