@@ -42,6 +42,7 @@ lint: rust ## formatting, clippy (native and wasm), the scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
+	cargo clippy --locked --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools -- -D warnings
 	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
 
