@@ -48,7 +48,7 @@ impl<'a> Rewritten<'a> {
     pub fn write_headers(&self, mirror: &Mirror, headers: &HeaderMap, marker: Option<&HeaderName>) -> Vec<u8> {
         let edits = &mirror.headers;
         let marker = marker.map(|name| name.as_str().as_bytes());
-        let named_by_connection = named_by_connection(headers);
+        let named_by_connection: Vec<_> = headers.connection().collect();
         let mut is_set = vec![false; edits.set.len()];
         let more = edits.set.len().saturating_add(edits.add.len()).saturating_add(1);
         let mut writer = Writer::new(headers.len().saturating_add(more), headers.size());
@@ -115,12 +115,6 @@ fn is_left_behind(name: &[u8], value: &[u8]) -> bool {
         b"te" => !value.eq_ignore_ascii_case(b"trailers"),
         _ => stays_behind(name),
     }
-}
-
-/// Lists the headers that `connection` names: they belong to one hop too.
-fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
-    let lines = headers.iter().filter(|(header, _)| *header == b"connection");
-    lines.flat_map(|(_, line)| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect()
 }
 
 /// Adds `-shadow` to the host of an authority, as Envoy's own mirror does.

@@ -59,6 +59,12 @@ impl HeaderMap {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
+    /// Walks over the names that `connection` lists.
+    pub fn connection(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.iter().filter(|(name, _)| *name == b"connection");
+        lines.flat_map(|(_, line)| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    }
+
     /// Returns all values of a header, joined with `,`.
     pub fn joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         let mut values = self.iter().filter(|(found, _)| *found == name).map(|(_, value)| value);

@@ -69,10 +69,9 @@ impl<'a> Request<'a> {
 
     /// Returns the values of a header, joined with `,`.
     pub fn header(&self, name: &'a HeaderName) -> Option<Cow<'_, [u8]>> {
-        if self.lacks(name.as_str()) {
-            return None;
-        }
-        self.headers().joined(name.as_str().as_bytes())
+        let value = self.map_for(name.as_str())?.joined(name.as_str().as_bytes())?;
+        self.map_pays.set(true);
+        Some(value)
     }
 
     /// Returns the path without query and fragment.
@@ -95,10 +94,10 @@ impl<'a> Request<'a> {
 
     /// Returns the first cookie of a name, without the double quotes around it (as Envoy reads cookies).
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
-        if self.lacks("cookie") {
-            return None;
+        let mut lines = self.map_for("cookie")?.iter().filter(|(header, _)| *header == b"cookie").peekable();
+        if lines.peek().is_some() {
+            self.map_pays.set(true);
         }
-        let lines = self.headers().iter().filter(|(header, _)| *header == b"cookie");
         let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';')).filter_map(|pair| {
             let (name, value) = split_once(pair.trim_ascii(), b'=');
             Some((name.trim_ascii(), value?.trim_ascii()))
@@ -128,15 +127,18 @@ impl<'a> Request<'a> {
         (!name.is_empty()).then_some(name)
     }
 
-    /// Finds out whether a header is missing, by the cheaper way: by name, or from the map. False: it may be there.
-    fn lacks(&self, name: &'a str) -> bool {
-        if name.starts_with(':') {
-            return false;
+    /// Returns the map to look for a header in; `None` where asking by name, if that is the cheaper way, says that it is
+    /// missing.
+    fn map_for(&self, name: &'a str) -> Option<&HeaderMap> {
+        let by_name = !name.starts_with(':') && !self.map_first && self.headers.get().is_none();
+        if by_name && self.is_absent(name) {
+            return None;
         }
-        if self.map_first || self.headers.get().is_some() {
-            let headers = self.headers.get_or_init(|| self.source.headers());
-            return headers.first(name.as_bytes()).is_none();
-        }
+        Some(self.headers.get_or_init(|| self.source.headers()))
+    }
+
+    /// Asks the host by name whether a header is missing. False: it is there, or enough was asked.
+    fn is_absent(&self, name: &'a str) -> bool {
         let mut absent = self.absent.get();
         for slot in &mut absent {
             match slot {

@@ -25,10 +25,8 @@ pub fn ignored(headers: &HeaderMap, marker: Option<&str>, ends: bool) -> Option<
     if headers.first(b":method") == Some(b"CONNECT") {
         return Some(Ignored::Connect);
     }
-    let asks_for_upgrade =
-        |line: &[u8]| line.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let mut connection = headers.iter().filter(|(name, _)| *name == b"connection");
-    let upgrades = headers.first(b"upgrade").is_some() && connection.any(|(_, line)| asks_for_upgrade(line));
+    let mut connection = headers.connection();
+    let upgrades = headers.first(b"upgrade").is_some() && connection.any(|name| name.eq_ignore_ascii_case(b"upgrade"));
     upgrades.then_some(Ignored::Upgrade)
 }
 
