@@ -3,7 +3,7 @@
 use super::violation::{Violation, Violations};
 use prost::Message;
 use prost_types::value::Kind;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -56,7 +56,7 @@ fn from_proto(value: prost_types::Value) -> Value {
     }
 }
 
-/// A Struct knows doubles alone; whole ones become whole numbers again, as they were written.
+/// Whole doubles become whole numbers: `5.0` means `5`, and a Struct knows doubles alone.
 fn from_double(number: f64) -> Value {
     /// Up to here every whole number has its own double.
     const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -112,8 +112,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
         Ok(Value::from(number))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Number::from_f64(number).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(from_double(number))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn json_becomes_the_tree_it_spells() {
-        let text = r#" {"a":[1,-2,1.5,"x",true,null,{}], "big":18446744073709551615}"#;
+        let text = r#" {"a":[1.0,-2,1.5,"x",true,null,{}], "big":18446744073709551615}"#;
         let (value, violations) = read_alone(text.as_bytes());
         assert_eq!(value.unwrap(), json!({"a":[1,-2,1.5,"x",true,null,{}], "big":18446744073709551615u64}));
         assert!(violations.is_empty());

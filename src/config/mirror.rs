@@ -1,9 +1,8 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
 use super::names::{HeaderName, is_header_value};
-use super::node::{HIDDEN, Node};
+use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
-use super::rule::{all, optional};
 use super::sample::Sample;
 use super::target::Target;
 use fundu::{CustomDurationParser, CustomTimeUnit, TimeUnit};

@@ -23,7 +23,7 @@ pub use string_match::{Literal, StringMatch};
 pub use target::Target;
 pub use violation::Violation;
 
-use node::Node;
+use node::{Node, optional};
 use violation::Violations;
 
 /// The most that may be asked to be held in memory: half of what a Wasm VM can have in Envoy (1 GiB).
@@ -114,11 +114,11 @@ impl Config {
             Some(node) => read_rules(&node),
             None => object.missing("rules", "a list of at least one rule"),
         };
-        let marker = rule::optional(marker, |node| match node.text()? {
+        let marker = optional(marker, |node| match node.text()? {
             "" => Some(None),
             name => HeaderName::edited(node, name).map(Some),
         });
-        let limits = rule::optional(limits, Limits::read);
+        let limits = optional(limits, Limits::read);
         Some(Self {
             rules: rules?,
             marker: marker?.unwrap_or_else(|| HeaderName::new("x-mirrored-request")),
@@ -163,7 +163,7 @@ impl Limits {
         let rate = match (per_second, burst) {
             (Some(per_second), burst) => {
                 let per_second = copies(&per_second);
-                let burst = rule::optional(burst, |node| copies(node));
+                let burst = optional(burst, |node| copies(node));
                 (|| Some(Some(Rate { per_second: per_second?, burst: burst?.or(per_second)? })))()
             }
             (None, Some(burst)) => burst.refuse("only with maxRequestsPerSecond"),

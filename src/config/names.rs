@@ -1,4 +1,4 @@
-//! Names that have rules: of headers, of clusters, of rules.
+//! Names that have rules: of headers, of cookies and query parameters, of clusters, of rules.
 
 use super::node::Node;
 use std::fmt;
@@ -119,6 +119,14 @@ impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Reads the name of a cookie or of a key in a query.
+pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
+    if text.is_empty() || !is_header_value(text) {
+        return node.refuse("a name that is empty or has control characters");
+    }
+    Some(text.into())
 }
 
 /// Reads the name of an Envoy cluster: anything that can stand in a metric's name and come out of it again.

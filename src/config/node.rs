@@ -56,7 +56,7 @@ impl<'a> Node<'a> {
         self.value.as_f64().or_else(|| self.refuse("not a number"))
     }
 
-    /// Reads a whole number: `5`, `5.0`, or `"5"` as proto3 JSON writes 64-bit integers.
+    /// Reads a whole number: `5`, or `"5"` as proto3 JSON writes 64-bit integers. `5.0` is `5` already.
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
         match whole(self.value).filter(|number| range.contains(number)) {
             Some(number) => Some(number),
@@ -139,19 +139,23 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Collects what was read, reading on after a violation, so that each is reported.
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<_> = items.collect();
+    items.into_iter().collect()
+}
+
+/// Reads a field that may be absent: `Some(None)` then, `None` where it is there and wrong.
+pub(super) fn optional<'a, T>(field: Option<Node<'a>>, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
+    match field {
+        Some(node) => read(&node).map(Some),
+        None => Some(None),
+    }
+}
+
 fn whole(value: &Value) -> Option<u64> {
-    /// Up to here every whole number has its own double.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
-        Value::Number(number) => number.as_u64().or_else(|| {
-            let double = number.as_f64()?;
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked to be whole and in range"
-            )]
-            (double.fract() == 0.0 && (0.0..=EXACT).contains(&double)).then_some(double as u64)
-        }),
+        Value::Number(number) => number.as_u64(),
         // No sign: u64's own parser would take "+5".
         Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         _ => None,
@@ -164,10 +168,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn whole_numbers_are_taken_as_number_as_double_and_as_decimal_string() {
+    fn whole_numbers_are_taken_as_number_and_as_decimal_string() {
         for (value, expected) in [
             (json!(5), Some(5)),
-            (json!(5.0), Some(5)),
             (json!("5"), Some(5)),
             (json!(u64::MAX), Some(u64::MAX)),
             (json!("18446744073709551615"), Some(u64::MAX)),

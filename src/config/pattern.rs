@@ -14,9 +14,17 @@ const LARGEST: usize = 1 << 20;
 /// whatever requests make of them; one that needs more is matched more slowly.
 const LARGEST_CACHE: usize = 64 << 10;
 
-/// Reads a regular expression that has to match a whole value.
-pub(super) fn full_match(node: &Node<'_>, ignore_case: bool) -> Option<Regex> {
+/// Reads the text of a regular expression.
+pub(super) fn text<'a>(node: &Node<'a>) -> Option<&'a str> {
     let pattern = node.text()?;
+    if pattern.chars().count() > LONGEST {
+        return node.refuse(format_args!("a regular expression longer than {LONGEST} characters"));
+    }
+    Some(pattern)
+}
+
+/// Reads a regular expression that has to match a whole value.
+pub(super) fn full_match(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Regex> {
     // First alone: `a)(b` is no pattern, but would be one inside the parentheses.
     read(node, pattern, ignore_case)?;
     read(node, &format!(r"\A(?:{pattern})\z"), ignore_case)
@@ -24,13 +32,10 @@ pub(super) fn full_match(node: &Node<'_>, ignore_case: bool) -> Option<Regex> {
 
 /// Reads a regular expression that may match anywhere.
 pub(super) fn anywhere(node: &Node<'_>) -> Option<Regex> {
-    read(node, node.text()?, false)
+    read(node, text(node)?, false)
 }
 
 fn read(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Regex> {
-    if pattern.chars().count() > LONGEST.saturating_add(r"\A(?:)\z".len()) {
-        return node.refuse(format_args!("a regular expression longer than {LONGEST} characters"));
-    }
     match compile(pattern, ignore_case) {
         Ok(regex) => Some(regex),
         Err(error) => {

@@ -1,8 +1,8 @@
 //! A rule: which requests it decides, and to which mirrors they are copied.
 
 use super::mirror::Mirror;
-use super::names::{HeaderName, RuleName, is_header_value};
-use super::node::Node;
+use super::names::{HeaderName, RuleName, key};
+use super::node::{Node, all, optional};
 use super::string_match::StringMatch;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -118,20 +118,6 @@ impl Match {
     }
 }
 
-/// Collects what was read, reading on after a violation, so that each is reported.
-pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-    let items: Vec<_> = items.collect();
-    items.into_iter().collect()
-}
-
-/// Reads a field that may be absent: `Some(None)` then, `None` where it is there and wrong.
-pub(super) fn optional<'a, T>(field: Option<Node<'a>>, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
-    match field {
-        Some(node) => read(&node).map(Some),
-        None => Some(None),
-    }
-}
-
 fn map<'a, K: PartialEq>(
     field: Option<Node<'a>>,
     read_key: impl Fn(&Node<'a>, &str) -> Option<K>,
@@ -143,14 +129,6 @@ fn map<'a, K: PartialEq>(
         Some((key?, value?))
     };
     all(node.entries()?.map(entry))
-}
-
-/// Reads the name of a cookie or of a key in a query.
-pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
-    if text.is_empty() || !is_header_value(text) {
-        return node.refuse("a name that is empty or has control characters");
-    }
-    Some(text.into())
 }
 
 fn cidr(node: &Node<'_>) -> Option<IpNet> {

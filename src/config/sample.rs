@@ -1,8 +1,7 @@
 //! Which requests a mirror gets: a share of all, at random or sticky.
 
-use super::names::HeaderName;
-use super::node::{Node, Object};
-use super::rule::{key, optional};
+use super::names::{HeaderName, key};
+use super::node::{Node, Object, optional};
 
 /// Which requests are copied to a mirror.
 #[derive(Debug, Clone)]

@@ -100,8 +100,11 @@ impl StringMatch {
             "prefix" => Test::Prefix(bytes()),
             "suffix" => Test::Suffix(bytes()),
             "regex" => {
-                let regex = pattern::full_match(&wanted, own_case)?;
-                let test = if own_case { None } else { simpler(text) }.unwrap_or(Test::Regex(regex));
+                let pattern = pattern::text(&wanted)?;
+                let test = match simpler(pattern) {
+                    Some(test) if !own_case => test,
+                    _ => Test::Regex(pattern::full_match(&wanted, pattern, own_case)?),
+                };
                 return Some(Self { test, ignore_case: false, rewritten_len: None });
             }
             // The library's search takes linear time; folding case while searching by hand would not.

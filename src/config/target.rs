@@ -1,8 +1,7 @@
 //! Where a mirror's copies go: an Envoy cluster, an Istio destination, or what a header of the request names.
 
 use super::names::{self, HeaderName};
-use super::node::{Node, Object};
-use super::rule::{all, optional};
+use super::node::{Node, Object, all, optional};
 use std::fmt;
 
 /// How a mirror's cluster is found.

@@ -193,6 +193,10 @@ fn each_field_of_a_mirror_takes_only_what_the_contract_says() {
         (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\1" } } }), "\\1 names a group"),
         (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\x" } } }), "a backslash stands before"),
         (json!({ "rewrite": { "uriRegexRewrite": { "match": "a", "rewrite": "\\" } } }), "a backslash stands before"),
+        (
+            json!({ "rewrite": { "uriRegexRewrite": { "match": "a".repeat(1025), "rewrite": "" } } }),
+            "longer than 1024 characters",
+        ),
         (json!({ "rewrite": { "authority": "a b" } }), "not a host"),
         (json!({ "headers": { "remove": [":path"] } }), "headers.remove[0]: :path: a pseudo header"),
         (json!({ "headers": { "set": { "Host": "secret" } } }), "headers.set.Host: host: the host or a single hop"),
