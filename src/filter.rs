@@ -1,141 +1,163 @@
-//! The SDK's contexts: a root for each configuration, and one for each HTTP stream. No policy: they pass on what the
-//! host says, and always let the request go on.
+//! The host's callbacks, and which configuration and which request each of them is about. No policy: they pass on what
+//! the host says, and the request always goes on.
+//!
+//! The SDK's contexts are not used: a box and several tables for each stream cost more than all else that the filter does for
+//! a request that is not mirrored (bench/NOTES.md).
 
 use crate::config::Config;
 use crate::host;
 use crate::stream::Pending;
 use crate::worker::Worker;
 use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
-use std::cell::RefCell;
+use proxy_wasm::traits::{Context, RootContext};
+use proxy_wasm::types::LogLevel;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 thread_local! {
-    /// The configurations at work in this VM, by the contexts of their roots.
+    /// The configurations at work in this VM, by their root contexts.
     static WORKERS: RefCell<BTreeMap<u32, Rc<Worker>>> = const { RefCell::new(BTreeMap::new()) };
+    /// The streams that are open and of which something is to be remembered.
+    static STREAMS: RefCell<BTreeMap<u32, Stream>> = const { RefCell::new(BTreeMap::new()) };
+    /// The stream that was opened last, and its root. Its headers mostly come next, and then it needs no place among the
+    /// others.
+    static NEWCOMER: Cell<Option<(u32, u32)>> = const { Cell::new(None) };
 }
 
-/// Registers the contexts with the SDK, and who takes in answers with the host.
+/// What is remembered of a stream.
+enum Stream {
+    /// Its root: its headers are still to come.
+    New(u32),
+    /// Its request, which has not ended, and who mirrors it.
+    Waiting(Rc<Worker>, Pending),
+}
+
+/// Registers with the SDK what serves a module that is not finished: nothing does.
 pub fn start() {
     // Also installs the hook that puts a panic's message into Envoy's log.
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, worker: None }));
-    host::on_answer(|root, token, headers| {
-        // The answer may be the last that keeps the worker: it is not borrowed while it is served.
-        let worker = WORKERS.with_borrow(|workers| workers.get(&root).cloned());
-        if let Some(worker) = worker {
-            worker.answered(token, headers);
-        }
-    });
+    proxy_wasm::set_root_context(|_| Box::new(Unfinished));
 }
 
-/// A configuration on one worker.
-struct Root {
-    id: u32,
-    worker: Option<Rc<Worker>>,
-}
+/// The SDK's root of a module whose exports are still the SDK's own, which know nothing of the functions below.
+struct Unfinished;
 
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = WORKERS.try_with(|workers| workers.borrow_mut().remove(&self.id));
-    }
-}
+impl Context for Unfinished {}
 
-impl Context for Root {
-    fn on_done(&mut self) -> bool {
-        self.worker.as_ref().is_none_or(|worker| worker.leave())
-    }
-}
-
-impl RootContext for Root {
+impl RootContext for Unfinished {
     fn on_configure(&mut self, _size: usize) -> bool {
-        log::set_max_level(host::log_level());
-        if !host::is_finished() {
-            // Answers would go to the SDK, which does not know these calls and would panic.
-            error!("the module is not finished: use the one that `make build` leaves in dist/");
+        error!("the module is not finished: use the one that `make build` leaves in dist/");
+        false
+    }
+}
+
+/// Sets the configuration of a root to work; false: it is refused.
+pub fn configure(root: u32) -> bool {
+    log::set_max_level(host::log_level());
+    let config = match Config::from_bytes(&host::configuration()) {
+        Ok(config) => config,
+        Err(violations) => {
+            for violation in violations {
+                error!("{violation}");
+            }
             return false;
         }
-        let config = match Config::from_bytes(&host::configuration()) {
-            Ok(config) => config,
-            Err(violations) => {
-                for violation in violations {
-                    error!("{violation}");
-                }
-                return false;
-            }
-        };
-        match Worker::new(self.id, config) {
-            Ok(worker) => {
-                let worker = Rc::new(worker);
-                WORKERS.with_borrow_mut(|workers| workers.insert(self.id, Rc::clone(&worker)));
-                self.worker = Some(worker);
-            }
-            Err(reason) => error!("{reason}"),
+    };
+    match Worker::new(config) {
+        Ok(worker) => {
+            WORKERS.with_borrow_mut(|workers| workers.insert(root, Rc::new(worker)));
+            true
         }
-        self.worker.is_some()
-    }
-
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { worker: self.worker.clone(), pending: None }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-/// One HTTP stream.
-struct Stream {
-    worker: Option<Rc<Worker>>,
-    pending: Option<Pending>,
-}
-
-impl Stream {
-    /// Settles the request if nothing more of it is needed.
-    fn settle(&mut self, has_ended: bool) {
-        if let Some(worker) = &self.worker
-            && let Some(pending) = self.pending.take_if(|pending| has_ended || !pending.wants_end())
-        {
-            worker.settle(pending);
+        Err(reason) => {
+            error!("{reason}");
+            false
         }
     }
 }
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
-        // What is still waiting here never ended.
-        if let Some(worker) = &self.worker
-            && let Some(pending) = self.pending.take()
-        {
-            worker.abort(pending);
-        }
-        true
+/// Takes in that a stream is opened under a root.
+pub fn open(stream: u32, root: u32) {
+    if let Some((earlier, root)) = NEWCOMER.replace(Some((stream, root))) {
+        STREAMS.with_borrow_mut(|streams| streams.insert(earlier, Stream::New(root)));
     }
 }
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        if let Some(worker) = &self.worker {
-            self.pending = worker.begin(end_of_stream);
-        }
-        self.settle(end_of_stream);
-        Action::Continue
+/// Takes in a request's headers; `ends`: there is nothing else of it.
+pub fn headers(stream: u32, ends: bool) {
+    let Some(worker) = root_of(stream).and_then(worker) else { return };
+    let Some(pending) = worker.begin(ends) else { return };
+    if ends || !pending.wants_end() {
+        worker.settle(pending);
+    } else {
+        STREAMS.with_borrow_mut(|streams| streams.insert(stream, Stream::Waiting(worker, pending)));
     }
+}
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if let Some(worker) = &self.worker
-            && let Some(pending) = &mut self.pending
-        {
+/// Takes in the next `size` bytes of a request's body.
+pub fn body(stream: u32, size: usize, ends: bool) {
+    let is_due = STREAMS.with_borrow_mut(|streams| match streams.get_mut(&stream) {
+        Some(Stream::Waiting(worker, pending)) => {
             worker.chunk(pending, size);
-            self.settle(end_of_stream);
+            ends || !pending.wants_end()
         }
-        Action::Continue
+        _ => false,
+    });
+    if is_due {
+        end(stream);
     }
+}
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        self.settle(true);
-        Action::Continue
+/// Takes in that a request is complete.
+pub fn end(stream: u32) {
+    if let Some(Stream::Waiting(worker, pending)) = remove(stream) {
+        worker.settle(pending);
     }
+}
+
+/// Takes in the answer to a root's call, or that there will be none: then it has no headers.
+pub fn answer(root: u32, token: u32, headers: usize) {
+    if let Some(worker) = worker(root)
+        && worker.answered(token, headers)
+    {
+        WORKERS.with_borrow_mut(|workers| workers.remove(&root));
+        host::done();
+    }
+}
+
+/// Takes in that the host is done with a context; false: it is to stay until [`host::done`].
+pub fn done(context: u32) -> bool {
+    if let Some(worker) = worker(context) {
+        let may_go = worker.leave();
+        if may_go {
+            WORKERS.with_borrow_mut(|workers| workers.remove(&context));
+        }
+        return may_go;
+    }
+    NEWCOMER.set(NEWCOMER.get().filter(|(stream, _)| *stream != context));
+    // What is still waiting here never ended.
+    if let Some(Stream::Waiting(worker, pending)) = remove(context) {
+        worker.abort(pending);
+    }
+    true
+}
+
+/// Finds a configuration at work. It may be its last callback: it is not borrowed while it is served.
+fn worker(root: u32) -> Option<Rc<Worker>> {
+    WORKERS.with_borrow(|workers| workers.get(&root).cloned())
+}
+
+fn root_of(stream: u32) -> Option<u32> {
+    match NEWCOMER.take() {
+        Some((newcomer, root)) if newcomer == stream => return Some(root),
+        other => NEWCOMER.set(other),
+    }
+    match remove(stream)? {
+        Stream::New(root) => Some(root),
+        Stream::Waiting(..) => None,
+    }
+}
+
+fn remove(stream: u32) -> Option<Stream> {
+    STREAMS.with_borrow_mut(|streams| streams.remove(&stream))
 }

@@ -5,13 +5,13 @@
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
+use crate::filter;
 use crate::headers::HeaderMap;
 use crate::request::Source;
 use crate::stats::{Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
-use std::cell::{Cell, RefCell};
+use proxy_wasm::types::{Action, BufferType, MapType, MetricType, Status};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
@@ -45,43 +45,46 @@ unsafe extern "C" {
     fn proxy_done() -> u32;
 }
 
-// The SDK's own exports, in this very module.
-unsafe extern "C" {
-    fn proxy_on_configure(root: u32, size: usize) -> bool;
-    fn proxy_on_done(context: u32) -> bool;
-    fn proxy_on_delete(context: u32);
-}
+// The exports of the finished module, under names that the SDK's do not have: `tools/finish` gives them those of the ABI.
+// The SDK's would panic on an answer to a call that they did not make, and drop one whose stream is gone.
 
-/// Takes in the answer to a call: the root that made it, the call's number, and how many headers there are.
-pub type OnAnswer = fn(root: u32, token: u32, headers: usize);
-
-thread_local! {
-    static ON_ANSWER: Cell<Option<OnAnswer>> = const { Cell::new(None) };
-    static IS_FINISHED: Cell<bool> = const { Cell::new(false) };
-    /// Roots that the host has let go after [`done`], and that the SDK still holds.
-    static GONE: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Says who takes in answers.
-pub fn on_answer(on_answer: OnAnswer) {
-    ON_ANSWER.set(Some(on_answer));
-}
-
-/// Tells whether this is the finished module, in which the host calls the functions below in place of the SDK's.
-pub fn is_finished() -> bool {
-    IS_FINISHED.get()
-}
-
-/// Serves the host's `proxy_on_configure` in the finished module.
+/// Serves the host's `proxy_on_context_create`.
 #[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_configure(root: u32, size: usize) -> bool {
-    IS_FINISHED.set(true);
-    // SAFETY: the function is the SDK's own, called as the host would.
-    unsafe { proxy_on_configure(root, size) }
+extern "C" fn traffic_mirror_on_context_create(context: u32, root: u32) {
+    // A root has none above it; it is taken up when it is configured.
+    if root != 0 {
+        filter::open(context, root);
+    }
 }
 
-/// Serves the host's `proxy_on_http_call_response` in the finished module. The SDK's would panic on an answer to a call
-/// that it did not make, and drop one whose stream is gone; the host names the root that the call belongs to.
+/// Serves the host's `proxy_on_configure`.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_configure(root: u32, _size: usize) -> bool {
+    filter::configure(root)
+}
+
+/// Serves the host's `proxy_on_request_headers`.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_request_headers(stream: u32, _count: usize, ends: bool) -> u32 {
+    filter::headers(stream, ends);
+    CONTINUE
+}
+
+/// Serves the host's `proxy_on_request_body`.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_request_body(stream: u32, size: usize, ends: bool) -> u32 {
+    filter::body(stream, size, ends);
+    CONTINUE
+}
+
+/// Serves the host's `proxy_on_request_trailers`.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_request_trailers(stream: u32, _count: usize) -> u32 {
+    filter::end(stream);
+    CONTINUE
+}
+
+/// Serves the host's `proxy_on_http_call_response`; the host names the root that the call belongs to.
 #[unsafe(no_mangle)]
 extern "C" fn traffic_mirror_on_http_call_response(
     root: u32,
@@ -90,27 +93,18 @@ extern "C" fn traffic_mirror_on_http_call_response(
     _body: usize,
     _trailers: usize,
 ) {
-    if let Some(on_answer) = ON_ANSWER.get() {
-        on_answer(root, token, headers);
-    }
+    filter::answer(root, token, headers);
 }
 
-/// Serves the host's `proxy_on_done` in the finished module, which does not export `proxy_on_delete`: the host deletes
-/// a context right after it is done, and each callback that it need not make saves its price on every request.
+/// Serves the host's `proxy_on_done`. There is no `proxy_on_delete`: the host deletes a context right after it is done, and
+/// each callback that it need not make saves its price on every request.
 #[unsafe(no_mangle)]
 extern "C" fn traffic_mirror_on_done(context: u32) -> bool {
-    let gone = GONE.take();
-    // SAFETY: the functions are the SDK's own; the host calls this one when no callback of the SDK's is running, so that
-    // nothing of the SDK's is borrowed. Each context is deleted once: the host is done with it once.
-    unsafe {
-        gone.into_iter().for_each(|root| proxy_on_delete(root));
-        let may_go = proxy_on_done(context);
-        if may_go {
-            proxy_on_delete(context);
-        }
-        may_go
-    }
+    filter::done(context)
 }
+
+/// The one answer that the filter has: the request goes on.
+const CONTINUE: u32 = Action::Continue as u32;
 
 /// The ABI's status for success.
 const OK: u32 = Status::Ok as u32;
@@ -263,9 +257,8 @@ pub fn record(metric: MetricId, value: u64) {
     let _ = unsafe { proxy_record_metric(metric, value) };
 }
 
-/// Tells the host that the root, which asked to stay, may go.
-pub fn done(root: u32) {
-    GONE.with_borrow_mut(|gone| gone.push(root));
+/// Tells the host that the root whose callback is being served, and which asked to stay, may go.
+pub fn done() {
     // SAFETY: no pointers. The status says only whether the host waits for this.
     let _ = unsafe { proxy_done() };
 }

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 
 /// A configuration at work.
 pub struct Worker {
-    root: u32,
     config: Config,
     is_off: bool,
     matcher: Matcher,
@@ -49,11 +48,11 @@ struct Call {
 }
 
 impl Worker {
-    /// Sets a configuration to work on behalf of the context `root`.
+    /// Sets a configuration to work.
     ///
     /// # Errors
     /// What the host refused, as text.
-    pub fn new(root: u32, config: Config) -> Result<Self, String> {
+    pub fn new(config: Config) -> Result<Self, String> {
         let generator = Xoshiro128PlusPlus::try_from_rng(&mut SysRng);
         let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
         let state = State {
@@ -64,7 +63,6 @@ impl Worker {
             is_leaving: false,
         };
         Ok(Self {
-            root,
             is_off: config.is_off(),
             matcher: Matcher::new(&config.rules),
             ledger: Ledger::new(&config, host::define_metric)?,
@@ -147,9 +145,10 @@ impl Worker {
         }
     }
 
-    /// Takes in the answer to a copy, or that there will be none: then it has no headers.
-    pub fn answered(&self, token: u32, headers: usize) {
-        let Some(call) = self.state.borrow_mut().calls.remove(&token) else { return };
+    /// Takes in the answer to a copy, or that there will be none: then it has no headers. True: it was the last that a
+    /// configuration waited for before it goes.
+    pub fn answered(&self, token: u32, headers: usize) -> bool {
+        let Some(call) = self.state.borrow_mut().calls.remove(&token) else { return false };
         let class = match (headers > 0).then(|| host::answer_header(":status")).flatten() {
             Some(status) => {
                 classify(&status, call.is_grpc, || host::answer_header("x-envoy-upstream-service-time").is_some())
@@ -158,14 +157,11 @@ impl Worker {
         };
         self.close(&call, class);
         let state = self.state.borrow();
-        if state.is_leaving && state.calls.is_empty() {
-            host::done(self.root);
-        }
+        state.is_leaving && state.calls.is_empty()
     }
 
-    /// Prepares for the end of this configuration; true: it may go at once, else [`host::done`] will be called when
-    /// its last copy is answered: the host would cancel what is in flight, and never say so. Each copy has a timeout, so
-    /// that this always comes.
+    /// Prepares for the end of this configuration; true: it may go at once, else when its last copy is answered: the host
+    /// would cancel what is in flight, and never say so. Each copy has a timeout, so that this always comes.
     pub fn leave(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.is_leaving = true;

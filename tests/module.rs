@@ -68,17 +68,16 @@ const EXPORTS: &[(&str, Option<&str>)] = &[
     ("_initialize", None),
     ("memory", None),
     ("proxy_abi_version_0_2_1", None),
-    // It notes that the module is finished; in one that is not, no configuration is taken.
+    // In a module that is not finished, the SDK's takes no configuration.
     ("proxy_on_configure", Some("traffic_mirror_on_configure")),
-    ("proxy_on_context_create", None),
-    // With the SDK's, which does not delete, contexts would pile up.
+    ("proxy_on_context_create", Some("traffic_mirror_on_context_create")),
     ("proxy_on_done", Some("traffic_mirror_on_done")),
     // The SDK's would panic on the answer to a call that it did not make.
     ("proxy_on_http_call_response", Some("traffic_mirror_on_http_call_response")),
     ("proxy_on_memory_allocate", None),
-    ("proxy_on_request_body", None),
-    ("proxy_on_request_headers", None),
-    ("proxy_on_request_trailers", None),
+    ("proxy_on_request_body", Some("traffic_mirror_on_request_body")),
+    ("proxy_on_request_headers", Some("traffic_mirror_on_request_headers")),
+    ("proxy_on_request_trailers", Some("traffic_mirror_on_request_trailers")),
 ];
 
 /// The most bytes that the module may have.

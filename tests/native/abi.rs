@@ -14,15 +14,15 @@ use traffic_mirror as _;
 
 unsafe extern "C" {
     pub safe fn _initialize();
+    /// What a module that is not finished exports under these names.
     pub safe fn proxy_on_context_create(context: u32, root: u32);
-    /// What a module that is not finished exports under this name.
     pub safe fn proxy_on_configure(root: u32, size: usize) -> bool;
-    pub safe fn proxy_on_request_headers(stream: u32, count: usize, ends: bool) -> u32;
-    pub safe fn proxy_on_request_body(stream: u32, size: usize, ends: bool) -> u32;
-    pub safe fn proxy_on_request_trailers(stream: u32, count: usize) -> u32;
-    /// What the finished module exports as `proxy_on_configure`.
+    /// What the finished module exports, under the ABI's names.
+    pub safe fn traffic_mirror_on_context_create(context: u32, root: u32);
     pub safe fn traffic_mirror_on_configure(root: u32, size: usize) -> bool;
-    /// What the finished module exports as `proxy_on_http_call_response`.
+    pub safe fn traffic_mirror_on_request_headers(stream: u32, count: usize, ends: bool) -> u32;
+    pub safe fn traffic_mirror_on_request_body(stream: u32, size: usize, ends: bool) -> u32;
+    pub safe fn traffic_mirror_on_request_trailers(stream: u32, count: usize) -> u32;
     pub safe fn traffic_mirror_on_http_call_response(
         root: u32,
         token: u32,
@@ -30,7 +30,6 @@ unsafe extern "C" {
         body: usize,
         trailers: usize,
     );
-    /// What the finished module exports as `proxy_on_done`.
     pub safe fn traffic_mirror_on_done(context: u32) -> bool;
     safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
 }

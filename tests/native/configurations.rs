@@ -122,7 +122,10 @@ fn a_module_that_is_not_finished_refuses_its_configuration() {
     apart(|| {
         let envoy = Envoy::start();
         for configuration in [TO_A, "{}"] {
-            assert_eq!(envoy.configure_by(abi::proxy_on_configure, configuration.as_bytes()), None);
+            assert_eq!(
+                envoy.configure_by(abi::proxy_on_context_create, abi::proxy_on_configure, configuration.as_bytes()),
+                None
+            );
             Envoy::host(|host| {
                 let line = "the module is not finished: use the one that `make build` leaves in dist/";
                 assert_eq!(std::mem::take(&mut host.logs), [(ERROR, line.to_owned())]);

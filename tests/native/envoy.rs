@@ -52,14 +52,19 @@ impl Envoy {
 
     /// Sets a configuration to work on a root of its own; `None` if the filter refuses it.
     pub fn configure(&self, configuration: &[u8]) -> Option<u32> {
-        self.configure_by(abi::traffic_mirror_on_configure, configuration)
+        self.configure_by(abi::traffic_mirror_on_context_create, abi::traffic_mirror_on_configure, configuration)
     }
 
-    /// Sets a configuration to work as [`Self::configure`] does, by the function that the module exports for that.
-    pub fn configure_by(&self, on_configure: extern "C" fn(u32, usize) -> bool, configuration: &[u8]) -> Option<u32> {
+    /// Sets a configuration to work as [`Self::configure`] does, by the functions that the module exports for that.
+    pub fn configure_by(
+        &self,
+        on_create: extern "C" fn(u32, u32),
+        on_configure: extern "C" fn(u32, usize) -> bool,
+        configuration: &[u8],
+    ) -> Option<u32> {
         let root = host::next_context();
         host::with(|host| host.roots.insert(root, Root::default()));
-        host::enter(root, Phase::Other, || abi::proxy_on_context_create(root, 0));
+        host::enter(root, Phase::Other, || on_create(root, 0));
         let phase = Phase::Configure(configuration.to_vec());
         let is_taken = host::enter(root, phase, || on_configure(root, configuration.len()));
         if !is_taken {
@@ -72,7 +77,7 @@ impl Envoy {
     pub fn open(&self, root: u32, headers: Headers) -> u32 {
         let stream = host::next_context();
         host::with(|host| host.streams.insert(stream, Stream { root, headers, asked: Vec::new() }));
-        host::enter(stream, Phase::Other, || abi::proxy_on_context_create(stream, root));
+        host::enter(stream, Phase::Other, || abi::traffic_mirror_on_context_create(stream, root));
         stream
     }
 
@@ -80,19 +85,21 @@ impl Envoy {
     pub fn begin(&self, root: u32, headers: Headers, ends: bool) -> u32 {
         let count = headers.len();
         let stream = self.open(root, headers);
-        goes_on(host::enter(stream, Phase::RequestHeaders, || abi::proxy_on_request_headers(stream, count, ends)));
+        goes_on(host::enter(stream, Phase::RequestHeaders, || {
+            abi::traffic_mirror_on_request_headers(stream, count, ends)
+        }));
         stream
     }
 
     /// Delivers a chunk of a request's body.
     pub fn body(&self, stream: u32, chunk: &[u8], ends: bool) {
         let phase = Phase::RequestBody(chunk.to_vec());
-        goes_on(host::enter(stream, phase, || abi::proxy_on_request_body(stream, chunk.len(), ends)));
+        goes_on(host::enter(stream, phase, || abi::traffic_mirror_on_request_body(stream, chunk.len(), ends)));
     }
 
     /// Delivers a request's trailers, which end it.
     pub fn trailers(&self, stream: u32) {
-        goes_on(host::enter(stream, Phase::Other, || abi::proxy_on_request_trailers(stream, 1)));
+        goes_on(host::enter(stream, Phase::Other, || abi::traffic_mirror_on_request_trailers(stream, 1)));
     }
 
     /// Ends a stream, whatever has come of it.

@@ -19,12 +19,11 @@ const EXPORTS: [(&str, &str); 11] = [
     ("proxy_abi_version_0_2_1", "proxy_abi_version_0_2_1"),
     ("proxy_on_memory_allocate", "proxy_on_memory_allocate"),
     ("proxy_on_configure", "traffic_mirror_on_configure"),
-    ("proxy_on_context_create", "proxy_on_context_create"),
-    ("proxy_on_request_headers", "proxy_on_request_headers"),
-    ("proxy_on_request_body", "proxy_on_request_body"),
-    ("proxy_on_request_trailers", "proxy_on_request_trailers"),
+    ("proxy_on_context_create", "traffic_mirror_on_context_create"),
+    ("proxy_on_request_headers", "traffic_mirror_on_request_headers"),
+    ("proxy_on_request_body", "traffic_mirror_on_request_body"),
+    ("proxy_on_request_trailers", "traffic_mirror_on_request_trailers"),
     ("proxy_on_http_call_response", "traffic_mirror_on_http_call_response"),
-    // Deletes too, so that `proxy_on_delete` need not be called.
     ("proxy_on_done", "traffic_mirror_on_done"),
 ];
 
