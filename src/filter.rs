@@ -31,6 +31,8 @@ enum Stream {
     New(u32),
     /// Its request, which has not ended, and who mirrors it.
     Waiting(Rc<Worker>, Pending),
+    /// Its request was copied, and its answer will be compared with the mirrors'.
+    Compared(Rc<Worker>),
 }
 
 /// Registers with the SDK what serves a module that is not finished: nothing does.
@@ -79,7 +81,7 @@ pub fn configure(root: u32) -> bool {
 /// Takes in that a stream is opened under a root.
 pub fn open(stream: u32, root: u32) {
     if let Some((earlier, root)) = NEWCOMER.replace(Some((stream, root))) {
-        STREAMS.with_borrow_mut(|streams| streams.insert(earlier, Stream::New(root)));
+        insert(earlier, Stream::New(root));
     }
 }
 
@@ -88,9 +90,9 @@ pub fn headers(stream: u32, ends: bool) {
     let Some(worker) = root_of(stream).and_then(worker) else { return };
     let Some(pending) = worker.begin(ends) else { return };
     if ends || !pending.wants_end() {
-        worker.settle(pending);
+        settle(stream, worker, pending);
     } else {
-        STREAMS.with_borrow_mut(|streams| streams.insert(stream, Stream::Waiting(worker, pending)));
+        insert(stream, Stream::Waiting(worker, pending));
     }
 }
 
@@ -110,8 +112,10 @@ pub fn body(stream: u32, size: usize, ends: bool) {
 
 /// Takes in that a request is complete.
 pub fn end(stream: u32) {
-    if let Some(Stream::Waiting(worker, pending)) = remove(stream) {
-        worker.settle(pending);
+    match remove(stream) {
+        Some(Stream::Waiting(worker, pending)) => settle(stream, worker, pending),
+        Some(other) => insert(stream, other),
+        None => {}
     }
 }
 
@@ -135,9 +139,11 @@ pub fn done(context: u32) -> bool {
         return may_go;
     }
     NEWCOMER.set(NEWCOMER.get().filter(|(stream, _)| *stream != context));
-    // What is still waiting here never ended.
-    if let Some(Stream::Waiting(worker, pending)) = remove(context) {
-        worker.abort(pending);
+    match remove(context) {
+        // What is still waiting here never ended.
+        Some(Stream::Waiting(worker, pending)) => worker.abort(context, pending),
+        Some(Stream::Compared(worker)) => worker.ended(context),
+        Some(Stream::New(_)) | None => {}
     }
     true
 }
@@ -147,15 +153,27 @@ fn worker(root: u32) -> Option<Rc<Worker>> {
     WORKERS.with_borrow(|workers| workers.get(&root).cloned())
 }
 
+fn settle(stream: u32, worker: Rc<Worker>, pending: Pending) {
+    if worker.settle(stream, pending) {
+        insert(stream, Stream::Compared(worker));
+    }
+}
+
 fn root_of(stream: u32) -> Option<u32> {
     match NEWCOMER.take() {
         Some((newcomer, root)) if newcomer == stream => return Some(root),
         other => NEWCOMER.set(other),
     }
-    match remove(stream)? {
-        Stream::New(root) => Some(root),
-        Stream::Waiting(..) => None,
-    }
+    STREAMS.with_borrow_mut(|streams| {
+        let Some(Stream::New(root)) = streams.get(&stream) else { return None };
+        let root = *root;
+        streams.remove(&stream);
+        Some(root)
+    })
+}
+
+fn insert(stream: u32, remembered: Stream) {
+    STREAMS.with_borrow_mut(|streams| streams.insert(stream, remembered));
 }
 
 fn remove(stream: u32) -> Option<Stream> {

@@ -164,6 +164,12 @@ fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     fetch(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
 }
 
+/// Returns the status code of the answer that the client of the stream whose callback is being served got, if any.
+pub fn response_code() -> Option<u16> {
+    let code = property(b"response\0code")?;
+    u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code != 0)
+}
+
 /// Reads a property; the parts of its path are separated by zero bytes.
 fn property(path: &[u8]) -> Option<Vec<u8>> {
     // SAFETY: `path` is valid for the length given, and all pointers are for the call.

@@ -9,12 +9,14 @@
 //! 4. [`stream::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
 //! 5. [`stream`] gathers the body, chunk by chunk, within the [`budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`copy`] makes each mirror's headers, and [`host`] sends the copy.
-//! 7. [`stats`] keeps the books: what became of each copy, and later how it was answered.
+//! 7. [`stats`] keeps the books: what became of each copy, and later how it was answered; [`compare`] sets that beside the
+//!    primary's answer, where a rule wants it.
 //!
 //! Data flows one way: host → stream → matcher, sample, copy → host. All but [`host`], [`worker`] and [`filter`] is
 //! values in, values out. [`config`] holds the checked configuration.
 
 pub mod budget;
+pub mod compare;
 pub mod config;
 pub mod copy;
 pub mod filter;

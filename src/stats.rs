@@ -76,6 +76,22 @@ labels! {
 }
 
 labels! {
+    /// How primary and mirror answered one request.
+    Compared {
+        /// With the same status code.
+        Same => "same",
+        /// With different status codes.
+        Different => "different",
+        /// The mirror never answered.
+        PrimaryOnly => "primary_only",
+        /// The client never got an answer.
+        MirrorOnly => "mirror_only",
+        /// Nobody answered.
+        Neither => "neither",
+    }
+}
+
+labels! {
     /// Why a request is no rule's business.
     Ignored {
         /// It carries the marker: it is a copy itself.
@@ -145,6 +161,18 @@ pub struct MirrorBooks {
     classes: Vec<Counter>,
     /// Milliseconds from dispatch to answer.
     pub response_time: MetricId,
+    /// Where the rule compares.
+    pub pairs: Option<PairBooks>,
+}
+
+/// The metrics of the pairs that a primary and one mirror make.
+#[derive(Debug)]
+pub struct PairBooks {
+    compared: Vec<Counter>,
+    /// Milliseconds by which the mirror was slower than the primary, or as fast.
+    pub slower: MetricId,
+    /// Milliseconds by which the mirror was faster than the primary.
+    pub faster: MetricId,
 }
 
 impl Ledger {
@@ -164,7 +192,11 @@ impl Ledger {
             let requests = counter(&mut define, &format!("{prefix}requests_total"))?;
             let mut mirrors = Vec::new();
             for mirror in &rule.mirrors {
-                mirrors.push(MirrorBooks::new(&format!("{prefix}mirror=.={};.;", mirror.target), &mut define)?);
+                mirrors.push(MirrorBooks::new(
+                    &format!("{prefix}mirror=.={};.;", mirror.target),
+                    rule.compares_status,
+                    &mut define,
+                )?);
             }
             rules.push(RuleBooks { requests, mirrors });
         }
@@ -193,7 +225,11 @@ impl Ledger {
 }
 
 impl MirrorBooks {
-    fn new<E>(prefix: &str, define: &mut impl FnMut(Kind, &str) -> Result<MetricId, E>) -> Result<Self, E> {
+    fn new<E>(
+        prefix: &str,
+        compares: bool,
+        define: &mut impl FnMut(Kind, &str) -> Result<MetricId, E>,
+    ) -> Result<Self, E> {
         let mut outcomes = Vec::new();
         for outcome in Outcome::ALL {
             outcomes.push(counter(define, &format!("{prefix}outcome=.={};.;copies_total", outcome.label()))?);
@@ -203,7 +239,8 @@ impl MirrorBooks {
             classes.push(counter(define, &format!("{prefix}class=.={};.;responses_total", class.label()))?);
         }
         let response_time = define(Kind::Histogram, &format!("{prefix}response_time_ms"))?;
-        Ok(Self { outcomes, classes, response_time })
+        let pairs = if compares { Some(PairBooks::new(prefix, define)?) } else { None };
+        Ok(Self { outcomes, classes, response_time, pairs })
     }
 
     /// Returns the counter of an outcome.
@@ -214,6 +251,23 @@ impl MirrorBooks {
     /// Returns the counter of a class of answers.
     pub fn class(&self, class: Class) -> Option<&Counter> {
         self.classes.get(class as usize)
+    }
+}
+
+impl PairBooks {
+    fn new<E>(prefix: &str, define: &mut impl FnMut(Kind, &str) -> Result<MetricId, E>) -> Result<Self, E> {
+        let mut compared = Vec::new();
+        for result in Compared::ALL {
+            compared.push(counter(define, &format!("{prefix}result=.={};.;compared_total", result.label()))?);
+        }
+        let slower = define(Kind::Histogram, &format!("{prefix}slower_ms"))?;
+        let faster = define(Kind::Histogram, &format!("{prefix}faster_ms"))?;
+        Ok(Self { compared, slower, faster })
+    }
+
+    /// Returns the counter of a result.
+    pub fn compared(&self, result: Compared) -> Option<&Counter> {
+        self.compared.get(result as usize)
     }
 }
 
@@ -269,6 +323,32 @@ mod tests {
         }
         // Ignored, gauges, requests; and for each mirror its outcomes, classes and time.
         assert_eq!(names.len(), 3 + 2 + 1 + 2 * (11 + 6 + 1));
+    }
+
+    #[test]
+    fn pairs_have_metrics_where_the_rule_compares_and_nowhere_else() {
+        let config = Config::from_bytes(
+            br#"{"rules":[{"name":"r","compare":{"status":true},"mirrors":[{"cluster":"c"}]},{"mirrors":[{"cluster":"c"}]}]}"#,
+        );
+        let mut names = Vec::new();
+        let ledger = Ledger::new::<()>(&config.unwrap(), |kind, name| {
+            names.push((kind, name.to_owned()));
+            Ok(u32::try_from(names.len()).unwrap())
+        });
+        for (kind, name) in [
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;result=.=primary_only;.;compared_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
+        ] {
+            assert_eq!(names.iter().filter(|found| **found == (kind, name.to_owned())).count(), 1, "{name}");
+        }
+        let ledger = ledger.unwrap();
+        let books = ledger.mirror(0, 0).unwrap().pairs.as_ref().unwrap();
+        for result in Compared::ALL {
+            let name = &names[usize::try_from(books.compared(*result).unwrap().next()).unwrap() - 1].1;
+            assert!(name.contains(&format!("result=.={};.;", result.label())), "{name}");
+        }
+        assert!(ledger.mirror(1, 0).unwrap().pairs.is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! acts through the host.
 
 use crate::budget::Budget;
+use crate::compare::{Answer, Pair, Pairs};
 use crate::config::{Config, HeaderName, Mirror, Rule};
 use crate::copy::Rewritten;
 use crate::host::{self, Clock, CurrentRequest, Refusal};
@@ -34,6 +35,8 @@ struct State {
     generator: Xoshiro128PlusPlus,
     /// By their numbers. Few, mostly: a tree beats a table whose hash withstands attackers.
     calls: BTreeMap<u32, Call>,
+    /// Of the rules that compare.
+    pairs: Pairs,
     /// The bytes held that the gauge knows of.
     published: usize,
     is_leaving: bool,
@@ -41,6 +44,8 @@ struct State {
 
 /// A copy that was sent and not answered.
 struct Call {
+    /// The request's, for rules that compare.
+    stream: u32,
     rule: usize,
     mirror: usize,
     sent_at: u64,
@@ -59,6 +64,7 @@ impl Worker {
             budget: Budget::new(&config.limits),
             generator,
             calls: BTreeMap::new(),
+            pairs: Pairs::default(),
             published: 0,
             is_leaving: false,
         };
@@ -118,15 +124,16 @@ impl Worker {
     }
 
     /// Takes in that a request will never be complete.
-    pub fn abort(&self, mut pending: Pending) {
+    pub fn abort(&self, stream: u32, mut pending: Pending) {
         pending.abort(&mut self.state.borrow_mut().budget);
-        self.settle(pending);
+        self.settle(stream, pending);
     }
 
-    /// Sends the copies of a request whose fate is known, and enters it into the books.
-    pub fn settle(&self, mut pending: Pending) {
+    /// Sends the copies of a request whose fate is known, and enters it into the books. True: the end of its stream is waited
+    /// for, see [`Self::ended`].
+    pub fn settle(&self, stream: u32, mut pending: Pending) -> bool {
         let index = pending.decision.rule;
-        let Some(rule) = self.config.rules.get(index) else { return };
+        let Some(rule) = self.config.rules.get(index) else { return false };
         self.ledger.requests(index).map(count);
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
@@ -135,7 +142,7 @@ impl Worker {
                 Fate::Not(outcome) => *outcome,
                 Fate::Copy { with_body } => {
                     let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
-                    match self.send(&pending, number, mirror, body) {
+                    match self.send(stream, &pending, number, mirror, body) {
                         Ok(()) => Outcome::Sent,
                         Err(outcome) => outcome,
                     }
@@ -143,19 +150,26 @@ impl Worker {
             };
             self.enter(index, rule, number, mirror, outcome);
         }
+        rule.compares_status && self.state.borrow().pairs.wants_end(stream)
+    }
+
+    /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
+    pub fn ended(&self, stream: u32) {
+        let primary = host::response_code().map(|status| Answer { status, at: self.clock.now() });
+        let settled = self.state.borrow_mut().pairs.ended(stream, primary);
+        settled.for_each(|pair| self.enter_pair(&pair));
     }
 
     /// Takes in the answer to a copy, or that there will be none: then it has no headers. True: it was the last that a
     /// configuration waited for before it goes.
     pub fn answered(&self, token: u32, headers: usize) -> bool {
         let Some(call) = self.state.borrow_mut().calls.remove(&token) else { return false };
-        let class = match (headers > 0).then(|| host::answer_header(":status")).flatten() {
-            Some(status) => {
-                classify(&status, call.is_grpc, || host::answer_header("x-envoy-upstream-service-time").is_some())
-            }
-            None => Class::Failed,
-        };
-        self.close(&call, class);
+        let status = (headers > 0).then(|| host::answer_header(":status")).flatten().unwrap_or_default();
+        let is_from_mirror = || host::answer_header("x-envoy-upstream-service-time").is_some();
+        let class = classify(&status, call.is_grpc, is_from_mirror);
+        let answered_at = (class != Class::Failed).then(|| self.clock.now());
+        self.close(&call, class, answered_at);
+        self.pair(&call, answered_at.zip(status_code(&status)).map(|(at, status)| Answer { status, at }));
         let state = self.state.borrow();
         state.is_leaving && state.calls.is_empty()
     }
@@ -177,7 +191,14 @@ impl Worker {
         }
     }
 
-    fn send(&self, pending: &Pending, number: usize, mirror: &Mirror, body: Option<&[u8]>) -> Result<(), Outcome> {
+    fn send(
+        &self,
+        stream: u32,
+        pending: &Pending,
+        number: usize,
+        mirror: &Mirror,
+        body: Option<&[u8]>,
+    ) -> Result<(), Outcome> {
         let body = body.ok_or(Outcome::BufferLimit)?;
         let sent_at = self.clock.now();
         self.state.borrow_mut().budget.admit(sent_at)?;
@@ -192,7 +213,11 @@ impl Worker {
         let is_grpc = headers.first(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
         let mut state = self.state.borrow_mut();
         state.budget.sent();
-        state.calls.insert(token, Call { rule: pending.decision.rule, mirror: number, sent_at, is_grpc });
+        let rule = pending.decision.rule;
+        state.calls.insert(token, Call { stream, rule, mirror: number, sent_at, is_grpc });
+        if self.config.rules.get(rule).is_some_and(|rule| rule.compares_status) {
+            state.pairs.sent(stream, rule);
+        }
         host::add(self.ledger.in_flight, 1);
         Ok(())
     }
@@ -208,13 +233,12 @@ impl Worker {
     }
 
     /// Enters how a copy was answered into the books.
-    fn close(&self, call: &Call, class: Class) {
+    fn close(&self, call: &Call, class: Class, answered_at: Option<u64>) {
         self.state.borrow_mut().budget.answered();
         host::add(self.ledger.in_flight, -1);
         let Some(books) = self.ledger.mirror(call.rule, call.mirror) else { return };
-        if class != Class::Failed {
-            let milliseconds = self.clock.now().saturating_sub(call.sent_at) / 1_000_000;
-            host::record(books.response_time, milliseconds);
+        if let Some(answered_at) = answered_at {
+            host::record(books.response_time, answered_at.saturating_sub(call.sent_at) / 1_000_000);
         }
         let Some(counter) = books.class(class) else { return };
         count(counter);
@@ -223,6 +247,25 @@ impl Worker {
             && let Some(mirror) = rule.mirrors.get(call.mirror)
         {
             warn_rarely(counter, rule, mirror, "the mirror did not answer");
+        }
+    }
+
+    /// Sets a mirror's answer beside the primary's, where the rule wants it.
+    fn pair(&self, call: &Call, answer: Option<Answer>) {
+        if self.config.rules.get(call.rule).is_some_and(|rule| rule.compares_status) {
+            let settled = self.state.borrow_mut().pairs.answered(call.stream, call.mirror, answer);
+            settled.iter().for_each(|pair| self.enter_pair(pair));
+        }
+    }
+
+    /// Enters how primary and mirror compare into the books.
+    fn enter_pair(&self, pair: &Pair) {
+        let books = self.ledger.mirror(pair.rule, pair.mirror).and_then(|books| books.pairs.as_ref());
+        let Some(books) = books else { return };
+        books.compared(pair.result()).map(count);
+        if let Some(slower) = pair.slower_ms() {
+            let histogram = if slower < 0 { books.faster } else { books.slower };
+            host::record(histogram, slower.unsigned_abs());
         }
     }
 
@@ -240,6 +283,10 @@ impl Worker {
 
 fn count(counter: &Counter) {
     host::add(counter.next(), 1);
+}
+
+fn status_code(status: &[u8]) -> Option<u16> {
+    std::str::from_utf8(status).ok()?.parse().ok()
 }
 
 /// Warns of the 1st, 2nd, 4th, 8th … time: a mirror that is down must not fill the log.

@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::stats::{Class, Ignored, Kind as MetricKind, Ledger, Outcome};
+use traffic_mirror::stats::{Class, Compared, Ignored, Kind as MetricKind, Ledger, Outcome};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -244,6 +244,8 @@ fn the_readme_lists_the_values_that_labels_have() {
     let readme = read("README.md");
     let outcomes: BTreeSet<_> = Outcome::ALL.iter().map(|outcome| outcome.label().to_owned()).collect();
     assert_eq!(first_column(&readme, "`outcome`"), outcomes);
+    let results: BTreeSet<_> = Compared::ALL.iter().map(|result| result.label().to_owned()).collect();
+    assert_eq!(first_column(&readme, "`result`"), results);
     let row = |series: &str| readme.lines().find(|line| line.contains(series) && line.starts_with('|')).unwrap();
     for reason in Ignored::ALL {
         assert!(row("ignored_total").contains(&format!("`{}`", reason.label())), "{reason:?}");

@@ -16,6 +16,8 @@ pub struct Rule {
     pub matches: Vec<Match>,
     /// Where copies go; empty: the rule's requests are mirrored nowhere.
     pub mirrors: Vec<Mirror>,
+    /// Whether it is counted how primary and mirrors answered, side by side.
+    pub compares_status: bool,
 }
 
 /// Conditions on a request, all of which have to hold (Istio's `HTTPMatchRequest`).
@@ -54,6 +56,7 @@ impl Rule {
         let name = object.field("name");
         let matches = object.field("match");
         let mirrors = object.field("mirrors");
+        let compare = object.field("compare");
         object.finish();
 
         let name = match name {
@@ -73,7 +76,18 @@ impl Rule {
             Some(node) => all(node.list()?.map(|mirror| Mirror::read(&mirror, rewritable))),
             None => object.missing("mirrors", "a list of mirrors; [] mirrors nowhere"),
         };
-        Some(Self { name: name?, matches: matches?, mirrors: mirrors? })
+        let compares_status = optional(compare, |node| {
+            let mut object = node.object()?;
+            let status = object.field("status");
+            object.finish();
+            optional(status, Node::flag)
+        });
+        Some(Self {
+            name: name?,
+            matches: matches?,
+            mirrors: mirrors?,
+            compares_status: compares_status?.flatten().unwrap_or_default(),
+        })
     }
 }
 

@@ -80,6 +80,7 @@ fn everything() -> Value {
                 },
                 { "cluster": "d", "consistentHash": { "httpQueryParameterName": "user" } },
             ],
+            "compare": { "status": true },
         }],
         "markerHeader": "X-Copy",
         "limits": {
@@ -94,6 +95,7 @@ fn every_field_of_the_contract_is_taken() {
     assert_eq!(config.marker.unwrap().as_str(), "x-copy");
     let rate = Some(Rate { per_second: 4, burst: 5 });
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
+    assert!(config.rules[0].compares_status);
     let mirrors = &config.rules[0].mirrors;
     let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.target.to_string()).collect();
     assert_eq!(labels, ["mirror", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
@@ -119,7 +121,7 @@ fn what_is_absent_has_the_default_of_the_contract() {
     );
     let rule = &config.rules[0];
     assert_eq!(rule.name.as_str(), "rule-0");
-    assert!(rule.matches.is_empty());
+    assert!(rule.matches.is_empty() && !rule.compares_status);
     let mirror = &rule.mirrors[0];
     assert!(mirror.sample.ratio.is_always() && mirror.sample.sticky.is_none());
     assert!(matches!(mirror.authority, Authority::Shadow) && matches!(mirror.path, PathRewrite::Keep));
@@ -128,6 +130,23 @@ fn what_is_absent_has_the_default_of_the_contract() {
     assert!(read(&json!({ "rules": [{ "mirrors": [] }], "markerHeader": "" })).unwrap().marker.is_none());
     let limits = json!({ "rules": [{ "mirrors": [] }], "limits": { "maxRequestsPerSecond": 7 } });
     assert_eq!(read(&limits).unwrap().limits.rate, Some(Rate { per_second: 7, burst: 7 }));
+}
+
+#[test]
+fn compare_is_off_unless_it_says_so() {
+    for (compare, expected) in [
+        (json!({ "status": true }), Ok(true)),
+        (json!({ "status": false }), Ok(false)),
+        (json!({}), Ok(false)),
+        (Value::Null, Ok(false)),
+        (json!(true), Err("rules[0].compare: true: not an object")),
+        (json!({ "status": 1 }), Err("rules[0].compare.status: 1: not true or false")),
+        (json!({ "body": true }), Err("rules[0].compare.body: true: unknown field; known here: status")),
+    ] {
+        let taken = with_rule(&json!({ "mirrors": [], "compare": compare }));
+        let taken = taken.map(|config| config.rules[0].compares_status).map_err(|violations| violations.join("\n"));
+        assert_eq!(taken, expected.map_err(String::from), "{compare}");
+    }
 }
 
 #[test]

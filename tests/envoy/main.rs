@@ -13,6 +13,7 @@
 
 mod bodies;
 mod books;
+mod comparison;
 mod configuration;
 mod copies;
 mod failures;

@@ -19,6 +19,8 @@ pub const OUTCOMES: [&str; 11] = [
     "cluster_not_allowed",
 ];
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
+/// Every result of a comparison.
+pub const COMPARED: [&str; 5] = ["same", "different", "primary_only", "mirror_only", "neither"];
 
 /// A rule and the labels of its mirrors, as the configuration names them.
 pub type Account = (String, Vec<String>);
@@ -81,6 +83,14 @@ impl Ledger {
         self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;class=.={class};.;responses_total"))
     }
 
+    pub fn compared(&self, rule: &str, mirror: &str, result: &str) -> i64 {
+        self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;result=.={result};.;compared_total"))
+    }
+
+    fn compares(&self, rule: &str, mirror: &str) -> bool {
+        self.0.contains_key(&plain(&format!("rule=.={rule};.;mirror=.={mirror};.;result=.=same;.;compared_total")))
+    }
+
     pub fn in_flight(&self) -> i64 {
         self.stat("in_flight")
     }
@@ -112,6 +122,13 @@ impl Ledger {
         let (in_flight, held) = (self.in_flight(), self.buffered_bytes());
         if in_flight != 0 || held != 0 {
             return Some(format!("{in_flight} in flight, {held} bytes held"));
+        }
+        for (rule, mirror) in accounts.iter().flat_map(|(rule, mirrors)| mirrors.iter().map(move |m| (rule, m))) {
+            let pairs: i64 = COMPARED.iter().map(|result| self.compared(rule, mirror, result)).sum();
+            let sent = self.copies(rule, mirror, "sent");
+            if self.compares(rule, mirror) && pairs != sent {
+                return Some(format!("{rule} {mirror}: {pairs} pairs of {sent} copies"));
+            }
         }
         self.imbalance(accounts)
     }

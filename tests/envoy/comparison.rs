@@ -1,0 +1,196 @@
+//! `compare`: primary and mirror side by side, each pair counted once, whoever answers first or not at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::client::{Client, Req, raw};
+use crate::harness::ledger::COMPARED;
+use crate::harness::upstream::{Answer, Received, Service};
+use crate::harness::{Mesh, Setup, eventually, run};
+
+/// One rule that compares the primary with `mirror`, which gets 300 ms.
+fn comparing() -> Value {
+    json!({"rules": [{"name": "r", "compare": {"status": true}, "mirrors": [{"cluster": "mirror", "timeout": "300ms"}]}]})
+}
+
+/// Answers with the status and after the milliseconds that the path has for this server: `/404-50/200-0` says that the primary
+/// answers 404 after 50 ms, and the mirror 200 at once. `never` never answers.
+fn by_path(part: usize) -> Service {
+    Service::script(move |request: &Received| {
+        let wanted = request.path.split('/').nth(part).unwrap().to_owned();
+        let Some((status, delay)) = wanted.split_once('-') else { return Answer::Never };
+        let after = Duration::from_millis(delay.parse().unwrap());
+        Answer::Reply { status: status.parse().unwrap(), headers: vec![], body: "", trailers: vec![], after }
+    })
+}
+
+fn setup() -> Setup {
+    Setup::new(comparing()).primary(by_path(1)).mirror(by_path(2))
+}
+
+/// Waits for a result of the rule `r` and the mirror `mirror`, and says how often there is each.
+async fn compared(mesh: &Mesh, result: &str, count: i64) -> Vec<i64> {
+    let what = format!("{count} {result}");
+    let ledger = mesh.until(&what, |ledger| ledger.compared("r", "mirror", result) == count).await;
+    COMPARED.iter().map(|result| ledger.compared("r", "mirror", result)).collect()
+}
+
+/// Waits for the first value of a histogram, and returns it.
+async fn first_value(mesh: &Mesh, histogram: &str) -> f64 {
+    let labels = [("rule", "r"), ("mirror", "mirror")];
+    let mut sum = 0.0;
+    eventually(histogram, async || {
+        let count = mesh.prometheus(&format!("traffic_mirror_{histogram}_count"), &labels).await.unwrap_or(0.0);
+        sum = mesh.prometheus(&format!("traffic_mirror_{histogram}_sum"), &labels).await.unwrap_or(0.0);
+        if count == 1.0 { Ok(()) } else { Err(format!("{count} values")) }
+    })
+    .await;
+    sum
+}
+
+#[test]
+fn pairs_are_told_apart_by_their_status_codes() {
+    run(setup(), async |mesh| {
+        let mut client = mesh.client().await;
+        for (path, status) in [
+            ("/200-0/200-0", 200),
+            ("/404-0/404-0", 404),
+            ("/200-0/201-0", 200),
+            ("/500-0/200-0", 500),
+            ("/200-0/never", 200),
+        ] {
+            assert_eq!(client.send(Req::post(path, "x")).await.status, status);
+        }
+        assert_eq!(compared(mesh, "primary_only", 1).await, [2, 2, 1, 0, 0]);
+    });
+}
+
+#[test]
+fn a_mirror_that_answers_first_waits_for_the_primary() {
+    run(setup(), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/200-600/200-0")).await.status, 200);
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+        let faster = first_value(mesh, "faster_ms").await;
+        assert!((300.0..5000.0).contains(&faster), "{faster} ms");
+        assert_eq!(
+            mesh.prometheus("traffic_mirror_slower_ms_count", &[("rule", "r"), ("mirror", "mirror")])
+                .await
+                .unwrap_or(0.0),
+            0.0
+        );
+    });
+}
+
+#[test]
+fn a_mirror_that_answers_last_is_slower_by_so_much() {
+    run(setup(), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/200-0/503-200")).await.status, 200);
+        assert_eq!(compared(mesh, "different", 1).await, [0, 1, 0, 0, 0]);
+        let slower = first_value(mesh, "slower_ms").await;
+        assert!((100.0..300.0).contains(&slower), "{slower} ms");
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_before_the_primary_answers_got_no_answer() {
+    run(setup(), async |mesh| {
+        for (path, result) in [("/200-2000/200-0", "mirror_only"), ("/200-2000/never", "neither")] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+            let client = raw(mesh.address("main"), request.as_bytes()).await;
+            mesh.until("the copy", |ledger| ledger.in_flight() == 1 || ledger.responses("r", "mirror", "2xx") == 1)
+                .await;
+            drop(client);
+            compared(mesh, result, 1).await;
+        }
+        assert_eq!(compared(mesh, "neither", 1).await, [0, 0, 0, 1, 1]);
+    });
+}
+
+#[test]
+fn what_envoy_answers_itself_is_the_primarys_answer() {
+    // The primary takes the request and closes the connection: the client gets Envoy's 503.
+    let closing = Service::Raw(Arc::new(|_| Box::pin(async {})));
+    run(Setup::new(comparing()).primary(closing).mirror(by_path(2)), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/x/503-0")).await.status, 503);
+        assert_eq!(mesh.send(Req::get("/x/200-0")).await.status, 503);
+        assert_eq!(compared(mesh, "different", 1).await, [1, 1, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_direct_response_is_the_primarys_answer_too() {
+    run(Setup::new(comparing()), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/direct")).await.status, 200);
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_primary_that_is_tried_again_answers_once() {
+    let is_second = AtomicBool::new(false);
+    let shaky =
+        Service::script(move |_| Answer::status(if is_second.swap(true, Ordering::Relaxed) { 200 } else { 503 }));
+    run(Setup::new(comparing()).primary(shaky).mirror(by_path(2)), async |mesh| {
+        let request = Req::get("/x/200-0").header("x-envoy-retry-on", "5xx").header("x-envoy-max-retries", "1");
+        assert_eq!(mesh.send(request).await.status, 200);
+        mesh.primary.received(2).await;
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn each_mirror_makes_a_pair_and_what_is_not_sent_makes_none() {
+    let mirrors = json!([{"cluster": "mirror"}, {"cluster": "mirror2"}, {"cluster": "refused", "percentage": 0}, {"cluster": "unknown"}]);
+    let rules = json!({"rules": [{"name": "r", "compare": {"status": true}, "mirrors": mirrors}]});
+    run(Setup::new(rules).mirror(Answer::status(404)), async |mesh| {
+        let mut client = Client::h2(mesh.address("main")).await;
+        for _ in 0..3 {
+            client.send(Req::chunked("/", &["a", "b"]).trailer("x-sum", "1")).await;
+        }
+        let ledger = mesh
+            .until("6 pairs", |l| l.compared("r", "mirror", "different") + l.compared("r", "mirror2", "same") == 6)
+            .await;
+        let none = |mirror| COMPARED.iter().map(|result| ledger.compared("r", mirror, result)).sum::<i64>();
+        assert_eq!([none("refused"), none("unknown")], [0, 0]);
+    });
+}
+
+#[test]
+fn a_request_that_breaks_off_makes_no_pair() {
+    run(setup(), async |mesh| {
+        let half = b"POST /200-0/200-0 HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello";
+        drop(raw(mesh.address("main"), half).await);
+        let ledger = mesh.copies("r", "mirror", "incomplete", 1).await;
+        assert_eq!(COMPARED.map(|result| ledger.compared("r", "mirror", result)), [0; 5]);
+    });
+}
+
+#[test]
+fn pairs_of_a_configuration_that_is_replaced_are_settled() {
+    let setup = setup().delivered_by(crate::harness::bootstrap::Delivery::Lds);
+    run(setup, async |mesh| {
+        let mut client = mesh.client().await;
+        let answer = tokio::spawn(async move { client.send(Req::get("/200-700/never")).await.status });
+        mesh.copies("r", "mirror", "sent", 1).await;
+        mesh.update(&json!({"rules": [{"name": "other", "mirrors": []}]}));
+        assert_eq!(answer.await.unwrap(), 200);
+        assert_eq!(compared(mesh, "primary_only", 1).await, [0, 0, 1, 0, 0]);
+    });
+}
+
+#[test]
+fn a_rule_that_does_not_compare_has_no_such_series() {
+    let rules = json!({"rules": [
+        {"name": "r", "compare": {"status": false}, "mirrors": [{"cluster": "mirror"}]},
+        {"name": "s", "match": [{"uri": {"exact": "/s"}}], "compare": {}, "mirrors": [{"cluster": "mirror"}]},
+    ]});
+    run(Setup::new(rules), async |mesh| {
+        mesh.send(Req::get("/")).await;
+        mesh.responses("r", "mirror", "2xx", 1).await;
+        let stats = mesh.envoy.admin("/stats?filter=wasmcustom").await;
+        assert!(!["compared_total", "slower_ms", "faster_ms"].iter().any(|name| stats.contains(name)), "{stats}");
+    });
+}
