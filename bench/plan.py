@@ -54,10 +54,11 @@ end
 """
 
 
-def rule(name="bench", match=None, mirrors=1, **mirror):
+def rule(name="bench", match=None, mirrors=1, compare=False, **mirror):
     """A rule with some mirrors; `mirror` is what stands beside their cluster."""
     mirrors = [{"cluster": cluster, **mirror} for cluster in CLUSTERS[:mirrors]]
-    return {"name": name, **({"match": match} if match else {}), "mirrors": mirrors}
+    optional = {"match": match, "compare": compare and {"status": True}}
+    return {"name": name, "mirrors": mirrors, **{field: value for field, value in optional.items() if value}}
 
 
 def filtered(name, title, copies, *rules, module="filter", **top):
@@ -73,13 +74,14 @@ EDITS = {
 
 
 def filter_variants(module="filter"):
-    """The filter in the five states that the targets name."""
+    """The filter in the states that the targets name, and what costs more."""
     unmatched = [{"headers": {"x-mirror": {"exact": "yes"}}}]
     return [
         filtered(f"{module}-unmatched", "no rule matches", 0, rule(match=unmatched), module=module),
         filtered(f"{module}-0%", "0 %", 0, rule(percentage=0), module=module),
         filtered(f"{module}-1%", "1 %", 0.01, rule(percentage=1), module=module),
         filtered(f"{module}-100%", "100 %", 1, rule(), module=module),
+        filtered(f"{module}-compare", "100 %, compared with the primary", 1, rule(compare=True), module=module),
         filtered(f"{module}-edits", "100 %, hashed and edited", 1,
                  rule(match=[{"uri": {"prefix": "/reviews"}}], **EDITS), module=module),
     ]
