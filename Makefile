@@ -18,9 +18,9 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## build the module: dist/traffic_mirror.wasm
-	cargo build --release --locked --target $(WASM_TARGET) --lib
+	cargo build --release --locked --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
 	cargo build --locked --quiet --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools
-	@mkdir -p dist && $(TARGET)/tools/debug/finish $(BUILT) $(MODULE)
+	@mkdir -p $(dir $(MODULE)) && $(TARGET)/tools/debug/finish $(BUILT) $(MODULE)
 	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
 
 demo: build python ## show the mirror at work in a real Envoy, and prove it

@@ -87,6 +87,8 @@ pub fn open(stream: u32, root: u32) {
 
 /// Takes in a request's headers; `ends`: there is nothing else of it.
 pub fn headers(stream: u32, ends: bool) {
+    #[cfg(feature = "trap-for-tests")]
+    crate::trap::spring();
     let Some(worker) = root_of(stream).and_then(worker) else { return };
     let Some(pending) = worker.begin(ends) else { return };
     if ends || !pending.wants_end() {

@@ -28,6 +28,8 @@ pub mod request;
 pub mod sample;
 pub mod stats;
 pub mod stream;
+#[cfg(feature = "trap-for-tests")]
+mod trap;
 pub mod worker;
 
 /// The module's entry point, which the host calls once for each VM.

@@ -132,10 +132,10 @@ fn function_names(module: &[u8]) -> BTreeSet<(u32, String)> {
 }
 
 #[test]
-fn the_module_asks_the_host_for_nothing_but_what_it_may() {
-    let allowed = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
-    let more: Vec<_> = imports(&module()).difference(&allowed).cloned().collect();
-    assert!(more.is_empty(), "asks for {more:?} too");
+fn the_module_asks_the_host_for_what_is_listed_and_nothing_more() {
+    let listed = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
+    let asked = imports(&module());
+    assert!(asked == listed, "asked for or listed, not both: {:?}", asked.symmetric_difference(&listed));
 }
 
 #[test]
@@ -154,6 +154,12 @@ fn each_callback_is_served_by_the_function_that_is_meant_to() {
         let expected = own.unwrap_or(&export).to_owned();
         assert!(names.contains(&(index, expected.clone())), "{export} is not {expected}");
     }
+}
+
+#[test]
+fn the_module_has_no_trap_for_tests() {
+    let is_trap = |window: &[u8]| window == b"trap-for-tests";
+    assert!(!module().windows(14).any(is_trap), "dist/ holds a module for tests/envoy/traps.rs");
 }
 
 #[test]

@@ -24,4 +24,5 @@ mod limits;
 mod matching;
 mod sampling;
 mod transparency;
+mod traps;
 mod updates;
