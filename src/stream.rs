@@ -102,9 +102,7 @@ impl Pending {
             self.body_is_too_large(rule);
         } else if !budget.hold(size) {
             self.lose_body(Outcome::BufferLimit);
-        } else if let Some(chunk) = read().filter(|chunk| chunk.len() == size) {
-            self.body.push(chunk);
-        } else {
+        } else if read().filter(|chunk| chunk.len() == size).and_then(|chunk| self.body.push(chunk)).is_none() {
             budget.release(size);
             self.lose_body(Outcome::BufferLimit);
         }
@@ -184,17 +182,21 @@ struct Body {
 }
 
 impl Body {
-    fn push(&mut self, chunk: Vec<u8>) {
-        self.length = self.length.saturating_add(chunk.len());
+    /// Adds a chunk; `None` where memory does not suffice for that.
+    fn push(&mut self, mut chunk: Vec<u8>) -> Option<()> {
+        let length = self.length.saturating_add(chunk.len());
         match self.chunks.last_mut() {
             Some(last) if last.capacity().saturating_sub(last.len()) >= chunk.len() => last.extend_from_slice(&chunk),
-            Some(_) if chunk.len() < SMALL => {
-                let mut gathered = Vec::with_capacity(SMALL);
-                gathered.extend_from_slice(&chunk);
-                self.chunks.push(gathered);
+            last => {
+                if last.is_some() && chunk.len() < SMALL {
+                    chunk.try_reserve_exact(SMALL.saturating_sub(chunk.len())).ok()?;
+                }
+                self.chunks.try_reserve(1).ok()?;
+                self.chunks.push(chunk);
             }
-            _ => self.chunks.push(chunk),
         }
+        self.length = length;
+        Some(())
     }
 
     /// Takes the body out of the budget, and leaves an empty one.
@@ -334,6 +336,12 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_no_memory_could_hold_in_one_piece_costs_the_copy() {
+        let body = Body { chunks: vec![vec![0], vec![0]], length: usize::MAX };
+        assert_eq!(body.into_one_piece(), None);
+    }
+
+    #[test]
     fn an_aborted_request_is_incomplete_for_every_mirror_that_waited() {
         let (rule, mut budget) = (rule(), budget());
         let mut pending = pending(&rule, &[]);
@@ -394,7 +402,7 @@ mod tests {
             for (number, size) in sizes.into_iter().enumerate() {
                 let chunk = vec![u8::try_from(number).unwrap(); size];
                 whole.extend_from_slice(&chunk);
-                body.push(chunk);
+                body.push(chunk).unwrap();
             }
             prop_assert_eq!(body.length, whole.len());
             prop_assert!(body.chunks.len() <= whole.len() / (SMALL / 2) + 2);
