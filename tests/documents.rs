@@ -272,6 +272,19 @@ fn istio_takes_out_the_same_tags_as_envoy_yaml() {
     assert_eq!(lists, 1, "README.md does not say which extraStatTags Istio needs");
 }
 
+#[test]
+fn istio_is_told_the_same_limit_of_answers_as_envoy() {
+    const KEY: &str = "http.async_response_buffer_limit";
+    let layers = yaml("envoy.yaml", &read("envoy.yaml"))[0]["layered_runtime"]["layers"].take();
+    let in_envoy = layers.as_array().unwrap().iter().find_map(|layer| layer["static_layer"][KEY].as_u64());
+    let shown = blocks(&read("README.md")).into_iter().flat_map(|(_, block)| yaml("README.md", &block));
+    let in_istio = shown.filter_map(|value| {
+        Some(value.pointer("/meshConfig/defaultConfig/runtimeValues")?[KEY].as_str()?.parse::<u64>().unwrap())
+    });
+    assert_eq!(in_istio.map(Some).collect::<Vec<_>>(), [in_envoy]);
+    assert!(in_envoy.is_some(), "envoy.yaml does not set {KEY}");
+}
+
 /// Returns the fields that the parser knows, by the path of the object that has them: it names them when it meets one
 /// that it does not know.
 fn known_fields() -> BTreeMap<String, BTreeSet<String>> {

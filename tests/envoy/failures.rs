@@ -1,10 +1,14 @@
 //! Mirrors that fail: each failure has its name in the metrics, and the primary's client never learns of it.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::Response;
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Req};
+use crate::harness::client::{Client, Req, full};
+use crate::harness::process::ROOT;
 use crate::harness::upstream::{Answer, Received, Service};
 use crate::harness::{Mesh, Setup, eventually, run};
 
@@ -139,9 +143,39 @@ fn an_answer_that_is_too_large_for_envoy_is_a_failed_answer() {
     });
 }
 
+/// `limit`: where Envoy gets the runtime key from, which says how long an answer may be that it holds.
+fn an_answer_above_64_kib_fails(limit: Value) {
+    let mirror = |r: &Received| {
+        let length = r.path.trim_start_matches('/').parse().unwrap();
+        Answer::Handled(Arc::new(move |_| Box::pin(async move { Response::new(full(vec![b'x'; length])) })))
+    };
+    let setup = Setup::new(to("mirror", "20s")).primary(Answer::Huge(1)).mirror(Service::script(mirror));
+    run(setup.changed(|bootstrap| bootstrap["layered_runtime"] = limit), async |mesh| {
+        for length in [0, 65_536, 65_537, 1 << 20] {
+            let reply = mesh.send(Req::post(&format!("/{length}"), "body")).await;
+            assert_eq!((reply.status, reply.body.len()), (200, 1 << 20), "what the client gets is not limited");
+        }
+        mesh.responses("rule-0", "mirror", "2xx", 2).await;
+        mesh.responses("rule-0", "mirror", "failed", 2).await;
+    });
+}
+
+#[test]
+fn envoy_yaml_lets_envoy_hold_64_kib_of_an_answer() {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("envoy.yaml")).unwrap();
+    let shipped: Value = serde_saphyr::from_str(&text).unwrap();
+    an_answer_above_64_kib_fails(shipped["layered_runtime"].clone());
+}
+
+#[test]
+fn the_limit_of_an_answer_may_be_text_as_istio_writes_it() {
+    let layer = json!({"http.async_response_buffer_limit": "65536"});
+    an_answer_above_64_kib_fails(json!({"layers": [{"name": "global config", "static_layer": layer}]}));
+}
+
 #[test]
 fn an_answer_that_is_no_http_is_a_failed_answer() {
-    let garbage = Service::Raw(std::sync::Arc::new(|mut io| {
+    let garbage = Service::Raw(Arc::new(|mut io| {
         Box::pin(async move {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut io, b"SSH-2.0-mirror\r\n").await;
         })
