@@ -285,6 +285,20 @@ fn istio_is_told_the_same_limit_of_answers_as_envoy() {
     assert!(in_envoy.is_some(), "envoy.yaml does not set {KEY}");
 }
 
+#[test]
+fn each_threat_that_security_md_names_has_a_test_that_there_is() {
+    for section in read("SECURITY.md").split("\n### ").skip(1) {
+        let tests: Vec<_> = section.split('`').filter_map(|span| span.split_once(".rs::")).collect();
+        assert!(!tests.is_empty(), "no test: {section}");
+        for (file, name) in tests {
+            let source = read(format!("{file}.rs"));
+            let (before, _) =
+                source.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("no {file}.rs::{name}"));
+            assert!(before.trim_end().ends_with("#[test]"), "{file}.rs::{name} is no test");
+        }
+    }
+}
+
 /// Returns the fields that the parser knows, by the path of the object that has them: it names them when it meets one
 /// that it does not know.
 fn known_fields() -> BTreeMap<String, BTreeSet<String>> {

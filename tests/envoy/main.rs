@@ -19,6 +19,7 @@ mod copies;
 mod failures;
 mod grpc;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod limits;
 mod matching;

@@ -91,6 +91,11 @@ impl Ledger {
         self.0.contains_key(&plain(&format!("rule=.={rule};.;mirror=.={mirror};.;result=.=same;.;compared_total")))
     }
 
+    /// Answers of any class.
+    pub fn answers(&self, rule: &str, mirror: &str) -> i64 {
+        CLASSES.iter().map(|class| self.responses(rule, mirror, class)).sum()
+    }
+
     pub fn in_flight(&self) -> i64 {
         self.stat("in_flight")
     }
@@ -109,8 +114,7 @@ impl Ledger {
                 if outcomes != self.requests(rule) {
                     return Some(format!("{rule} {mirror}: {outcomes} outcomes of {} requests", self.requests(rule)));
                 }
-                let answers: i64 = CLASSES.iter().map(|c| self.responses(rule, mirror, c)).sum();
-                pending += self.copies(rule, mirror, "sent") - answers;
+                pending += self.copies(rule, mirror, "sent") - self.answers(rule, mirror);
             }
         }
         let in_flight = self.in_flight();
