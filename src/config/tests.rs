@@ -314,6 +314,12 @@ fn limits_are_whole_numbers_in_their_ranges() {
 }
 
 #[test]
+fn an_error_is_a_line_of_text_whatever_the_key() {
+    let errors = read(&json!({ "rules": [{ "mirrors": [] }], "a\r\n\u{1b}[2J\u{85}b": 1 })).unwrap_err();
+    assert_eq!(errors, ["a   [2J b: 1: unknown field; known here: rules, markerHeader, limits"]);
+}
+
+#[test]
 fn a_document_without_rules_says_so() {
     for (document, error) in [
         (json!({}), "rules: missing: a list of at least one rule"),

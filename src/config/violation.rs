@@ -27,9 +27,9 @@ impl Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "configuration" } else { &self.path };
-        // One violation, one line of log: a key or a library's message may hold line breaks.
+        // One violation, one line of log, and nothing in it that a terminal obeys: a key may hold anything.
         let line = format!("{path}: {}: {}", self.value, self.allowed);
-        f.write_str(&line.replace(['\n', '\r'], " "))
+        f.write_str(&line.replace(char::is_control, " "))
     }
 }
 
