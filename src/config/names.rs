@@ -129,11 +129,15 @@ pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
     Some(text.into())
 }
 
-/// Reads the name of an Envoy cluster: anything that can stand in a metric's name and come out of it again.
+/// Reads the name of an Envoy cluster: anything that can stand in a metric's name and come out of it again, where tags
+/// are `tag=.=value;.;`.
 pub(super) fn cluster(node: &Node<'_>) -> Option<Box<str>> {
     let text = node.text()?;
-    if text.is_empty() || text.len() > 1024 || !is_header_value(text) || text.contains(";.;") {
-        return node.refuse("not the name of a cluster: 1 to 1024 characters, no control characters, no \";.;\"");
+    let comes_out = !text.contains("=.=") && !text.contains(";.;") && !text.ends_with(";.");
+    if text.is_empty() || text.len() > 1024 || !is_header_value(text) || !comes_out {
+        return node.refuse(
+            "not the name of a cluster: 1 to 1024 characters, no control characters, no \"=.=\", no \";.;\", no \";.\" at its end",
+        );
     }
     Some(text.into())
 }
