@@ -4,15 +4,18 @@ WASM_TARGET ?= wasm32-wasip1
 # What `make run` and `make demo` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
 
+# How long `make fuzz` runs each of its targets
+FUZZ_SECONDS ?= 60
+
 export ENVOY_WHEEL_VERSION ENVOY_FLAGS
 
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
-SCRIPTS := tools/envoy-wheel tools/find-envoy tools/image .ci/run
+SCRIPTS := tools/envoy-wheel tools/find-envoy tools/image .ci/run tools/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint fmt validate check clean rust python
+.PHONY: help build demo run test bench image image-test lint fmt validate check clean rust python fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +35,9 @@ run: build ## start envoy.yaml in the foreground, with what to try
 
 test: build ## all tests: the core, the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked
+
+fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
+	@tools/fuzz $(FUZZ_SECONDS)
 
 bench: build python ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@test -x .tools/bench/bin/python || python3 -m venv .tools/bench
@@ -61,7 +67,7 @@ validate: build ## let Envoy check envoy.yaml
 check: lint build validate test ## everything that has to be green
 
 clean: ## remove what was built and installed
-	rm -rf target dist .tools
+	rm -rf target dist .tools fuzz/target
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup, https://rustup.rs"; exit 1; }

@@ -122,8 +122,18 @@ impl Envoy {
 
     /// Delivers the answer to a call, to the root that owns it; no headers: it was reset.
     pub fn answer(&self, token: u32, headers: Headers) {
-        let root = host::with(|host| host.in_flight.remove(&token)).unwrap().root;
         let count = headers.len();
+        self.answer_counted(token, headers, count);
+    }
+
+    /// Delivers the answer to a call as [`Self::answer`] does, with any count of headers.
+    pub fn answer_counted(&self, token: u32, headers: Headers, count: usize) {
+        let root = host::with(|host| host.in_flight.remove(&token)).unwrap().root;
+        self.stray_answer(root, token, headers, count);
+    }
+
+    /// Delivers an answer to a root that does not wait for it, or is not there.
+    pub fn stray_answer(&self, root: u32, token: u32, headers: Headers, count: usize) {
         let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, 0, 0);
         host::enter(root, Phase::Answer(headers), answered);
         for root in host::with(|host| std::mem::take(&mut host.finished)) {

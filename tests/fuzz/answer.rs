@@ -1,0 +1,162 @@
+//! Answers to copies, as nobody should send them: any headers and counts, to calls that are answered, were never made or
+//! are another root's, before and after streams and configurations end.
+
+use crate::books;
+use crate::envoy::{Envoy, request};
+use crate::host::Headers;
+use arbitrary::{Result, Unstructured};
+use std::collections::BTreeMap;
+
+const CONFIGURATION: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
+
+/// What comes next.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// A request of which a copy is sent.
+    Request,
+    /// An answer to a copy that waits for one.
+    Answer,
+    /// An answer to a call that does not wait for one.
+    Stray,
+    /// The oldest stream ends.
+    End,
+    /// Another configuration takes over.
+    Replace,
+}
+
+pub const STEPS: &[Step] = &[Step::Answer, Step::Request, Step::Stray, Step::End, Step::Replace];
+
+/// Names of headers; where there is none, bytes spell it.
+pub const NAMES: &[Option<&str>] =
+    &[Some(":status"), Some("x-envoy-upstream-service-time"), Some("grpc-status"), Some("content-length"), None];
+
+/// Content types of requests.
+pub const KINDS: &[&str] = &["text/plain", "application/grpc", "application/grpc+proto", "Application/grpc", ""];
+
+/// Checks how the answers that the bytes spell are counted.
+pub fn check(bytes: &[u8]) {
+    let mut run = Run::start();
+    let mut bytes = Unstructured::new(bytes);
+    for _ in 0..64 {
+        if bytes.is_empty() {
+            break;
+        }
+        run.step(&mut bytes).unwrap();
+    }
+    run.finish();
+}
+
+struct Run {
+    envoy: Envoy,
+    root: u32,
+    /// Whether a call is gRPC, by its token.
+    is_grpc: BTreeMap<u32, bool>,
+    streams: Vec<u32>,
+    /// How many answers of each class there are to be.
+    classes: BTreeMap<&'static str, i64>,
+    times: usize,
+}
+
+impl Run {
+    fn start() -> Self {
+        let (envoy, root) = Envoy::with(CONFIGURATION);
+        Self { envoy, root, is_grpc: BTreeMap::new(), streams: Vec::new(), classes: BTreeMap::new(), times: 0 }
+    }
+
+    fn step(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
+        match *bytes.choose(STEPS)? {
+            Step::Request => {
+                let kind = *bytes.choose(KINDS)?;
+                self.streams.push(self.envoy.begin(self.root, request("/", &[("content-type", kind)]), true));
+                let is_grpc = kind.starts_with("application/grpc");
+                self.is_grpc.insert(Envoy::host(|host| host.sent.last().unwrap().token), is_grpc);
+            }
+            Step::Answer => {
+                let at = usize::from(bytes.arbitrary::<u8>()?);
+                let waiting = Envoy::host(|host| host.in_flight.keys().copied().collect::<Vec<_>>());
+                let (count, headers) = answer(bytes)?;
+                if let Some(token) = waiting.get(at % waiting.len().max(1)) {
+                    self.expect(*token, count, &headers);
+                    self.envoy.answer_counted(*token, headers, count);
+                }
+            }
+            Step::Stray => {
+                let token = bytes.arbitrary()?;
+                let (count, headers) = answer(bytes)?;
+                let roots = [self.root, self.root + 1, 0];
+                let root = *bytes.choose(&roots)?;
+                if !Envoy::host(|host| host.in_flight.contains_key(&token)) {
+                    self.envoy.stray_answer(root, token, headers, count);
+                }
+            }
+            Step::End => {
+                if let Some(stream) = self.streams.pop() {
+                    self.envoy.end(stream);
+                }
+            }
+            Step::Replace => {
+                let old = self.root;
+                self.root = self.envoy.configure(CONFIGURATION.as_bytes()).unwrap();
+                self.envoy.retire(old);
+            }
+        }
+        Ok(())
+    }
+
+    /// Works out how an answer is to be counted.
+    fn expect(&mut self, token: u32, count: usize, headers: &Headers) {
+        let first =
+            |name: &str| headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..]);
+        let is_from_mirror = first("x-envoy-upstream-service-time").is_some();
+        let status = first(":status").filter(|_| count > 0).and_then(<[u8]>::first);
+        let class = match status {
+            Some(b'1'..=b'3') if self.is_grpc[&token] && !is_from_mirror => "failed",
+            Some(b'1') => "1xx",
+            Some(b'2') => "2xx",
+            Some(b'3') => "3xx",
+            Some(b'4') if is_from_mirror => "4xx",
+            Some(b'5') if is_from_mirror => "5xx",
+            _ => "failed",
+        };
+        *self.classes.entry(class).or_default() += 1;
+        self.times += usize::from(class != "failed");
+    }
+
+    fn finish(mut self) {
+        for stream in std::mem::take(&mut self.streams) {
+            self.envoy.end(stream);
+        }
+        for token in Envoy::host(|host| host.in_flight.keys().copied().collect::<Vec<_>>()) {
+            self.expect(token, 0, &Headers::new());
+            self.envoy.answer(token, Headers::new());
+        }
+        self.envoy.retire(self.root);
+        self.envoy.check();
+        Envoy::host(|host| {
+            assert!(host.roots.is_empty(), "a root that nobody needs stays");
+            assert_eq!(books::by(host, "responses_total", "class"), self.classes);
+            assert_eq!(books::recorded(host, "response_time_ms").len(), self.times);
+        });
+    }
+}
+
+/// Reads an answer: its headers, and how many the callback says there are. It never says so of none.
+fn answer(bytes: &mut Unstructured<'_>) -> Result<(usize, Headers)> {
+    let mut headers = Headers::new();
+    for _ in 0..bytes.int_in_range(0..=4)? {
+        let name = match bytes.choose(NAMES)? {
+            Some(name) => name.as_bytes().to_vec(),
+            None => text(bytes)?,
+        };
+        headers.push((name, text(bytes)?));
+    }
+    let lie = bytes.arbitrary::<u8>()?;
+    let count = if headers.is_empty() { 0 } else { usize::from(lie).checked_sub(1).unwrap_or(headers.len()) };
+    Ok((count, headers))
+}
+
+/// Reads a text: a byte that tells how long it is, and as many bytes.
+fn text(bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let length = usize::from(bytes.arbitrary::<u8>()?).min(bytes.len());
+    Ok(bytes.bytes(length)?.to_vec())
+}

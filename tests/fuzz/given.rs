@@ -1,0 +1,36 @@
+//! A request that is given beforehand, for whoever asks.
+
+use traffic_mirror::headers::HeaderMap;
+use traffic_mirror::request::Source;
+
+/// What the host would say of a request.
+#[derive(Debug)]
+pub struct Given {
+    pub headers: HeaderMap,
+    pub address: Option<&'static str>,
+    pub route: Option<&'static str>,
+}
+
+impl Given {
+    pub fn new(headers: HeaderMap, address: Option<&'static str>, route: Option<&'static str>) -> Self {
+        Self { headers, address, route }
+    }
+}
+
+impl Source for Given {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.first(name.as_bytes()).is_some()
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.address.map(Into::into)
+    }
+
+    fn route_name(&self) -> Option<Vec<u8>> {
+        self.route.map(Into::into)
+    }
+}

@@ -1,0 +1,246 @@
+//! Writes what fuzzing starts from: the configurations that documents and tests show, and requests and answers made of
+//! each piece that the targets can choose. `cargo test --test fuzz -- --ignored` does it, when there is something new.
+
+use crate::answer::{KINDS, NAMES, STEPS, Step};
+use crate::case::{ADDRESSES, ENDS, GIFTS, ROUTES, WAYS};
+use crate::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
+use crate::configuration::to_struct;
+use prost::Message;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use traffic_mirror::config::Config;
+use traffic_mirror::headers::Writer;
+
+/// A configuration with each field that there is.
+const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix":"/reviews"},"ignoreUriCase":true,
+"method":{"exact":"GET"},"scheme":{"exact":"https"},"authority":{"exact":"reviews:9080"},
+"headers":{"end-user":{"exact":"tester","ignoreCase":true}},"withoutHeaders":{"x-internal":{}},
+"queryParams":{"v":{"suffix":"2"}},"cookies":{"session":{"contains":"é","ignoreCase":true}},
+"sourceCidrs":["10.0.0.0/8","fd00::/8","127.0.0.1"],"routeName":{"regex":"default|other"}}],"mirrors":[
+{"cluster":"mirror","percentage":50,"consistentHash":{"httpHeaderName":"x-user-id","seed":"18446744073709551615"},
+"rewrite":{"authority":"reviews-v2.test","uri":"/v2"},"headers":{"remove":["authorization"],"set":{"x-env":"staging"},
+"add":{"via":"mirror"}},"body":"omit","onOversizedBody":"omit","timeout":"1m1.5s"},
+{"destination":{"host":"mirror.test","port":{"number":9080},"subset":"v1"},"fraction":{"numerator":1,"denominator":3},
+"rewrite":{"uriRegexRewrite":{"match":"^/api/(.*)$","rewrite":"/\\1"}},"consistentHash":{"useSourceIp":true}},
+{"clusterHeader":"x-mirror-cluster","allowedClusters":["a","b"],"disableShadowHostSuffixAppend":true,"body":"include",
+"onOversizedBody":"skip","consistentHash":{"httpCookieName":"session"}},
+{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}]}],"markerHeader":"X-Copy",
+"limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Writes a target's seeds in place of those that are there.
+fn write(target: &str, seeds: impl IntoIterator<Item = Vec<u8>>) {
+    let folder = root().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("seed-") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    for (number, seed) in seeds.into_iter().collect::<BTreeSet<_>>().into_iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number:03}")), seed).unwrap();
+    }
+}
+
+/// Returns the texts in fences of a Markdown document that say `yaml`, and the raw strings of a Rust file.
+fn texts(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let (open, close) =
+        if path.extension().is_some_and(|own| own == "rs") { ("r#\"", "\"#") } else { ("```yaml\n", "```") };
+    let parts = text.split(open).skip(1).filter_map(|part| part.split(close).next());
+    parts.map(str::to_owned).collect()
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|own| own == "rs")).collect()
+}
+
+/// Returns the configurations that documents and tests show.
+fn configurations() -> BTreeSet<String> {
+    let mut shown: BTreeSet<String> = [EVERYTHING.replace('\n', "")].into();
+    for path in ["src/config", "tests/native"].into_iter().flat_map(files).chain([root().join("README.md")]) {
+        for text in texts(&path) {
+            let values: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_default();
+            shown.extend(values.iter().filter(|value| value.get("rules").is_some()).map(Value::to_string));
+        }
+    }
+    shown
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_configurations() {
+    let mut seeds = Vec::new();
+    let mut words = BTreeSet::new();
+    for text in configurations() {
+        if let Ok(Value::Object(fields)) = serde_json::from_str(&text)
+            && let Some(message) = to_struct(&fields)
+            && Config::from_bytes(text.as_bytes()).is_ok()
+        {
+            seeds.push(message.encode_to_vec());
+        }
+        words.extend(
+            text.split('"')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+                .map(str::to_owned),
+        );
+        seeds.push(text.into_bytes());
+    }
+    seeds.extend([&b"{\"rules\":"[..], b"\x0a\xff\xff", b"rules: []", b"null", b"[]", b"\n"].map(<[u8]>::to_vec));
+    write("configuration", seeds);
+    let mut dictionary =
+        String::from("# What stands between quotes in the configurations that documents and tests show.\n");
+    for word in words.iter().filter(|word| word.len() > 1) {
+        writeln!(dictionary, "\"\\\"{word}\\\"\"").unwrap();
+    }
+    fs::write(root().join("fuzz/configuration.dict"), dictionary).unwrap();
+}
+
+/// Spells a choice among several.
+fn choice<T>(pieces: &[T], chosen: usize) -> u8 {
+    assert!(chosen < pieces.len() && pieces.len() > 1);
+    u8::try_from(chosen).unwrap()
+}
+
+/// Spells a number of two bytes, and bytes after it.
+fn sized(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).unwrap().to_le_bytes(), bytes].concat()
+}
+
+/// The choices of one request.
+#[derive(Default)]
+struct Spelled {
+    entries: Vec<usize>,
+    target: usize,
+    sample: usize,
+    rewrite: usize,
+    edits: usize,
+    body: usize,
+    marker: usize,
+    limits: [usize; 2],
+    address: usize,
+    route: usize,
+    end: usize,
+    way: usize,
+    headers: Vec<(&'static str, &'static [u8])>,
+    chunks: Vec<(usize, u16)>,
+}
+
+impl Spelled {
+    fn bytes(&self) -> Vec<u8> {
+        // One rule, with these entries, and two mirrors that differ in their bodies.
+        let mut bytes = vec![0, u8::try_from(self.entries.len()).unwrap()];
+        bytes.extend(self.entries.iter().map(|entry| choice(ENTRIES, *entry)));
+        bytes.push(2);
+        for (target, body) in [(self.target, self.body), (0, (self.body + 1) % BODIES.len())] {
+            bytes.extend([choice(TARGETS, target), choice(SAMPLES, self.sample), choice(REWRITES, self.rewrite)]);
+            bytes.extend([choice(EDITS, self.edits), choice(BODIES, body)]);
+        }
+        bytes.push(choice(MARKERS, self.marker));
+        bytes.extend(self.limits.map(|limit| choice(LIMITS, limit)));
+        bytes.extend([
+            choice(ADDRESSES, self.address),
+            choice(ROUTES, self.route),
+            choice(ENDS, self.end),
+            choice(WAYS, self.way),
+        ]);
+        let pseudo = [(":authority", "host:80"), (":path", "/api/v1?q=1#f"), (":method", "POST"), (":scheme", "http")];
+        let pseudo = pseudo.map(|(name, value)| (name, value.as_bytes()));
+        let mut writer = Writer::new(pseudo.len() + self.headers.len(), 0);
+        for (name, value) in pseudo.iter().chain(&self.headers) {
+            writer.push(name.as_bytes(), value);
+        }
+        bytes.extend(sized(&writer.finish()));
+        bytes.extend(self.chunks.iter().flat_map(|(gift, size)| {
+            let [low, high] = size.to_le_bytes();
+            [choice(GIFTS, *gift), low, high]
+        }));
+        bytes
+    }
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_requests() {
+    let mut seeds = Vec::new();
+    let chunks = || vec![(0, 5), (0, 0), (0, 20_000), (0, 3)];
+    let headers: &[(&str, &[u8])] = &[
+        ("x-a", b"1"),
+        ("x-b", b"22"),
+        ("x-to", b"a"),
+        ("cookie", b"a=1; session=\"X\""),
+        ("content-length", b"15"),
+        ("content-type", b"application/grpc"),
+        ("connection", b"close, X-Hop"),
+        ("x-hop", b"1"),
+        ("te", b"trailers"),
+        ("x-a", b"caf\xe9"),
+        ("upgrade", b"websocket"),
+        ("x-envoy-max-retries", b"3"),
+        ("x-mirrored-request", b"true"),
+    ];
+    let plain = || Spelled { headers: headers[..10].to_vec(), end: 1, chunks: chunks(), ..Spelled::default() };
+    seeds.extend((0..ENTRIES.len()).map(|entry| Spelled { entries: vec![entry], way: 1, ..plain() }));
+    seeds.push(Spelled { entries: (7..16).collect(), ..plain() });
+    seeds.extend((0..TARGETS.len()).map(|target| Spelled { target, ..plain() }));
+    seeds.extend((0..SAMPLES.len()).map(|sample| Spelled { sample, ..plain() }));
+    seeds.extend((0..REWRITES.len()).map(|rewrite| Spelled { rewrite, entries: vec![1, 0], way: 2, ..plain() }));
+    seeds.extend((0..EDITS.len()).map(|edits| Spelled { edits, way: 1, ..plain() }));
+    seeds.extend((0..BODIES.len()).flat_map(|body| {
+        (0..LIMITS.len()).map(move |limit| Spelled { body, limits: [limit, (limit + 1) % LIMITS.len()], ..plain() })
+    }));
+    seeds.extend((0..MARKERS.len()).map(|marker| Spelled { marker, headers: headers.to_vec(), ..plain() }));
+    seeds.extend((0..ENDS.len()).map(|end| Spelled { end, headers: headers[10..12].to_vec(), ..plain() }));
+    seeds.extend((0..WAYS.len()).map(|way| Spelled { way, entries: vec![8], ..plain() }));
+    seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
+    seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));
+    seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![17], ..plain() }));
+    write("request", seeds.iter().map(Spelled::bytes));
+}
+
+/// Spells an answer that says the truth of its headers.
+fn answer(headers: &[(usize, &str)]) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(headers.len()).unwrap()];
+    for (name, value) in headers {
+        bytes.push(choice(NAMES, *name));
+        bytes.push(u8::try_from(value.len()).unwrap());
+        bytes.extend(value.as_bytes());
+    }
+    bytes.push(0);
+    bytes
+}
+
+fn step(step: Step, more: &[u8]) -> Vec<u8> {
+    let at = STEPS.iter().position(|other| std::mem::discriminant(other) == std::mem::discriminant(&step));
+    [&[choice(STEPS, at.unwrap())], more].concat()
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_answers() {
+    let (status, served, grpc) = (0, 1, 2);
+    let statuses = ["101", "200", "302", "404", "503", "599", "", "x", "\u{fffd}"];
+    let mut answers = vec![answer(&[]), answer(&[(3, "91")]), answer(&[(status, "200"), (grpc, "14")])];
+    answers.extend(statuses.map(|text| answer(&[(status, text)])));
+    answers.extend(statuses.map(|text| answer(&[(status, text), (served, "3")])));
+    let mut seeds = Vec::new();
+    for (number, answer) in answers.iter().enumerate() {
+        let request = step(Step::Request, &[choice(KINDS, number % KINDS.len())]);
+        let answered = step(Step::Answer, &[&[0], &answer[..]].concat());
+        let stray = step(Step::Stray, &[&[4, 0, 0, 0], &answer[..], &[0]].concat());
+        let (end, replace) = (step(Step::End, &[]), step(Step::Replace, &[]));
+        seeds.push([&request[..], &answered, &answered, &end, &stray].concat());
+        seeds.push([&request[..], &end, &request, &replace, &answered, &stray, &answered, &end].concat());
+    }
+    write("answer", seeds);
+}
