@@ -2,7 +2,8 @@
 //! callbacks, in milliseconds.
 //!
 //! [`abi`] is the border that functions cross, [`host`] what the host does when it is called, [`envoy`] what it does by
-//! itself: it serves streams, delivers answers, replaces configurations.
+//! itself: it serves streams, delivers answers, replaces configurations. [`books`] reads what the filter has counted,
+//! [`ledger`] knows what it ought to have.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,10 +19,12 @@ mod abi;
 mod books;
 mod envoy;
 mod host;
+mod ledger;
 mod metrics;
 
 mod answers;
 mod configurations;
 mod copies;
+mod model;
 mod orders;
 mod quiet;

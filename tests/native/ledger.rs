@@ -1,0 +1,307 @@
+//! The books as they ought to be: a second account of requests and copies, kept from the README alone. It knows nothing
+//! of the filter and is told what Envoy tells the filter.
+
+use crate::host::Headers;
+use std::collections::BTreeMap;
+use xxhash_rust::xxh64::xxh64;
+
+/// Where a mirror's copies go.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    Cluster(&'static str),
+    /// What this header names.
+    Header(&'static str),
+    /// The same, if it is one of these.
+    Allowed(&'static str, &'static [&'static str]),
+}
+
+/// Which requests a mirror gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    All,
+    None,
+    /// Half of the values of `x-user`.
+    HalfOfUsers,
+}
+
+/// What a mirror gets of a body: all of it, all of it or nothing where it is too long, nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    WholeOrNothing,
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Mirror(pub Target, pub Share, pub Part);
+
+/// A rule, which decides the requests whose path is its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule(pub &'static str, pub &'static [Mirror]);
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub body: usize,
+    pub buffered: usize,
+    pub in_flight: usize,
+    /// Copies that may be sent at all, before a second has passed.
+    pub burst: Option<usize>,
+}
+
+/// What becomes of one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Whole,
+    Bodiless,
+    Lost(&'static str),
+}
+
+/// A request that a rule decided, until it is entered.
+#[derive(Debug)]
+struct Open {
+    root: u32,
+    rule: Rule,
+    headers: Headers,
+    fates: Vec<Fate>,
+    held: Vec<u8>,
+}
+
+/// A copy that was sent and not answered.
+#[derive(Debug)]
+struct Call {
+    root: u32,
+    rule: &'static str,
+    mirror: String,
+    is_grpc: bool,
+}
+
+/// A copy that is to be sent now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Copy {
+    pub root: u32,
+    pub stream: u32,
+    pub cluster: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+/// A metric's name, rule, mirror, and the tag that is left; what it has not is empty.
+pub type Account = [String; 4];
+
+/// What is expected of the filter, for all its roots.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    counts: BTreeMap<Account, i64>,
+    limits: BTreeMap<u32, Limits>,
+    /// By their streams.
+    open: BTreeMap<u32, Open>,
+    /// By their tokens.
+    calls: BTreeMap<u32, Call>,
+    sent: BTreeMap<u32, usize>,
+    /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
+    pub clusters: BTreeMap<Vec<u8>, &'static str>,
+    /// What was sent in this step: copies whose tokens are not known yet.
+    copies: Vec<(Copy, Call)>,
+    /// A copy was lost for its rate.
+    pub is_limited_by_rate: bool,
+}
+
+fn first<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
+    headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..])
+}
+
+impl Mirror {
+    pub fn label(self) -> String {
+        match self.0 {
+            Target::Cluster(name) => name.to_owned(),
+            Target::Header(name) | Target::Allowed(name, _) => format!("header:{name}"),
+        }
+    }
+
+    fn gets(self, headers: &Headers) -> bool {
+        match self.1 {
+            Share::All => true,
+            Share::None => false,
+            Share::HalfOfUsers => xxh64(first(headers, "x-user").unwrap(), 0) % 1_000_000 < 500_000,
+        }
+    }
+
+    /// Finds the cluster, or the outcome where none is named or it is not allowed.
+    fn cluster(self, headers: &Headers) -> Result<Vec<u8>, &'static str> {
+        let named = |name: &str| first(headers, name).filter(|named| !named.is_empty()).ok_or("no_cluster_header");
+        match self.0 {
+            Target::Cluster(name) => Ok(name.into()),
+            Target::Header(name) => named(name).map(<[u8]>::to_vec),
+            Target::Allowed(name, allowed) => {
+                let named = named(name)?;
+                let is_allowed = allowed.iter().any(|name| name.as_bytes() == named);
+                if is_allowed { Ok(named.to_vec()) } else { Err("cluster_not_allowed") }
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Notes a configuration's limits.
+    pub fn configured(&mut self, root: u32, limits: Limits) {
+        self.limits.insert(root, limits);
+    }
+
+    /// A request's headers came; `rule` is the one that matches.
+    pub fn began(&mut self, root: u32, stream: u32, rule: Rule, headers: Headers, ends: bool) {
+        let has = |name: &str| first(&headers, name).is_some();
+        let is_wanted = rule.1.iter().any(|mirror| mirror.gets(&headers));
+        let ignored = if has("x-mirrored-request") {
+            Some("marked")
+        } else if !ends && first(&headers, ":method") == Some(b"CONNECT") {
+            Some("connect")
+        } else {
+            (!ends && has("upgrade") && has("connection")).then_some("upgrade")
+        };
+        if let (true, Some(reason)) = (is_wanted, ignored) {
+            return self.count("ignored_total", "", "", reason, 1);
+        }
+        let announced =
+            first(&headers, "content-length").map(|length| String::from_utf8_lossy(length).parse().unwrap());
+        let is_too_large = announced.is_some_and(|length: usize| length > self.limits[&root].body);
+        let fate = |mirror: &Mirror| match (mirror.cluster(&headers), mirror.2) {
+            _ if !mirror.gets(&headers) => Fate::Lost("unsampled"),
+            (Err(outcome), _) => Fate::Lost(outcome),
+            (Ok(_), Part::Nothing) => Fate::Bodiless,
+            (Ok(_), Part::WholeOrNothing) if is_too_large => Fate::Bodiless,
+            (Ok(_), Part::Whole) if is_too_large => Fate::Lost("body_too_large"),
+            (Ok(_), _) => Fate::Whole,
+        };
+        let fates = rule.1.iter().map(fate).collect();
+        self.open.insert(stream, Open { root, rule, headers, fates, held: Vec::new() });
+        self.enter_if_decided(stream, ends);
+    }
+
+    /// A chunk of a body came, which the host does not hand over if it `hides` it.
+    pub fn body_came(&mut self, stream: u32, chunk: &[u8], hides: bool, ends: bool) {
+        let Some(open) = self.open.get(&stream) else { return };
+        let limits = self.limits[&open.root];
+        let lost = if open.held.len() + chunk.len() > limits.body {
+            Some("body_too_large")
+        } else if self.held(open.root) + chunk.len() > limits.buffered || hides {
+            Some("buffer_limit")
+        } else {
+            None
+        };
+        let open = self.open.get_mut(&stream).unwrap();
+        if !chunk.is_empty() && open.fates.contains(&Fate::Whole) {
+            open.held.extend_from_slice(chunk);
+            if let Some(outcome) = lost {
+                open.held.clear();
+                for (fate, mirror) in open.fates.iter_mut().zip(open.rule.1).filter(|(fate, _)| **fate == Fate::Whole) {
+                    let stays = outcome == "body_too_large" && mirror.2 == Part::WholeOrNothing;
+                    *fate = if stays { Fate::Bodiless } else { Fate::Lost(outcome) };
+                }
+            }
+        }
+        self.enter_if_decided(stream, ends);
+    }
+
+    /// A request's trailers came.
+    pub fn trailers_came(&mut self, stream: u32) {
+        self.enter_if_decided(stream, true);
+    }
+
+    /// A stream ended, and with it a request that is not complete.
+    pub fn ended(&mut self, stream: u32) {
+        if let Some(open) = self.open.get_mut(&stream) {
+            let waiting = open.fates.iter_mut().filter(|fate| !matches!(fate, Fate::Lost(_)));
+            waiting.for_each(|fate| *fate = Fate::Lost("incomplete"));
+        }
+        self.enter_if_decided(stream, true);
+    }
+
+    /// The answer to a call came.
+    pub fn answered(&mut self, token: u32, headers: &Headers) {
+        let call = self.calls.remove(&token).unwrap();
+        let is_from_mirror = first(headers, "x-envoy-upstream-service-time").is_some();
+        let class = match first(headers, ":status").and_then(<[u8]>::first) {
+            Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror => "failed",
+            Some(b'4' | b'5') if !is_from_mirror => "failed",
+            Some(digit @ b'1'..=b'5') => ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(digit - b'1')],
+            _ => "failed",
+        };
+        self.count("responses_total", call.rule, &call.mirror, class, 1);
+        if class != "failed" {
+            self.count("response_time_ms", call.rule, &call.mirror, "", 1);
+        }
+    }
+
+    /// Hands over the copies of this step, which the host has given these tokens.
+    pub fn take_copies(&mut self, tokens: &[u32]) -> Vec<Copy> {
+        assert_eq!(tokens.len(), self.copies.len(), "not as many copies as there are to be");
+        let (copies, calls): (Vec<_>, Vec<_>) = self.copies.drain(..).unzip();
+        self.calls.extend(tokens.iter().copied().zip(calls));
+        copies
+    }
+
+    /// Returns what there is to be, without zeros.
+    pub fn accounts(&self) -> BTreeMap<Account, i64> {
+        let mut accounts = self.counts.clone();
+        let held: usize = self.open.values().map(|open| open.held.len()).sum();
+        for (gauge, value) in [("in_flight", self.calls.len()), ("buffered_bytes", held)] {
+            accounts.insert([gauge, "", "", ""].map(String::from), i64::try_from(value).unwrap());
+        }
+        accounts.retain(|_, count| *count != 0);
+        accounts
+    }
+
+    /// Tells whether copies of a root's requests wait for their answers.
+    pub fn waits(&self, root: u32) -> bool {
+        self.calls.values().any(|call| call.root == root)
+    }
+
+    fn held(&self, root: u32) -> usize {
+        self.open.values().filter(|open| open.root == root).map(|open| open.held.len()).sum()
+    }
+
+    fn count(&mut self, what: &str, rule: &str, mirror: &str, tag: &str, by: i64) {
+        *self.counts.entry([what, rule, mirror, tag].map(String::from)).or_default() += by;
+    }
+
+    /// Enters a request that is complete, or of which no copy waits for more.
+    fn enter_if_decided(&mut self, stream: u32, is_over: bool) {
+        let waits = |open: &Open| open.fates.iter().any(|fate| !matches!(fate, Fate::Lost(_)));
+        if !self.open.get(&stream).is_some_and(|open| is_over || !waits(open)) {
+            return;
+        }
+        let Open { root, rule, headers, fates, held } = self.open.remove(&stream).unwrap();
+        self.count("requests_total", rule.0, "", "", 1);
+        for (mirror, fate) in rule.1.iter().zip(fates) {
+            let outcome = match fate {
+                Fate::Lost(outcome) => outcome,
+                Fate::Whole | Fate::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
+            };
+            self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
+            if outcome == "sent" {
+                let cluster = mirror.cluster(&headers).unwrap();
+                let body = if fate == Fate::Whole { held.clone() } else { Vec::new() };
+                let is_grpc = first(&headers, "content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+                let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc };
+                self.copies.push((Copy { root, stream, cluster, body }, call));
+                *self.sent.entry(root).or_default() += 1;
+            }
+        }
+    }
+
+    /// Finds out whether a copy that is ready can be sent.
+    fn send(&mut self, root: u32, cluster: Vec<u8>, headers: &Headers) -> &'static str {
+        let limits = self.limits[&root];
+        let waiting = self.calls.values().filter(|call| call.root == root).count();
+        let is_whole = [":authority", ":path", ":method"].iter().all(|name| first(headers, name).is_some());
+        if waiting + self.copies.len() >= limits.in_flight {
+            "in_flight_limit"
+        } else if limits.burst.is_some_and(|burst| self.sent.get(&root).is_some_and(|sent| *sent >= burst)) {
+            self.is_limited_by_rate = true;
+            "rate_limit"
+        } else if !is_whole {
+            "no_cluster"
+        } else {
+            self.clusters.get(&cluster).copied().unwrap_or("no_cluster")
+        }
+    }
+}

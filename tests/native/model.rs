@@ -1,0 +1,368 @@
+//! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
+//! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
+
+use crate::books;
+use crate::envoy::Envoy;
+use crate::host::{Headers, Host};
+use crate::ledger::{Account, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
+use crate::metrics::Value;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const RULES: &[Rule] = &[
+    Rule("nowhere", &[]),
+    Rule(
+        "bodies",
+        &[
+            Mirror(Target::Cluster("a"), Share::All, Part::Whole),
+            Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing),
+            Mirror(Target::Cluster("c"), Share::All, Part::Nothing),
+        ],
+    ),
+    Rule(
+        "named",
+        &[
+            Mirror(Target::Header("x-to"), Share::All, Part::WholeOrNothing),
+            Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole),
+            Mirror(Target::Cluster("unknown"), Share::All, Part::Nothing),
+        ],
+    ),
+    Rule(
+        "sampled",
+        &[
+            Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
+            Mirror(Target::Cluster("b"), Share::None, Part::Whole),
+        ],
+    ),
+];
+
+/// What comes next. Streams and calls are told by their places among those that there are.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A stream opens, and perhaps is all there is.
+    Open,
+    /// The headers of a request come.
+    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, ends: bool },
+    /// A chunk of a body comes, or nothing of it; the host may fail to hand it over.
+    Body { stream: usize, size: usize, hides: bool, ends: bool },
+    /// Trailers come.
+    Trailers { stream: usize },
+    /// A stream ends, complete or not.
+    End { stream: usize },
+    /// A mirror answers, or resets.
+    Answer { call: usize, headers: Headers },
+    /// An answer comes to a call that does not wait for one.
+    Stray { token: u32, to_last_root: bool, headers: Headers },
+    /// Another configuration takes over.
+    Replace { limits: Limits },
+    /// Another configuration is refused.
+    Refuse,
+    /// Envoy gets or loses a cluster, or its last host.
+    Cluster { name: &'static str, outcome: Option<&'static str> },
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let body = select(vec![0, 8, 1000, 50_000, 50_000]);
+    let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
+    let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
+    let burst = select(vec![None, None, None, Some(1), Some(5)]);
+    (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
+        body,
+        buffered,
+        in_flight,
+        burst,
+    })
+}
+
+fn configuration(limits: Limits) -> String {
+    let mirror = |mirror: &Mirror| {
+        let mut fields = match mirror.0 {
+            Target::Cluster(name) => json!({ "cluster": name }),
+            Target::Header(name) => json!({ "clusterHeader": name }),
+            Target::Allowed(name, allowed) => json!({ "clusterHeader": name, "allowedClusters": allowed }),
+        };
+        match mirror.1 {
+            Share::All => {}
+            Share::None => fields["percentage"] = 0.into(),
+            Share::HalfOfUsers => {
+                fields["percentage"] = 50.into();
+                fields["consistentHash"] = json!({ "httpHeaderName": "x-user" });
+            }
+        }
+        match mirror.2 {
+            Part::Whole => {}
+            Part::WholeOrNothing => fields["onOversizedBody"] = "omit".into(),
+            Part::Nothing => fields["body"] = "omit".into(),
+        }
+        fields
+    };
+    let rule = |Rule(name, mirrors): &Rule| {
+        let mirrors: Vec<_> = mirrors.iter().map(mirror).collect();
+        json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors })
+    };
+    let mut fields = json!({
+        "maxBodyBytes": limits.body, "maxBufferedBytes": limits.buffered, "maxInFlight": limits.in_flight,
+    });
+    if let Some(burst) = limits.burst {
+        fields["maxRequestsPerSecond"] = 1.into();
+        fields["burst"] = burst.into();
+    }
+    json!({ "rules": RULES.iter().map(rule).collect::<Vec<_>>(), "limits": fields }).to_string()
+}
+
+fn pair(name: &str, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
+    (name.into(), value.as_ref().to_vec())
+}
+
+fn request() -> impl Strategy<Value = Step> {
+    let cluster =
+        || prop_oneof![3 => select(vec!["a", "b", "drained", ""]).prop_map(Vec::from), 1 => vec(any::<u8>(), 1..3)];
+    let one = |name: &str, value: &str| Just(vec![pair(name, value)]);
+    let kind = select(vec!["application/grpc", "application/grpc+proto", "text/plain"]);
+    let more = prop_oneof![
+        8 => (select(vec!["x-to", "x-or"]), cluster()).prop_map(|(name, value)| vec![pair(name, value)]),
+        2 => one("content-length", "999"),
+        2 => kind.prop_map(|kind| vec![pair("content-type", kind)]),
+        1 => Just(vec![pair("upgrade", "websocket"), pair("connection", "keep-alive, Upgrade")]),
+        1 => one("upgrade", "h2c"),
+        1 => one("x-mirrored-request", ""),
+        2 => vec(any::<u8>(), 0..9).prop_map(|value| vec![pair("x-any", value)]),
+    ];
+    // Now and then no rule matches, a pseudo header is missing, or the method is CONNECT.
+    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, RULES.len()]);
+    let pseudo = prop_oneof![
+        12 => Just(vec![":authority", ":method"]),
+        1 => Just(vec![":method"]),
+        1 => Just(vec![":authority", "CONNECT"]),
+    ];
+    let user = "[a-f]".prop_map(|user| pair("x-user", user));
+    (rule, pseudo, vec(more, 0..4), user, any::<bool>()).prop_map(|(rule, pseudo, more, user, ends)| {
+        let more = [more.concat(), vec![user]].concat();
+        Step::Headers { rule, pseudo, more, ends }
+    })
+}
+
+fn answer() -> impl Strategy<Value = Headers> {
+    let status = prop_oneof!["[1-5][0-9][0-9]".prop_map(String::into_bytes), vec(any::<u8>(), 0..4)];
+    let served = || pair("x-envoy-upstream-service-time", "1");
+    prop_oneof![
+        Just(Headers::new()),
+        Just(vec![pair("server", "")]),
+        status.clone().prop_map(|status| vec![pair(":status", status)]),
+        status.prop_map(move |status| vec![served(), pair(":status", status)]),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let stream = || 0..5usize;
+    let size = prop_oneof![Just(0), 1..12usize, Just(999), Just(20_000)];
+    let cluster =
+        (select(vec!["a", "b", "c", "unknown"]), select(vec![Some("sent"), Some("sent"), Some("no_upstream"), None]));
+    prop_oneof![
+        16 => request(),
+        1 => Just(Step::Open),
+        16 => (stream(), size, prop::bool::weighted(0.1), prop::bool::weighted(0.3))
+            .prop_map(|(stream, size, hides, ends)| Step::Body { stream, size, hides, ends }),
+        4 => stream().prop_map(|stream| Step::Trailers { stream }),
+        10 => stream().prop_map(|stream| Step::End { stream }),
+        14 => (0..6usize, answer()).prop_map(|(call, headers)| Step::Answer { call, headers }),
+        2 => (0..99u32, any::<bool>(), answer())
+            .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
+        2 => limits().prop_map(|limits| Step::Replace { limits }),
+        1 => Just(Step::Refuse),
+        2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
+    ]
+}
+
+/// A stream that has not ended.
+struct Stream {
+    id: u32,
+    root: u32,
+    is_complete: bool,
+}
+
+struct Run {
+    envoy: Envoy,
+    ledger: Ledger,
+    /// All roots that there were; the last is at work.
+    roots: Vec<u32>,
+    streams: Vec<Stream>,
+    sent: usize,
+}
+
+impl Run {
+    fn start(limits: Limits) -> Self {
+        let mut ledger = Ledger::default();
+        let clusters = [("a", "sent"), ("b", "sent"), ("c", "sent"), ("drained", "no_upstream")];
+        ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
+        let (envoy, root) = Envoy::with(&configuration(limits));
+        ledger.configured(root, limits);
+        Self { envoy, ledger, roots: vec![root], streams: Vec::new(), sent: 0 }
+    }
+
+    fn root(&self) -> u32 {
+        *self.roots.last().unwrap()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Open => {
+                let id = self.envoy.open(self.root(), Headers::new());
+                self.streams.push(Stream { id, root: self.root(), is_complete: true });
+            }
+            Step::Headers { rule, pseudo, more, ends } => self.begin(RULES.get(rule), &pseudo, more, ends),
+            Step::Body { stream, size, hides, ends } => {
+                let Some(stream) = self.incomplete(stream) else { return };
+                stream.is_complete = ends;
+                let id = stream.id;
+                let chunk: Vec<_> = (0..size).map(|at| (at ^ size) as u8).collect();
+                Envoy::host(|host| host.hides_body = hides);
+                self.envoy.body(id, &chunk, ends);
+                Envoy::host(|host| host.hides_body = false);
+                self.ledger.body_came(id, &chunk, hides, ends);
+            }
+            Step::Trailers { stream } => {
+                let Some(stream) = self.incomplete(stream) else { return };
+                stream.is_complete = true;
+                let id = stream.id;
+                self.envoy.trailers(id);
+                self.ledger.trailers_came(id);
+            }
+            Step::End { stream } => {
+                if stream < self.streams.len() {
+                    let id = self.streams.remove(stream).id;
+                    self.envoy.end(id);
+                    self.ledger.ended(id);
+                }
+            }
+            Step::Answer { call, headers } => {
+                let Some(token) = Envoy::host(|host| host.in_flight.keys().nth(call).copied()) else { return };
+                self.envoy.answer(token, headers.clone());
+                self.ledger.answered(token, &headers);
+            }
+            Step::Stray { token, to_last_root, headers } => {
+                let token = Envoy::host(|host| host.sent.get(token as usize).map_or(token, |call| call.token));
+                let root = if to_last_root { self.root() } else { self.roots[0] };
+                if !Envoy::host(|host| host.in_flight.contains_key(&token)) {
+                    let count = headers.len();
+                    self.envoy.stray_answer(root, token, headers, count);
+                }
+            }
+            Step::Replace { limits } => {
+                let old = self.root();
+                self.roots.push(self.envoy.configure(configuration(limits).as_bytes()).unwrap());
+                self.ledger.configured(self.root(), limits);
+                self.envoy.retire(old);
+            }
+            Step::Refuse => assert_eq!(self.envoy.configure(b"{\"rules\":[]}"), None),
+            Step::Cluster { name, outcome } => {
+                Envoy::host(|host| {
+                    host.clusters.remove(name);
+                    host.drained.remove(name);
+                    let known = if outcome == Some("sent") { &mut host.clusters } else { &mut host.drained };
+                    known.extend(outcome.map(|_| name.to_owned()));
+                });
+                self.ledger.clusters.remove(name.as_bytes());
+                self.ledger.clusters.extend(outcome.map(|outcome| (name.into(), outcome)));
+            }
+        }
+    }
+
+    fn begin(&mut self, rule: Option<&Rule>, pseudo: &[&'static str], more: Headers, ends: bool) {
+        let path = rule.map_or("other", |rule| rule.0);
+        let mut headers = vec![pair(":path", format!("/{path}"))];
+        headers.extend(pseudo.iter().map(|name| match *name {
+            ":authority" => pair(name, "primary.test"),
+            ":method" => pair(name, "POST"),
+            method => pair(":method", method),
+        }));
+        headers.extend(more);
+        let id = self.envoy.begin(self.root(), headers.clone(), ends);
+        self.streams.push(Stream { id, root: self.root(), is_complete: ends });
+        if let Some(rule) = rule {
+            self.ledger.began(self.root(), id, *rule, headers, ends);
+        }
+    }
+
+    /// Finds a stream whose request is not complete.
+    fn incomplete(&mut self, at: usize) -> Option<&mut Stream> {
+        self.streams.iter_mut().filter(|stream| !stream.is_complete).nth(at)
+    }
+
+    /// Compares everything that can be seen of the filter with what is to be.
+    fn check(&mut self) {
+        let calls = Envoy::host(|host| host.sent[self.sent..].to_vec());
+        self.sent += calls.len();
+        let tokens: Vec<_> = calls.iter().map(|call| call.token).collect();
+        let copies = calls.into_iter().map(|call| Copy {
+            root: call.root,
+            stream: call.stream,
+            cluster: call.cluster.into_bytes(),
+            body: call.body,
+        });
+        assert_eq!(copies.collect::<Vec<_>>(), self.ledger.take_copies(&tokens));
+        let is_needed = |root: &u32| {
+            *root == self.root() || self.ledger.waits(*root) || self.streams.iter().any(|stream| stream.root == *root)
+        };
+        let needed: Vec<_> = self.roots.iter().copied().filter(is_needed).collect();
+        Envoy::host(|host| {
+            books::balance(host);
+            assert_eq!(accounts(host), self.ledger.accounts());
+            assert_eq!(host.roots.keys().copied().collect::<Vec<_>>(), needed, "roots");
+        });
+    }
+
+    /// Ends all streams and answers all calls, the newest first, and lets the last root go.
+    fn finish(mut self) {
+        while !self.streams.is_empty() {
+            self.step(Step::End { stream: self.streams.len() - 1 });
+            self.check();
+        }
+        while let Some(call) = Envoy::host(|host| host.in_flight.len().checked_sub(1)) {
+            self.step(Step::Answer { call, headers: Headers::new() });
+            self.check();
+        }
+        self.envoy.retire(self.root());
+        assert!(Envoy::host(|host| host.roots.is_empty()), "a root that nobody needs stays");
+        self.envoy.check();
+    }
+}
+
+/// Reads the filter's metrics, without zeros; of a histogram how many values it has.
+fn accounts(host: &Host) -> BTreeMap<Account, i64> {
+    let account = |metric: &crate::metrics::Metric| {
+        let tag = |names: &[&str]| names.iter().find_map(|name| metric.tags.get(*name)).cloned().unwrap_or_default();
+        let count = match &metric.value {
+            Value::Counter(count) | Value::Gauge(count) => *count,
+            Value::Histogram(values) => i64::try_from(values.len()).unwrap(),
+        };
+        let last = tag(&["outcome", "class", "reason"]);
+        (count != 0).then(|| ([metric.what.clone(), tag(&["rule"]), tag(&["mirror"]), last], count))
+    };
+    host.metrics.iter().filter_map(account).collect()
+}
+
+#[test]
+fn whatever_comes_the_filter_does_what_the_model_does() {
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(300) });
+    let outcome = runner.run(&(limits(), vec(step(), 0..100)), |(limits, steps)| {
+        let started = Instant::now();
+        let mut run = Run::start(limits);
+        for step in steps {
+            run.step(step);
+            // The model's buckets get no token back, and in a second there may be one.
+            if run.ledger.is_limited_by_rate && started.elapsed() >= Duration::from_millis(900) {
+                return Err(TestCaseError::reject("a slow machine"));
+            }
+            run.check();
+        }
+        run.finish();
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}\n{runner}"));
+}
