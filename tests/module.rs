@@ -33,12 +33,10 @@ const IMPORTS: &[&str] = &[
     "wasi_snapshot_preview1.random_get",
 ];
 
-/// What the SDK's traits refer to and nothing calls: tests/native/ proves that.
+/// What the SDK's root context refers to and nothing calls: tests/native/ proves that. Nothing is among it that could alter, answer
+/// or hold up a request.
 const SDK_IMPORTS: &[&str] = &[
-    "env.proxy_add_header_map_value",
     "env.proxy_call_foreign_function",
-    "env.proxy_close_stream",
-    "env.proxy_continue_stream",
     "env.proxy_dequeue_shared_queue",
     "env.proxy_enqueue_shared_queue",
     "env.proxy_get_current_time_nanoseconds",
@@ -50,13 +48,8 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_grpc_send",
     "env.proxy_grpc_stream",
     "env.proxy_register_shared_queue",
-    "env.proxy_remove_header_map_value",
-    "env.proxy_replace_header_map_value",
     "env.proxy_resolve_shared_queue",
-    "env.proxy_send_local_response",
-    "env.proxy_set_buffer_bytes",
     "env.proxy_set_effective_context",
-    "env.proxy_set_header_map_pairs",
     "env.proxy_set_property",
     "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
