@@ -26,5 +26,4 @@ mod answers;
 mod configurations;
 mod copies;
 mod model;
-mod orders;
 mod quiet;
