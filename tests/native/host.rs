@@ -75,13 +75,6 @@ pub struct Call {
     pub timeout: u32,
 }
 
-impl Call {
-    /// Returns the first value of a header.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..])
-    }
-}
-
 #[derive(Debug, Default)]
 pub struct Host {
     pub roots: BTreeMap<u32, Root>,
