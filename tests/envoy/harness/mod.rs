@@ -136,7 +136,8 @@ pub fn refusal(plugin: Value, form: Form) -> String {
     })
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Runs a test to its end, or until it has taken too long.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { timeout(TEST_TIMEOUT, future).await.expect("the test took too long") })
 }

@@ -164,6 +164,8 @@ fn spawn(folder: &Folder, bootstrap: &Path, workers: usize) -> Child {
         .args(["--use-dynamic-base-id", "--concurrency", &workers.to_string()])
         // A replaced listener lets go of its old filter after a second, not ten minutes.
         .args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"])
+        // Access logs show soon, not after ten seconds.
+        .args(["--file-flush-interval-msec", "50"])
         .args(["-l", "warning", "--component-log-level", "wasm:info"])
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
