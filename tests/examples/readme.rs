@@ -1,0 +1,86 @@
+//! The table in an example's README: what is sent, who answers, and who gets a copy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::client::Req;
+use crate::harness::process::ROOT;
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// How often it is sent.
+    pub times: usize,
+    pub method: String,
+    pub authority: String,
+    pub path: String,
+    pub header: Option<(String, String)>,
+    /// The service that answers.
+    pub answered_by: String,
+    /// The service that gets a copy, and the authority that it sees.
+    pub copy: Option<(String, String)>,
+}
+
+impl Row {
+    /// The row's request; `number` is put into its query, and finds it again in the logs.
+    pub fn request(&self, number: usize) -> Req {
+        let req = Req::new(&self.method, &self.numbered(number)).authority(&self.authority);
+        match &self.header {
+            Some((name, value)) => req.header(name, value),
+            None => req,
+        }
+    }
+
+    pub fn numbered(&self, number: usize) -> String {
+        let join = if self.path.contains('?') { '&' } else { '?' };
+        format!("{}{join}n={number}", self.path)
+    }
+}
+
+/// Where an example is.
+pub fn folder(example: &str) -> PathBuf {
+    Path::new(ROOT).join("examples").join(example)
+}
+
+pub fn read(example: &str, file: &str) -> String {
+    let path = folder(example).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Reads the table.
+pub fn outcome(example: &str) -> Vec<Row> {
+    let readme = read(example, "README.md");
+    let table =
+        readme.lines().skip_while(|line| !line.starts_with("| request |")).take_while(|line| line.contains('|'));
+    let rows: Vec<Row> = table.skip(2).map(row).collect();
+    assert!(rows.len() > 2, "{example}: README.md has no table of what comes of a request");
+    rows
+}
+
+fn row(line: &str) -> Row {
+    let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+    let [_, request, header, answered_by, copy, _] = cells[..] else { panic!("not a row: {line}") };
+    let spans = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let times = request.split_once('×').map_or(1, |(times, _)| times.trim().parse().unwrap());
+    let request = &spans(request)[0];
+    let (method, url) = request.split_once(" http://").unwrap_or_else(|| panic!("not a request: {request}"));
+    let (authority, path) = url.split_at(url.find('/').unwrap());
+    let header = spans(header).first().map(|header| {
+        let (name, value) = header.split_once(": ").unwrap();
+        (name.to_owned(), value.to_owned())
+    });
+    let copy = match &spans(copy)[..] {
+        [] => None,
+        [at, authority] => Some((at.clone(), authority.clone())),
+        other => panic!("not a copy: {other:?}"),
+    };
+    Row {
+        times,
+        method: method.to_owned(),
+        authority: authority.to_owned(),
+        path: path.to_owned(),
+        header,
+        answered_by: spans(answered_by)[0].clone(),
+        copy,
+    }
+}
