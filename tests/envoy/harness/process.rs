@@ -137,6 +137,14 @@ impl Envoy {
         reply.text()
     }
 
+    /// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
+    #[allow(dead_code, reason = "only the examples send it signals")]
+    pub fn pid(&self) -> u32 {
+        let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let first = |pid| children(pid).split_whitespace().next().and_then(|child| child.parse().ok());
+        std::iter::successors(Some(self.child.id()), |pid| first(*pid)).last().unwrap()
+    }
+
     /// All that Envoy has logged so far.
     pub fn log(&self) -> String {
         log(&self.folder)
