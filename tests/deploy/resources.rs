@@ -1,0 +1,221 @@
+//! Kubernetes' resources: Istio's and Envoy Gateway's.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use traffic_mirror::config::Config;
+
+use crate::types::{
+    BootstrapType, CodeType, EnvoyExtensionPolicy, EnvoyProxy, FailStrategy, HttpRoute, IstiodValues, Mode, Phase,
+    Plugin, PluginType, Resource, Sidecar, TrafficExtension, VirtualService, WasmPlugin,
+};
+use crate::{documents, files, read};
+
+const ISTIO: &str = "extensions.istio.io/v1alpha1";
+
+/// Any of the resources.
+enum Any {
+    Plugin(Plugin),
+    Sidecar(Resource<Sidecar>),
+    VirtualService(Resource<VirtualService>),
+    Values(IstiodValues),
+    HttpRoute(Resource<HttpRoute>),
+    Policy(Resource<EnvoyExtensionPolicy>),
+    Proxy(Resource<EnvoyProxy>),
+}
+
+impl Any {
+    fn read(path: &str, document: Value) -> Self {
+        fn to<T: DeserializeOwned>(path: &str, document: Value) -> T {
+            serde_json::from_value(document).unwrap_or_else(|error| panic!("{path}: {error}"))
+        }
+        let text = |field: &str| document[field].as_str().unwrap_or_default().to_owned();
+        match (text("apiVersion").as_str(), text("kind").as_str()) {
+            (ISTIO, "WasmPlugin") => Self::Plugin(to::<Resource<WasmPlugin>>(path, document).into()),
+            (ISTIO, "TrafficExtension") => Self::Plugin(to::<Resource<TrafficExtension>>(path, document).into()),
+            ("networking.istio.io/v1", "Sidecar") => Self::Sidecar(to(path, document)),
+            ("networking.istio.io/v1", "VirtualService") => Self::VirtualService(to(path, document)),
+            ("gateway.networking.k8s.io/v1", "HTTPRoute") => Self::HttpRoute(to(path, document)),
+            ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy") => Self::Policy(to(path, document)),
+            ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy") => Self::Proxy(to(path, document)),
+            ("", "") => Self::Values(to(path, document)),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+}
+
+/// Every resource of `deploy/`, and the WasmPlugins of the top folder and of the examples.
+fn all() -> Vec<(String, Any)> {
+    let deployed = [files("deploy/istio"), files("deploy/envoy-gateway")].concat();
+    let every = |path: String| documents(&path).into_iter().map(move |document| (path.clone(), document));
+    let examples = files("examples").into_iter().filter(|path| !path.ends_with(".md"));
+    let plugins = examples.map(|folder| format!("{folder}/istio.yaml")).chain(["wasmplugin.yaml".to_owned()]);
+    let plugins = plugins.flat_map(every).filter(|(_, document)| document["kind"] == "WasmPlugin");
+    deployed
+        .into_iter()
+        .flat_map(every)
+        .chain(plugins)
+        .map(|(path, value)| (path.clone(), Any::read(&path, value)))
+        .collect()
+}
+
+fn plugins() -> Vec<(String, Plugin)> {
+    let is_plugin = |(path, any)| if let Any::Plugin(plugin) = any { Some((path, plugin)) } else { None };
+    all().into_iter().filter_map(is_plugin).collect()
+}
+
+fn plugin(path: &str) -> Plugin {
+    plugins().into_iter().find(|(own, _)| own == path).unwrap().1
+}
+
+/// The full names of the services and clusters that a configuration mirrors to.
+fn mirrors(config: &Value) -> Vec<String> {
+    let rules = config["rules"].as_array().unwrap();
+    let mirrors = rules.iter().flat_map(|rule| rule["mirrors"].as_array().unwrap());
+    let name =
+        |mirror: &Value| mirror["cluster"].as_str().or(mirror["destination"]["host"].as_str()).unwrap().to_owned();
+    mirrors.map(name).collect()
+}
+
+fn accept(path: &str, config: &Value) {
+    Config::from_bytes(config.to_string().as_bytes()).unwrap_or_else(|violations| {
+        let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        panic!("{path}:\n{}", lines.join("\n"))
+    });
+}
+
+#[test]
+fn every_resource_has_known_fields_alone_and_every_configuration_is_taken() {
+    let mut count = 0;
+    for (path, any) in all() {
+        match any {
+            Any::Plugin(plugin) => accept(&path, &plugin.wasm.plugin_config),
+            Any::Policy(policy) => policy.spec.wasm.iter().for_each(|wasm| accept(&path, &wasm.config)),
+            _ => {}
+        }
+        count += 1;
+    }
+    assert!(count > 12, "{count} resources");
+}
+
+#[test]
+fn a_field_that_istio_does_not_know_is_refused() {
+    let mut document = documents("wasmplugin.yaml").remove(0);
+    assert!(serde_json::from_value::<Resource<WasmPlugin>>(document.clone()).is_ok());
+    document["spec"]["failurePolicy"] = json!("FAIL_OPEN");
+    let error = serde_json::from_value::<Resource<WasmPlugin>>(document).unwrap_err().to_string();
+    assert!(error.contains("unknown field `failurePolicy`"), "{error}");
+}
+
+#[test]
+fn every_plugin_fails_open_after_authorization_at_the_proxies_that_it_names() {
+    for (path, plugin) in plugins() {
+        assert_eq!(plugin.wasm.fail_strategy, FailStrategy::Open, "{path}");
+        assert_eq!(plugin.wasm.r#type, PluginType::Http, "{path}");
+        assert_eq!(plugin.target.phase, Phase::Stats, "{path}");
+        // Istio takes one of them alone.
+        assert!(plugin.target.selector.is_some() != plugin.target.target_refs.is_some(), "{path}");
+        // Both directions would mirror a request from one such proxy to another twice.
+        assert_eq!(plugin.target.r#match.len(), 1, "{path}");
+        assert_ne!(plugin.target.r#match[0].mode, Mode::ClientAndServer, "{path}");
+    }
+}
+
+#[test]
+fn each_kind_of_proxy_has_its_mode() {
+    for (file, mode) in [
+        ("inbound", Mode::Server),
+        ("outbound", Mode::Client),
+        ("gateway", Mode::Client),
+        ("gateway-api", Mode::Client),
+        ("trafficextension", Mode::Server),
+    ] {
+        assert_eq!(plugin(&format!("deploy/istio/{file}.yaml")).target.r#match[0].mode, mode, "{file}");
+    }
+}
+
+#[test]
+fn the_traffic_extension_says_what_wasmplugin_yaml_says() {
+    let [old, new] = ["wasmplugin.yaml", "deploy/istio/trafficextension.yaml"].map(plugin);
+    assert_eq!((old.target, old.wasm), (new.target, new.wasm));
+}
+
+#[test]
+fn the_sidecar_resource_makes_the_outbound_plugins_mirrors_known() {
+    let outbound = plugin("deploy/istio/outbound.yaml");
+    let (_, any) = all().into_iter().find(|(path, _)| path == "deploy/istio/sidecar.yaml").unwrap();
+    let Any::Sidecar(sidecar) = any else { panic!("no Sidecar") };
+    assert_eq!(sidecar.spec.workload_selector.labels, outbound.target.selector.unwrap().match_labels);
+    for host in mirrors(&outbound.wasm.plugin_config) {
+        let namespace = host.split('.').nth(1).unwrap();
+        assert!(sidecar.spec.egress[0].hosts.contains(&format!("{namespace}/{host}")), "{host}");
+    }
+}
+
+#[test]
+fn the_gateways_virtual_service_makes_the_mirror_known_and_sends_nothing_to_it() {
+    let gateway = plugin("deploy/istio/gateway.yaml");
+    let (_, any) = all().into_iter().find(|(path, _)| path == "deploy/istio/gateway-clusters.yaml").unwrap();
+    let Any::VirtualService(service) = any else { panic!("no VirtualService") };
+    let routes = &service.spec.http[0].route;
+    assert_eq!(routes.iter().map(|route| route.weight).collect::<Vec<_>>(), [100, 0]);
+    assert_eq!(mirrors(&gateway.wasm.plugin_config), [routes[1].destination.host.clone()]);
+}
+
+#[test]
+fn envoy_gateway_mirrors_to_the_cluster_of_a_route_that_is_there() {
+    let mut known = BTreeSet::new();
+    let mut named = Vec::new();
+    for (path, any) in all() {
+        match any {
+            Any::HttpRoute(route) => {
+                let metadata = &route.metadata;
+                let name = |index| format!("httproute/{}/{}/rule/{index}", metadata.namespace, metadata.name);
+                known.extend((0..route.spec.rules.len()).map(name));
+            }
+            Any::Policy(policy) => {
+                let wasm = &policy.spec.wasm[0];
+                assert!(wasm.fail_open && wasm.code.r#type == CodeType::Image, "{path}");
+                named.extend(mirrors(&wasm.config));
+            }
+            _ => {}
+        }
+    }
+    assert!(!named.is_empty() && named.iter().all(|cluster| known.contains(cluster)), "{named:?}, {known:?}");
+}
+
+#[test]
+fn everybody_takes_the_same_labels_out_of_the_metrics_names() {
+    let tags = &documents("envoy.yaml")[0]["stats_config"];
+    for file in ["deploy/envoy/static.yaml", "deploy/envoy/ecds.yaml"] {
+        assert_eq!(&documents(file)[0]["stats_config"], tags, "{file}");
+    }
+    let names: Vec<&str> =
+        tags["stats_tags"].as_array().unwrap().iter().map(|tag| tag["tag_name"].as_str().unwrap()).collect();
+    let mut seen = 0;
+    for (path, any) in all() {
+        match any {
+            Any::Values(values) => assert_eq!(values.mesh_config.default_config.extra_stat_tags, names, "{path}"),
+            Any::Proxy(proxy) => {
+                assert_eq!(proxy.spec.bootstrap.r#type, BootstrapType::Merge);
+                let own: Vec<Value> = serde_saphyr::from_multiple(&proxy.spec.bootstrap.value).unwrap();
+                assert_eq!(own, [json!({"stats_config": tags})], "{path}");
+            }
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+    let annotation = format!("sidecar.istio.io/extraStatTags: {}", names.join(","));
+    assert!(read("deploy/istio/stats.yaml").contains(&annotation), "{annotation}");
+}
+
+#[test]
+fn the_index_names_every_file() {
+    let index = read("deploy/README.md");
+    for path in ["istio", "envoy", "envoy-gateway"].iter().flat_map(|folder| files(&format!("deploy/{folder}"))) {
+        let file = path.strip_prefix("deploy/").unwrap();
+        assert!(index.contains(&format!("]({file})")), "{file}");
+    }
+}
