@@ -81,8 +81,9 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
 
-validate: build ## let Envoy check envoy.yaml
-	@ENVOY=$$(tools/find-envoy) && $$ENVOY --mode validate -c envoy.yaml --log-level error
+validate: build ## let Envoy check envoy.yaml, and those of the examples
+	@ENVOY=$$(tools/find-envoy) && for file in envoy.yaml examples/*/envoy*.yaml; do \
+	$$ENVOY --mode validate -c $$file --log-level error || exit 1; done
 
 check: lint build validate test ## everything that has to be green
 

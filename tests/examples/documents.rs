@@ -9,20 +9,20 @@ use crate::readme::{folder, read};
 use crate::scene::{plugins, yaml};
 
 /// The one plugin configuration of a file.
-fn plugin(example: &str, file: &str) -> Value {
+pub fn plugin(example: &str, file: &str) -> Value {
     let found: Vec<Value> = yaml(&read(example, file)).iter().flat_map(plugins).collect();
     let [plugin] = &found[..] else { panic!("{example}/{file} has {} plugin configurations", found.len()) };
     plugin.clone()
 }
 
 /// The destinations that a plugin configuration names.
-fn destinations(plugin: &Value) -> Vec<Value> {
+pub fn destinations(plugin: &Value) -> Vec<Value> {
     let rules = plugin["rules"].as_array().unwrap();
     let mirrors = rules.iter().flat_map(|rule| rule["mirrors"].as_array().unwrap());
     mirrors.map(|mirror| mirror["destination"].clone()).collect()
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -110,7 +110,7 @@ fn serves(document: &Value, host: &str, port: &Value) -> bool {
 }
 
 /// The full name of a Service that a document calls by its short one.
-fn full_name(document: &Value, name: &str) -> String {
+pub fn full_name(document: &Value, name: &str) -> String {
     format!("{name}.{}.svc.cluster.local", text(document, "/metadata/namespace"))
 }
 

@@ -18,6 +18,7 @@ mod documents;
 #[path = "../envoy/harness/mod.rs"]
 mod harness;
 mod httpbin;
+mod mesh;
 mod outcomes;
 mod readme;
 mod scene;
