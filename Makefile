@@ -24,10 +24,10 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python fuzz example
+.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## build the module: dist/traffic_mirror.wasm
 	cargo build --release --locked --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
@@ -51,9 +51,7 @@ test: build ## all tests: the core, the module, and real Envoy
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)
 
-bench: build python ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
-	@test -x .tools/bench/bin/python || python3 -m venv .tools/bench
-	@.tools/bench/bin/pip install --quiet -r bench/requirements.txt
+bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
@@ -81,6 +79,12 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
 
+prometheus-test: build python ## try rules, alerts and dashboard on a real Prometheus
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test
+
+dashboard-preview: build python plotting ## draw the dashboard's queries of such a run: docs/dashboard.svg
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python tools/prometheus-test --seconds 60 --preview docs/dashboard.svg
+
 validate: build ## let Envoy check envoy.yaml, and those of the examples
 	@ENVOY=$$(tools/find-envoy) && for file in envoy.yaml examples/*/envoy*.yaml; do \
 	$$ENVOY --mode validate -c $$file --log-level error || exit 1; done
@@ -94,6 +98,10 @@ rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup, https://rustup.rs"; exit 1; }
 	@cargo --version >/dev/null 2>&1 || rustup toolchain install --no-self-update
 	@test -d "$$(rustc --print target-libdir --target $(WASM_TARGET))" || rustup target add $(WASM_TARGET)
+
+plotting:
+	@test -x .tools/bench/bin/python || python3 -m venv .tools/bench
+	@.tools/bench/bin/pip install --quiet -r bench/requirements.txt
 
 python:
 	@command -v python3 >/dev/null || { echo "Python is missing: install Python 3.10 or later"; exit 1; }

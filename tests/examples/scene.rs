@@ -108,7 +108,9 @@ impl Scene {
         let listeners = self.config["static_resources"]["listeners"].as_array().unwrap();
         let listener = listeners.iter().find(|listener| listener["name"] == service)?;
         listener
-            .pointer("/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0")?
+            .pointer("/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes")?
+            .as_array()?
+            .last()?
             .pointer("/direct_response/body/inline_string")?
             .as_str()
     }
