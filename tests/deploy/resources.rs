@@ -214,7 +214,10 @@ fn everybody_takes_the_same_labels_out_of_the_metrics_names() {
 #[test]
 fn the_index_names_every_file() {
     let index = read("deploy/README.md");
-    for path in ["istio", "envoy", "envoy-gateway"].iter().flat_map(|folder| files(&format!("deploy/{folder}"))) {
+    for path in ["istio", "envoy", "envoy-gateway", "prometheus", "grafana"]
+        .iter()
+        .flat_map(|folder| files(&format!("deploy/{folder}")))
+    {
         let file = path.strip_prefix("deploy/").unwrap();
         assert!(index.contains(&format!("]({file})")), "{file}");
     }
