@@ -24,7 +24,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview
+.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ build: rust ## build the module: dist/traffic_mirror.wasm
 	cargo build --locked --quiet --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools
 	@mkdir -p $(dir $(MODULE)) && $(TARGET)/tools/debug/finish $(BUILT) $(MODULE)
 	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
+
+mirrorctl: rust ## build the tool that checks, explains and converts configurations: dist/mirrorctl
+	cargo build --release --locked --features cli --bin mirrorctl
+	@mkdir -p dist && cp $(TARGET)/release/mirrorctl dist/mirrorctl
 
 demo: build python ## show the mirror at work in a real Envoy, and prove it
 	@tools/demo
@@ -46,7 +50,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 	exec $$ENVOY -c envoy.yaml $(ENVOY_FLAGS) --component-log-level misc:error
 
 test: build ## all tests: the core, the module, and real Envoy
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --features cli
 
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)
@@ -62,6 +66,9 @@ lint: rust ## formatting, clippy (native and wasm), licences and sources of depe
 	$(if $(shell command -v c++),$(call lint-crate,fuzz),@echo "fuzz is left out: its fuzzer needs a C++ compiler, such as g++")
 	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
 	$$deny --manifest-path $$crate/Cargo.toml --locked check licenses bans sources || exit 1; done
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
+	cargo clippy --locked --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools -- -D warnings
 	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
 

@@ -8,6 +8,49 @@ use std::borrow::Cow;
 /// What the marker header says.
 const MARKED: &[u8] = b"true";
 
+/// Why a header of the request is not on its copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBehind {
+    /// It belongs to one hop or to the first router.
+    OfHop,
+    /// `connection` lists it.
+    Listed,
+    /// `headers.remove` of the mirror names it.
+    Removed,
+    /// It is the marker, which the copy gets anew.
+    Marker,
+}
+
+/// What keeps headers of one request off its copy to one mirror.
+pub struct Sieve<'a> {
+    listed: Vec<&'a [u8]>,
+    removed: &'a [HeaderName],
+    marker: Option<&'a [u8]>,
+}
+
+impl<'a> Sieve<'a> {
+    /// Reads what decides: the request's `connection`, the mirror's edits, the marker.
+    pub fn new(mirror: &'a Mirror, headers: &'a HeaderMap, marker: Option<&'a HeaderName>) -> Self {
+        let marker = marker.map(|name| name.as_str().as_bytes());
+        Self { listed: headers.connection().collect(), removed: &mirror.headers.remove, marker }
+    }
+
+    /// Tells why a header stays behind; `None`: it does not. Pseudo headers never do.
+    pub fn left_behind(&self, name: &[u8], value: &[u8]) -> Option<LeftBehind> {
+        if name.first() == Some(&b':') {
+            None
+        } else if is_of_hop(name, value) {
+            Some(LeftBehind::OfHop)
+        } else if self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+            Some(LeftBehind::Listed)
+        } else if self.removed.iter().any(|removed| removed.as_str().as_bytes() == name) {
+            Some(LeftBehind::Removed)
+        } else {
+            (Some(name) == self.marker).then_some(LeftBehind::Marker)
+        }
+    }
+}
+
 /// What a copy has in place of the request's `:authority` and `:path`; `None`: the same.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rewritten<'a> {
@@ -47,8 +90,7 @@ impl<'a> Rewritten<'a> {
     /// to the first router, with the mirror's edits and with the marker.
     pub fn write_headers(&self, mirror: &Mirror, headers: &HeaderMap, marker: Option<&HeaderName>) -> Vec<u8> {
         let edits = &mirror.headers;
-        let marker = marker.map(|name| name.as_str().as_bytes());
-        let named_by_connection: Vec<_> = headers.connection().collect();
+        let sieve = Sieve::new(mirror, headers, marker);
         let mut is_set = vec![false; edits.set.len()];
         let more = edits.set.len().saturating_add(edits.add.len()).saturating_add(1);
         let mut writer = Writer::new(headers.len().saturating_add(more), headers.size());
@@ -64,11 +106,7 @@ impl<'a> Rewritten<'a> {
                     Some(rewritten) => Some(rewritten),
                     None => continue,
                 }
-            } else if is_left_behind(name, value)
-                || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name))
-                || edits.remove.iter().any(|removed| removed.as_str().as_bytes() == name)
-                || Some(name) == marker
-            {
+            } else if sieve.left_behind(name, value).is_some() {
                 None
             } else {
                 let mut settings = edits.set.iter().zip(&mut is_set);
@@ -89,12 +127,12 @@ impl<'a> Rewritten<'a> {
         let appended = edits.set.iter().zip(&is_set).filter(|(_, is_set)| !**is_set).map(|(pair, _)| pair);
         for (name, value) in appended.chain(&edits.add) {
             let name = name.as_str().as_bytes();
-            if Some(name) != marker {
+            if Some(name) != sieve.marker {
                 writer.push(name, value.as_bytes());
             }
         }
         // Last and alone, whatever the edits say: it is what keeps copies from being copied.
-        if let Some(marker) = marker {
+        if let Some(marker) = sieve.marker {
             writer.push(marker, MARKED);
         }
         writer.finish()
@@ -110,7 +148,7 @@ impl<'a> Rewritten<'a> {
 }
 
 /// Tells whether a header belongs to one hop or to the first router.
-fn is_left_behind(name: &[u8], value: &[u8]) -> bool {
+fn is_of_hop(name: &[u8], value: &[u8]) -> bool {
     match name {
         b"te" => !value.eq_ignore_ascii_case(b"trailers"),
         _ => stays_behind(name),
@@ -198,6 +236,26 @@ mod tests {
             ("x-envoy-original-path", b"/"),
         ];
         assert_eq!(copy(&mirror(json!({})), &request, None), ["te: trailers", "x-envoy-original-path: /"]);
+    }
+
+    #[test]
+    fn why_a_header_stays_behind_is_told() {
+        let request: [(&[u8], &[u8]); 1] = [(b"connection", b"X-Hop")];
+        let headers = HeaderMap::from_pairs(request);
+        let (mirror, marker) = (mirror(json!({ "headers": { "remove": ["cookie"] } })), marker());
+        let sieve = Sieve::new(&mirror, &headers, Some(&marker));
+        for (name, value, expected) in [
+            ("connection", "X-Hop", Some(LeftBehind::OfHop)),
+            ("te", "gzip", Some(LeftBehind::OfHop)),
+            ("te", "trailers", None),
+            ("x-hop", "1", Some(LeftBehind::Listed)),
+            ("cookie", "a=b", Some(LeftBehind::Removed)),
+            ("x-mirrored-request", "no", Some(LeftBehind::Marker)),
+            ("accept", "*/*", None),
+            (":path", "/", None),
+        ] {
+            assert_eq!(sieve.left_behind(name.as_bytes(), value.as_bytes()), expected, "{name}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn random_part(generator: &mut impl Rng) -> u32 {
 }
 
 /// Finds the part in which the request's key always falls; `None` where it has no key.
-fn part_of_key<'a>(sticky: &'a Sticky, request: &Request<'a>) -> Option<u32> {
+pub fn part_of_key<'a>(sticky: &'a Sticky, request: &Request<'a>) -> Option<u32> {
     let key = match &sticky.key {
         KeySource::Header(name) => request.header(name)?,
         KeySource::Cookie(name) => Cow::Borrowed(request.cookie(name)?),

@@ -39,6 +39,11 @@ impl Ratio {
         u32::try_from(scaled.checked_div(denominator)?).ok().map(Self)
     }
 
+    /// Returns how many of the parts are in the share: those below this number.
+    pub fn parts(self) -> u32 {
+        self.0
+    }
+
     /// Tells whether no request is in the share.
     pub fn is_never(self) -> bool {
         self.0 == 0

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: each violation with its place, its value and what would be allowed.
 
+use super::document::join;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt;
@@ -21,6 +22,12 @@ impl Violation {
     /// States that `value`, found at `path`, is not what is `allowed` there.
     pub fn new(path: impl Into<String>, value: impl Into<String>, allowed: impl fmt::Display) -> Self {
         Self { path: path.into(), value: value.into(), allowed: allowed.to_string() }
+    }
+
+    /// Moves it to where the configuration stands in a bigger document.
+    pub fn below(self, parent: &str) -> Self {
+        let path = if self.path.is_empty() { parent.to_owned() } else { join(parent, &self.path) };
+        Self { path, ..self }
     }
 }
 

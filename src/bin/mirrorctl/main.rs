@@ -1,0 +1,63 @@
+//! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code.
+
+mod check;
+mod found;
+mod input;
+mod report;
+mod tree;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use report::Report;
+use std::process::ExitCode;
+
+/// Checks, explains and converts configurations of the traffic-mirror plugin
+#[derive(Parser)]
+#[command(name = "mirrorctl", version, after_help = "Exit codes: 0 all is well, 1 findings, 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the plugin configurations in files
+    ///
+    /// A file is a configuration, JSON or YAML, or has documents with one in it: WasmPlugin, TrafficExtension,
+    /// EnvoyExtensionPolicy, EnvoyFilter, or a configuration of Envoy's.
+    Check {
+        /// Files to check; `-` is standard input
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(report) => report.print(),
+        Err(error) => {
+            eprintln!("mirrorctl: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Report, String> {
+    match command {
+        Command::Check { files } => check::run(&files),
+        Command::Completions { shell } => Ok(completions(shell)),
+    }
+}
+
+fn completions(shell: Shell) -> Report {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mirrorctl", &mut script);
+    let mut report = Report::default();
+    report.text(&String::from_utf8_lossy(&script));
+    report
+}

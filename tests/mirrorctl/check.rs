@@ -1,0 +1,136 @@
+//! `mirrorctl check`: every place in which a configuration may stand, and what is said of it.
+
+use crate::mirrorctl;
+
+const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s}]}]}";
+
+/// What the plugin says of [`BAD`], below a path.
+fn said_of_bad(path: &str) -> [String; 2] {
+    let fields = "cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+                  disableShadowHostSuffixAppend, body, onOversizedBody, timeout";
+    [
+        format!("{path}rules[0].mirrors[0].tiemout: (not shown): unknown field; known here: {fields}"),
+        format!("{path}rules[0].mirrors[0].percentage: 140: not between 0 and 100"),
+    ]
+}
+
+#[test]
+fn the_files_of_this_repository_are_fine() {
+    let out = mirrorctl(&["check", "envoy.yaml", "wasmplugin.yaml"], "").ok();
+    let expected = "envoy.yaml: document 1: ok: 2 rules, 2 mirrors\n\
+                    wasmplugin.yaml: document 1 (WasmPlugin test/traffic-mirror): ok: 1 rule, 1 mirror\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn each_violation_is_named_with_file_document_and_path() {
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let bad_json = r#"{"rules":[{"mirrors":[{"cluster":"a","percentage":140,"tiemout":"5s"}]}]}"#;
+    let filter = |configuration: &str| format!(r#"{{"@type": {wasm}, config: {{configuration: {configuration}}}}}"#);
+    let envoy = |configuration: &str| format!("static_resources: {{listeners: [{{f: {}}}]}}", filter(configuration));
+    let any =
+        |kind: &str, value: &str| format!(r#"{{"@type": type.googleapis.com/google.protobuf.{kind}, value: {value}}}"#);
+    let typed = format!("{{type_url: {wasm}, value: {{config: {{configuration: {}}}}}}}", any("Struct", BAD));
+    for (document, resource, path) in [
+        (BAD.to_owned(), "", ""),
+        (bad_json.to_owned(), "", ""),
+        (
+            format!(
+                "{{apiVersion: a, kind: WasmPlugin, metadata: {{name: m, namespace: test}}, spec: {{pluginConfig: {BAD}}}}}"
+            ),
+            " (WasmPlugin test/m)",
+            "spec.pluginConfig.",
+        ),
+        (
+            format!(
+                "{{apiVersion: a, kind: TrafficExtension, metadata: {{name: m}}, spec: {{wasm: {{pluginConfig: {BAD}}}}}}}"
+            ),
+            " (TrafficExtension m)",
+            "spec.wasm.pluginConfig.",
+        ),
+        (
+            format!(
+                "{{apiVersion: a, kind: EnvoyExtensionPolicy, metadata: {{name: m}}, spec: {{wasm: [{{config: {BAD}}}]}}}}"
+            ),
+            " (EnvoyExtensionPolicy m)",
+            "spec.wasm[0].config.",
+        ),
+        (
+            format!("{{apiVersion: a, kind: EnvoyFilter, spec: {{configPatches: [{{patch: {{value: {typed}}}}}]}}}}"),
+            " (EnvoyFilter)",
+            "spec.configPatches[0].patch.value.value.config.configuration.value.",
+        ),
+        (envoy(&any("Struct", BAD)), "", "static_resources.listeners[0].f.config.configuration.value."),
+        (
+            envoy(&any("StringValue", &format!("'{bad_json}'"))),
+            "",
+            "static_resources.listeners[0].f.config.configuration.value.",
+        ),
+    ] {
+        let ran = mirrorctl(&["check", "-"], &document);
+        let mut expected = said_of_bad(path).map(|line| format!("stdin: document 1{resource}: {line}"));
+        let mut said: Vec<_> = ran.err.lines().collect();
+        expected.sort();
+        said.sort_unstable();
+        assert_eq!((ran.code, said, &*ran.out), (1, expected.iter().map(String::as_str).collect(), ""), "{document}");
+    }
+}
+
+#[test]
+fn all_documents_are_checked_whatever_stands_between_them() {
+    let documents = [
+        "# Nothing of ours.\napiVersion: v1\nkind: Service\nmetadata: {name: x}\n",
+        "rules: [{mirrors: []}]\n",
+        "a: 1\na: 2\n",
+        "apiVersion: x\nkind: WasmPlugin\nmetadata: {name: other}\nspec: {pluginConfig: {greeting: hello}}\n",
+        "apiVersion: x\nkind: WasmPlugin\nmetadata: {name: traffic-mirror}\nspec: {pluginConfig: {rulez: 1}}\n",
+        "apiVersion: x\nkind: WasmPlugin\nmetadata: {name: traffic-mirror}\nspec: {url: a}\n",
+        "a: [\n",
+    ];
+    let ran = mirrorctl(&["check", "-"], &documents.join("---\n"));
+    let said: Vec<_> = ran.err.lines().collect();
+    let expected = [
+        "stdin: document 3: duplicate mapping key: a",
+        "stdin: document 4 (WasmPlugin other): spec.pluginConfig: skipped: not a configuration of this plugin",
+        "stdin: document 5 (WasmPlugin traffic-mirror): spec.pluginConfig.rulez: 1: unknown field; known here: rules,",
+        "stdin: document 5 (WasmPlugin traffic-mirror): spec.pluginConfig.rules: missing: a list of at least one rule",
+        "stdin: document 6 (WasmPlugin traffic-mirror): spec.pluginConfig: nothing: a configuration with at least one",
+        "stdin: document 7: ",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said}\nis not\n{expected}");
+    }
+    assert_eq!((ran.code, &*ran.out), (1, "stdin: document 2: ok: 1 rule, 0 mirrors\n"));
+}
+
+#[test]
+fn what_only_the_text_shows_is_found_in_the_text() {
+    for (text, expected) in [
+        (
+            r#"{"rules":[{"name":"a","name":"b","mirrors":[]}]}"#,
+            "stdin: document 1: rules[0].name: stands twice: each field once",
+        ),
+        (
+            r#"{"rulez":[]}"#,
+            "stdin: document 1: rulez: (not shown): unknown field; known here: rules, markerHeader, limits",
+        ),
+        (
+            r#"{"@type": "x.v3.Wasm", "config": {"configuration": {"@type": "t/google.protobuf.BytesValue"}}}"#,
+            "-: no plugin configuration found",
+        ),
+        ("apiVersion: v1\nkind: Pod\n", "-: no plugin configuration found"),
+        ("", "-: no plugin configuration found"),
+    ] {
+        let ran = mirrorctl(&["check", "-"], text);
+        assert_eq!((ran.code, ran.err.lines().next()), (1, Some(expected)), "{text}");
+    }
+    // A whole number is one with `.0` too, as in the plugin.
+    mirrorctl(&["check", "-"], "rules: [{mirrors: []}]\nlimits: {maxInFlight: 5.0}\n").ok();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_wrong_usage() {
+    let ran = mirrorctl(&["check", "no such file"], "");
+    assert_eq!((ran.code, &*ran.err), (2, "mirrorctl: no such file: No such file or directory (os error 2)\n"));
+}
