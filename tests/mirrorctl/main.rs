@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod explain;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -25,5 +25,7 @@ mod metrics;
 mod answers;
 mod configurations;
 mod copies;
+#[cfg(feature = "cli")]
+mod explained;
 mod model;
 mod quiet;

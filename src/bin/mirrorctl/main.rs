@@ -1,6 +1,7 @@
 //! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code.
 
 mod check;
+mod explain;
 mod found;
 mod input;
 mod report;
@@ -30,6 +31,13 @@ enum Command {
         #[arg(required = true)]
         files: Vec<String>,
     },
+    /// Explain what becomes of a request: which rule decides, and what copy each mirror would get
+    Explain {
+        /// A file with a configuration, as for `check`; `-` is standard input
+        file: String,
+        #[command(flatten)]
+        request: explain::Description,
+    },
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -50,6 +58,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Report, String> {
     match command {
         Command::Check { files } => check::run(&files),
+        Command::Explain { file, request } => explain::run(&file, &request),
         Command::Completions { shell } => Ok(completions(shell)),
     }
 }

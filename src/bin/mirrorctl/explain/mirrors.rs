@@ -1,0 +1,183 @@
+//! For each mirror of the rule that decides: whether it is selected, and the copy that it would get.
+
+use super::request::Given;
+use crate::report::Report;
+use std::borrow::Cow;
+use traffic_mirror::budget::Budget;
+use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
+use traffic_mirror::copy::{LeftBehind, Rewritten, Sieve};
+use traffic_mirror::headers::HeaderMap;
+use traffic_mirror::matcher::Decision;
+use traffic_mirror::request::Request;
+use traffic_mirror::sample::part_of_key;
+use traffic_mirror::stream::{self, Fate, Pending, ignored};
+
+/// What a sample does with the request.
+enum Selection {
+    Always,
+    Never,
+    /// Its key falls into this part.
+    Sticky(u32, bool),
+    /// It is drawn, and has no key where one was asked for.
+    Drawn {
+        keyless: bool,
+    },
+}
+
+impl Selection {
+    fn new(sample: &Sample, given: &Given) -> Self {
+        let ratio = sample.ratio;
+        let sticky = || sample.sticky.as_ref().and_then(|sticky| part_of_key(sticky, &Request::new(given, true)));
+        match ratio {
+            _ if ratio.is_always() => Self::Always,
+            _ if ratio.is_never() => Self::Never,
+            _ => match sticky() {
+                Some(part) => Self::Sticky(part, ratio.includes(part)),
+                None => Self::Drawn { keyless: sample.sticky.is_some() },
+            },
+        }
+    }
+
+    fn is_possible(&self) -> bool {
+        !matches!(self, Self::Never | Self::Sticky(_, false))
+    }
+
+    fn shown(&self, sample: &Sample) -> String {
+        let parts = sample.ratio.parts();
+        let percentage = f64::from(parts) / f64::from(Ratio::PARTS / 100);
+        let key = sample.sticky.as_ref().map(|sticky| match &sticky.key {
+            KeySource::Header(name) => format!("header {name}"),
+            KeySource::Cookie(name) => format!("cookie {name}"),
+            KeySource::QueryParameter(key) => format!("query parameter {key}"),
+            KeySource::SourceIp => "the source's address".to_owned(),
+        });
+        let key = key.unwrap_or_default();
+        match self {
+            Self::Always => "100 %: selected".to_owned(),
+            Self::Never => "0 %: not selected".to_owned(),
+            Self::Sticky(part, selected) => {
+                let (sign, not) = if *selected { ("<", "") } else { (">=", "not ") };
+                format!("{percentage} % by {key}: part {part} {sign} {parts} of {}: {not}selected", Ratio::PARTS)
+            }
+            Self::Drawn { keyless } => {
+                let why = if *keyless { format!(", for there is no {key}") } else { String::new() };
+                format!("{percentage} % at random{why}: selected with probability {}", percentage / 100.0)
+            }
+        }
+    }
+}
+
+/// Explains what the mirrors of a rule get.
+pub(crate) fn explain(
+    report: &mut Report,
+    config: &Config,
+    rule: &Rule,
+    decision: Decision,
+    given: &Given,
+    body: &[u8],
+) {
+    if rule.mirrors.is_empty() {
+        report.line("the rule has no mirrors: the request is mirrored nowhere");
+        return;
+    }
+    let headers = Request::new(given, true).into_headers();
+    let marker = config.marker.as_ref();
+    let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
+    let mut possible = selections.iter().map(Selection::is_possible);
+    let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
+    if pending.wants_end() {
+        if let Some(reason) = ignored(&headers, marker.map(HeaderName::as_str), body.is_empty()) {
+            report.line(format_args!("such a request is never mirrored: {}", reason.label()));
+            return;
+        }
+        pending.read_headers(headers.clone(), rule, config.limits.max_body_bytes);
+        let mut budget = Budget::new(&config.limits);
+        pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
+    }
+    for ((mirror, selection), fate) in rule.mirrors.iter().zip(&selections).zip(&pending.fates) {
+        report.line(format_args!("mirror {}", mirror.target));
+        report.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
+        match fate {
+            Fate::Not(outcome) if selection.is_possible() => {
+                report.line(format_args!("  no copy: {}", outcome.label()))
+            }
+            Fate::Not(_) => {}
+            Fate::Copy { with_body } => {
+                let length = if *with_body { body.len() } else { 0 };
+                copy(report, mirror, &headers, decision, marker, length);
+            }
+        }
+    }
+}
+
+fn copy(
+    report: &mut Report,
+    mirror: &Mirror,
+    headers: &HeaderMap,
+    decision: Decision,
+    marker: Option<&HeaderName>,
+    body: usize,
+) {
+    let cluster = stream::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
+    report.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
+    let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
+    let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
+    for (name, value) in copied.iter() {
+        let why =
+            why_different(mirror, headers, marker, name, value).map(|why| format!("  <- {why}")).unwrap_or_default();
+        report.line(format_args!("    {}: {}{why}", shown(name), shown(value)));
+    }
+    let body = if body == 0 { "no body".to_owned() } else { format!("a body of {body} bytes") };
+    report.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
+    let sieve = Sieve::new(mirror, headers, marker);
+    let mut left =
+        headers.iter().filter_map(|(name, value)| Some((name, value, sieve.left_behind(name, value)?))).peekable();
+    if left.peek().is_some() {
+        report.line("  left behind:");
+    }
+    for (name, value, why) in left {
+        let why = match why {
+            LeftBehind::OfHop => "belongs to one hop or to the router",
+            LeftBehind::Listed => "listed by connection",
+            LeftBehind::Removed => "headers.remove",
+            LeftBehind::Marker => "the marker, which a copy gets anew",
+        };
+        report.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
+    }
+}
+
+/// Says why a header of the copy is not as the request has it; `None`: it is.
+fn why_different(
+    mirror: &Mirror,
+    headers: &HeaderMap,
+    marker: Option<&HeaderName>,
+    name: &[u8],
+    value: &[u8],
+) -> Option<String> {
+    let is = |edit: &HeaderName| edit.as_str().as_bytes() == name;
+    let was = || headers.joined(name).map(|was| format!(", was {}", shown(&was))).unwrap_or_default();
+    let same = headers.iter().any(|header| header == (name, value));
+    let edits = &mirror.headers;
+    if marker.is_some_and(is) {
+        Some("the marker".to_owned())
+    } else if edits.set.iter().any(|(edit, new)| is(edit) && new.as_bytes() == value) {
+        Some(format!("headers.set{}", was()))
+    } else if edits.add.iter().any(|(edit, new)| is(edit) && new.as_bytes() == value) {
+        Some("headers.add".to_owned())
+    } else if same {
+        None
+    } else {
+        let rewrite = match (name, &mirror.authority, &mirror.path) {
+            (b":authority", Authority::Replace(_), _) => "rewrite.authority",
+            (b":authority", ..) => "-shadow",
+            (_, _, PathRewrite::Regex(..)) => "rewrite.uriRegexRewrite",
+            _ => "rewrite.uri",
+        };
+        Some(format!("{rewrite}{}", was()))
+    }
+}
+
+/// Shows bytes as text.
+fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'")
+}

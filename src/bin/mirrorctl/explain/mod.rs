@@ -1,0 +1,62 @@
+//! `mirrorctl explain`: what the plugin does with a request, and why; asked of the plugin's own code.
+
+mod mirrors;
+mod request;
+mod rules;
+
+pub(crate) use request::Description;
+
+use crate::check::at;
+use crate::found::configurations;
+use crate::input::{bytes, documents};
+use crate::report::Report;
+use crate::tree::Tree;
+use request::Given;
+use traffic_mirror::config::Config;
+use traffic_mirror::matcher::Matcher;
+use traffic_mirror::request::Request;
+
+/// Explains what each configuration of a file makes of a request.
+///
+/// # Errors
+/// What to tell the user where the request is not one, or a file cannot be read.
+pub(crate) fn run(file: &str, description: &Description) -> Result<Report, String> {
+    let body = description.body.as_deref().map(bytes).transpose()?;
+    let given = Given::new(description, body.as_deref())?;
+    let body = body.unwrap_or_default();
+    let mut report = Report::default();
+    let mut all = Vec::new();
+    for document in documents(file)? {
+        match document {
+            Ok(document) => all.extend(configurations(&document).into_iter().filter(|found| !found.is_foreign)),
+            Err(error) => report.finding(error),
+        }
+    }
+    if all.is_empty() && !report.has_findings() {
+        report.finding(format_args!("{file}: no plugin configuration found"));
+    }
+    for found in &all {
+        if all.len() > 1 {
+            report.line(format_args!("{}: {}", found.place, found.path));
+        }
+        match (found.read(), &found.configuration) {
+            (Ok(config), Ok((tree, _))) => explain(&mut report, &config, tree, &given, &body),
+            (Err(violations), _) => violations.iter().for_each(|violation| report.finding(at(&found.place, violation))),
+            (Ok(_), Err(violation)) => report.finding(at(&found.place, violation)),
+        }
+    }
+    Ok(report)
+}
+
+fn explain(report: &mut Report, config: &Config, tree: &Tree, given: &Given, body: &[u8]) {
+    let matcher = Matcher::new(&config.rules);
+    let decision = matcher.decide(&Request::new(given, true));
+    for line in rules::explain(tree, config, given, decision.map(|decision| decision.rule)) {
+        report.line(line);
+    }
+    if let Some(decision) = decision
+        && let Some(rule) = config.rules.get(decision.rule)
+    {
+        mirrors::explain(report, config, rule, decision, given, body);
+    }
+}

@@ -1,0 +1,123 @@
+//! `mirrorctl explain`: what it says, and how it ends. That it says what the filter does is tested in `tests/native`.
+
+use crate::mirrorctl;
+
+const CONFIGURATION: &str = "
+rules:
+- name: health
+  match:
+  - uri: { exact: /healthz }
+  - method: { exact: HEAD }
+    cookies: { probe: { exact: '1' } }
+  mirrors: []
+- name: near
+  match:
+  - sourceCidrs: [10.0.0.0/8]
+    routeName: { exact: default }
+  mirrors: [{ cluster: near }]
+- name: users
+  match:
+  - uri: { prefix: /api }
+  mirrors:
+  - cluster: candidate
+    percentage: 40
+    consistentHash: { httpHeaderName: x-user }
+    rewrite: { uri: /v2 }
+    headers: { remove: [authorization], set: { x-env: staging }, add: { via: mirror } }
+  - cluster: recorder
+    fraction: { numerator: 1, denominator: 4 }
+    body: omit
+  - cluster: never
+    percentage: 0
+limits: { maxBodyBytes: 10 }
+";
+
+fn explain(args: &[&str]) -> String {
+    let file =
+        std::env::temp_dir().join(format!("mirrorctl-explain-{}-{}.yaml", std::process::id(), args.join("").len()));
+    std::fs::write(&file, CONFIGURATION).unwrap();
+    let out = mirrorctl(&[&["explain", file.to_str().unwrap()], args].concat(), "body beyond the limit").ok();
+    std::fs::remove_file(file).unwrap();
+    out
+}
+
+#[test]
+fn each_step_is_told_with_its_reason() {
+    let args = ["--request", "POST http://api:80/api/x?y=1", "-H", "X-User: 5", "-H", "authorization: secret"];
+    let more = ["-H", "x-env: prod", "-H", "connection: x-hop", "-H", "x-hop: 1", "-H", "cookie: probe=\"2\""];
+    let expected = r#"rule health does not match:
+  rules[0].match[0].uri: {"exact":"/healthz"}: the path is "/api/x"
+  rules[0].match[1].method: {"exact":"HEAD"}: the method is "POST"
+  rules[0].match[1].cookies.probe: {"exact":"1"}: the cookie is "2"
+rule near does not match:
+  rules[1].match[0].sourceCidrs: ["10.0.0.0/8"]: there is no source
+  rules[1].match[0].routeName: {"exact":"default"}: there is no route name
+rule users decides: by rules[2].match[0]
+mirror candidate
+  sample: 40 % by header x-user: part 74157 < 400000 of 1000000: selected
+  copy to cluster candidate, answered within 5s:
+    :authority: api-shadow:80  <- -shadow, was api:80
+    :path: /v2/x?y=1  <- rewrite.uri, was /api/x?y=1
+    :method: POST
+    :scheme: http
+    x-user: 5
+    x-env: staging  <- headers.set, was prod
+    cookie: probe="2"
+    via: mirror  <- headers.add
+    x-mirrored-request: true  <- the marker
+    and no body; Envoy adds content-length and x-envoy- headers of its own
+  left behind:
+    authorization: secret  <- headers.remove
+    connection: x-hop  <- belongs to one hop or to the router
+    x-hop: 1  <- listed by connection
+mirror recorder
+  sample: 25 % at random: selected with probability 0.25
+  copy to cluster recorder, answered within 5s:
+"#;
+    let out = explain(&[&args[..], &more].concat());
+    assert!(out.starts_with(expected), "{out}");
+    assert!(out.ends_with("mirror never\n  sample: 0 %: not selected\n"), "{out}");
+}
+
+#[test]
+fn a_request_that_is_not_mirrored_is_told_why() {
+    for (args, expected) in [
+        (&["--request", "GET /healthz"][..], "the rule has no mirrors: the request is mirrored nowhere\n"),
+        (&["--request", "/x"], "no rule matches: nothing is mirrored\n"),
+        (&["--request", "GET /api", "-H", "x-mirrored-request: 1"], "such a request is never mirrored: marked\n"),
+        (
+            &["--request", "POST /api", "--body", "-", "-H", "x-user: 5"],
+            "mirror candidate\n  sample: 40 % by header x-user: part 74157 < 400000 of 1000000: selected\n  no copy: body_too_large\n",
+        ),
+        (
+            &["--request", "GET /api", "-H", "x-user: 7"],
+            "part 622455 >= 400000 of 1000000: not selected\nmirror recorder\n",
+        ),
+        (
+            &["--request", "/", "--source", "10.1.2.3", "--route-name", "default"],
+            "rule near decides: by rules[1].match[0]\n",
+        ),
+    ] {
+        let out = explain(args);
+        assert!(out.contains(expected), "{args:?}\n{out}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_told_by_the_exit_code() {
+    let bad = "{rules: [{mirrors: [{cluster: a, percentage: 140}]}]}";
+    for (args, stdin, code, expected) in [
+        (
+            &["explain", "-", "--request", "/"][..],
+            bad,
+            1,
+            "stdin: document 1: rules[0].mirrors[0].percentage: 140: not between",
+        ),
+        (&["explain", "-", "--request", "/"], "kind: Pod\napiVersion: v1\n", 1, "-: no plugin configuration found"),
+        (&["explain", "-", "--request", "/", "-H", "a"], "", 2, "mirrorctl: -H \"a\": not NAME: VALUE"),
+        (&["explain", "-"], "", 2, "error: the following required arguments were not provided"),
+    ] {
+        let ran = mirrorctl(args, stdin);
+        assert!(ran.code == code && ran.err.starts_with(expected), "{args:?}: {ran:?}");
+    }
+}
