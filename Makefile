@@ -14,7 +14,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin
 # Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
-CRATES := tools/finish bench/floor bench/micro bench/pace fuzz
+CRATES := tools/finish bench/floor bench/micro bench/pace schema fuzz
 
 define lint-crate
 cargo fmt --check --manifest-path $(1)/Cargo.toml
@@ -51,6 +51,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 
 test: build ## all tests: the core, the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --features cli
+	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)
@@ -60,15 +61,12 @@ bench: build python plotting ## measure what the filter costs: bench/RESULTS.md 
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) --lib --all-features -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
 	$(foreach crate,$(filter-out fuzz,$(CRATES)),$(call lint-crate,$(crate)))
 	$(if $(shell command -v c++),$(call lint-crate,fuzz),@echo "fuzz is left out: its fuzzer needs a C++ compiler, such as g++")
 	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
 	$$deny --manifest-path $$crate/Cargo.toml --locked check licenses bans sources || exit 1; done
-	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
-	cargo clippy --locked --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools -- -D warnings
 	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
 

@@ -12,6 +12,7 @@
 
 mod check;
 mod explain;
+mod schema;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

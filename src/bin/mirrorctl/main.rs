@@ -5,6 +5,7 @@ mod explain;
 mod found;
 mod input;
 mod report;
+mod schema;
 mod tree;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -38,6 +39,8 @@ enum Command {
         #[command(flatten)]
         request: explain::Description,
     },
+    /// Print the JSON Schema of the configuration
+    Schema,
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -59,6 +62,7 @@ fn run(command: Command) -> Result<Report, String> {
     match command {
         Command::Check { files } => check::run(&files),
         Command::Explain { file, request } => explain::run(&file, &request),
+        Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }
 }

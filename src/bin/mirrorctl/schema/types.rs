@@ -1,0 +1,272 @@
+//! The configuration as types that describe it and are never read: the plugin reads it by hand, so that it can tell all
+//! that is wrong. Tests hold the two together.
+#![allow(dead_code, reason = "described, not read")]
+
+use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs};
+use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
+const MOST_BYTES: u64 = 512 << 20;
+
+/// Configuration of the traffic-mirror plugin for Envoy and Istio.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Configuration {
+    /// In order; the first rule that matches decides, and no other is looked at.
+    #[schemars(length(min = 1))]
+    rules: Vec<Rule>,
+    /// Set to `true` on every copy; a request that carries it is never mirrored. Default `x-mirrored-request`; `""` switches
+    /// both off.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]*$"))]
+    marker_header: Option<String>,
+    /// For each Envoy worker thread, all rules together.
+    limits: Option<Limits>,
+}
+
+/// Which requests are mirrored, and where to.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Rule {
+    /// Label in metrics and logs, unique. Default `rule-<index>`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))]
+    name: Option<String>,
+    /// The rule matches if one entry does. Absent or empty: every request.
+    r#match: Option<Vec<Match>>,
+    /// Where copies go. `[]`: matched, and mirrored nowhere.
+    mirrors: Vec<Mirror>,
+}
+
+/// Conditions, all of which must hold.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Match {
+    /// The path without query and fragment.
+    uri: Option<StringMatch>,
+    /// `exact`, `prefix`, `suffix` and `contains` of `uri` ignore case. No effect on `regex`. Default `false`.
+    ignore_uri_case: Option<bool>,
+    /// The method.
+    method: Option<StringMatch>,
+    /// The scheme.
+    scheme: Option<StringMatch>,
+    /// The whole `:authority`, port included.
+    authority: Option<StringMatch>,
+    /// For each name, its value. Names ignore case; several values of one name are joined with `,`. `host` means
+    /// `:authority`.
+    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }))]
+    headers: Option<BTreeMap<String, StringMatch>>,
+    /// As `headers`, but the entry fails if the value matches. A header that is missing counts as `""`; `{}` asks whether it
+    /// is there.
+    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }))]
+    without_headers: Option<BTreeMap<String, StringMatch>>,
+    /// For each key, its first value, not URL-decoded.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
+    query_params: Option<BTreeMap<String, StringMatch>>,
+    /// For each name, its value, without double quotes around it.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
+    cookies: Option<BTreeMap<String, StringMatch>>,
+    /// Ranges (`10.0.0.0/8`, `fd00::/8`) and addresses. One must hold the peer's.
+    source_cidrs: Option<Vec<String>>,
+    /// The name of the Envoy route that was chosen.
+    route_name: Option<StringMatch>,
+}
+
+/// A test of one value: exactly one of the kinds, or `{}`: the value is there.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [at_most_one(&["exact", "prefix", "suffix", "contains", "regex"])]))]
+struct StringMatch {
+    /// The value is this.
+    exact: Option<String>,
+    /// The value begins with this.
+    prefix: Option<String>,
+    /// The value ends with this.
+    suffix: Option<String>,
+    /// The value has this in it.
+    contains: Option<String>,
+    /// The value matches as a whole. RE2 syntax.
+    #[schemars(length(max = 1024))]
+    regex: Option<String>,
+    /// Letters of either case are the same. Default `false`.
+    ignore_case: Option<bool>,
+}
+
+/// Where copies go, which requests are sampled, and how a copy differs from its request.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    exactly_one(&["cluster", "destination", "clusterHeader"]),
+    at_most_one(&["percentage", "fraction"]),
+    needs("allowedClusters", "clusterHeader"),
+]))]
+struct Mirror {
+    /// Name of an Envoy cluster.
+    cluster: Option<ClusterName>,
+    /// Istio's form of a cluster: `outbound|<port>|<subset>|<host>`.
+    destination: Option<Destination>,
+    /// Name of the request header that names the cluster. Absent or empty: no copy.
+    #[schemars(regex(pattern = ASKED_FOR))]
+    cluster_header: Option<String>,
+    /// Any other name in `clusterHeader` gives no copy.
+    allowed_clusters: Option<Vec<ClusterName>>,
+    /// Share of requests; four decimals count. Default 100.
+    #[schemars(range(min = 0, max = 100))]
+    percentage: Option<f64>,
+    /// Instead of `percentage`.
+    fraction: Option<Fraction>,
+    /// Sample by a key of the request instead of at random: the same key is selected always or never.
+    consistent_hash: Option<ConsistentHash>,
+    /// Changes to authority and path of the copy.
+    rewrite: Option<Rewrite>,
+    /// `false`: `-shadow` is appended to the copy's host, before the port. Default `false`.
+    disable_shadow_host_suffix_append: Option<bool>,
+    /// Changes to headers of the copy: remove, then set, then add.
+    headers: Option<HeaderEdits>,
+    /// `omit`: the copy has no body. Default `include`.
+    body: Option<Body>,
+    /// What a body above `limits.maxBodyBytes` does: no copy, or one without body. Default `skip`.
+    on_oversized_body: Option<OnOversizedBody>,
+    /// How long to wait for the answer: `1ms` to `1h`. Default `5s`.
+    #[schemars(regex(pattern = DURATION))]
+    timeout: Option<String>,
+}
+
+/// Name of an Envoy cluster.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("pattern" = NAME, "maxLength" = 1024, "not" = { "pattern": ";[.];" }))]
+struct ClusterName(String);
+
+/// A name in Istio's form of a cluster.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("pattern" = r"^[^|\u0000-\u0008\u000a-\u001f\u007f]+$"))]
+struct DestinationName(String);
+
+/// Istio's `Destination`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Destination {
+    /// Full name of a service: `mirror.test.svc.cluster.local`.
+    host: DestinationName,
+    /// Port of the service.
+    port: Port,
+    /// Subset of the service's DestinationRule.
+    subset: Option<DestinationName>,
+}
+
+/// A port of a service.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Port {
+    /// Its number.
+    number: Whole<1, 65_535>,
+}
+
+/// A share of requests.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Fraction {
+    /// At most `denominator`.
+    numerator: Whole<0, { u64::MAX }>,
+    /// At least 1.
+    denominator: Whole<1, { u64::MAX }>,
+}
+
+/// Where the key of a sticky sample is found; exactly one of the sources.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    exactly_one(&["httpHeaderName", "httpCookieName", "httpQueryParameterName", "useSourceIp"]),
+]))]
+struct ConsistentHash {
+    /// A header.
+    #[schemars(regex(pattern = ASKED_FOR))]
+    http_header_name: Option<String>,
+    /// A cookie.
+    #[schemars(regex(pattern = NAME))]
+    http_cookie_name: Option<String>,
+    /// A key in the query.
+    #[schemars(regex(pattern = NAME))]
+    http_query_parameter_name: Option<String>,
+    /// The address of the peer.
+    #[schemars(extend("enum" = [true, null]))]
+    use_source_ip: Option<bool>,
+    /// Another seed selects other keys. Default 0.
+    seed: Option<Whole<0, { u64::MAX }>>,
+}
+
+/// Changes to authority and path of the copy.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [at_most_one(&["uri", "uriRegexRewrite"])]))]
+struct Rewrite {
+    /// Replaces `:authority`; then nothing is appended to it.
+    #[schemars(regex(pattern = r"^[^ /\u0000-\u001f\u007f]+$"))]
+    authority: Option<String>,
+    /// Replaces the `exact` or `prefix` of `uri` that matched. Every entry of `match` must have one.
+    #[schemars(regex(pattern = r"^/[^?# \u0000-\u0008\u000a-\u001f\u007f]*$"))]
+    uri: Option<String>,
+    /// On the path without the query.
+    uri_regex_rewrite: Option<UriRegexRewrite>,
+}
+
+/// Replaces what a regular expression matches in the path.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct UriRegexRewrite {
+    /// RE2 syntax. All matches are replaced.
+    #[schemars(length(max = 1024))]
+    r#match: String,
+    /// `\0` is the match, `\1` to `\9` its groups, `\\` a backslash.
+    #[schemars(regex(pattern = r"^([^\\\u0000-\u0008\u000a-\u001f\u007f]|\\[0-9\\])*$"))]
+    rewrite: String,
+}
+
+/// Changes to headers of the copy.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct HeaderEdits {
+    /// Names.
+    #[schemars(inner(regex(pattern = HEADER)))]
+    remove: Option<Vec<String>>,
+    /// Replaces the header where it stands, or appends it.
+    #[schemars(extend("propertyNames" = { "pattern": HEADER }))]
+    set: Option<BTreeMap<String, HeaderValue>>,
+    /// Appends the header.
+    #[schemars(extend("propertyNames" = { "pattern": HEADER }))]
+    add: Option<BTreeMap<String, HeaderValue>>,
+}
+
+/// Value of a header.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("pattern" = VALUE))]
+struct HeaderValue(String);
+
+/// Whether a copy has the request's body.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum Body {
+    Include,
+    Omit,
+}
+
+/// What a body above the limit does to the copy.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum OnOversizedBody {
+    Skip,
+    Omit,
+}
+
+/// What copies may take, for each Envoy worker thread.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [needs("burst", "maxRequestsPerSecond")]))]
+struct Limits {
+    /// Body of one request, in bytes. Default 1 MiB.
+    max_body_bytes: Option<Whole<0, MOST_BYTES>>,
+    /// All bodies held for copies at one time, in bytes. Default 64 MiB.
+    max_buffered_bytes: Option<Whole<0, MOST_BYTES>>,
+    /// Copies sent and not answered. Default 1024.
+    max_in_flight: Option<Whole<0, { u32::MAX as u64 }>>,
+    /// Copies sent per second. Default: no cap.
+    max_requests_per_second: Option<Whole<1, 1_000_000_000>>,
+    /// Size of the token bucket. Default: `maxRequestsPerSecond`.
+    burst: Option<Whole<1, 1_000_000_000>>,
+}
