@@ -15,6 +15,8 @@ mod bodies;
 mod books;
 mod comparison;
 mod configuration;
+#[cfg(feature = "cli")]
+mod converted;
 mod copies;
 mod failures;
 mod grpc;

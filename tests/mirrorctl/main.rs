@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod convert;
 mod explain;
 mod schema;
 

@@ -52,14 +52,27 @@ pub(crate) fn documents(file: &str) -> Result<Vec<Result<Document, String>>, Str
         Ok(_) => vec![serde_json::from_slice(&bytes).map_err(|error| error.to_string())],
         Err(_) => yaml(&bytes),
     };
-    let number = |(index, tree): (usize, Result<Tree, String>)| {
+    let mut documents = Vec::new();
+    for (index, tree) in trees.into_iter().enumerate() {
         let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
         match tree {
-            Ok(tree) => Ok(Document { place: place(resource(&tree)), tree }),
-            Err(error) => Err(format!("{}: {error}", place(None))),
+            Ok(tree) => {
+                let resources = resources(tree).into_iter();
+                documents.extend(resources.map(|tree| Ok(Document { place: place(resource(&tree)), tree })));
+            }
+            Err(error) => documents.push(Err(format!("{}: {error}", place(None)))),
         }
-    };
-    Ok(trees.into_iter().enumerate().map(number).collect())
+    }
+    Ok(documents)
+}
+
+/// Takes apart the list in which kubectl hands out resources.
+fn resources(tree: Tree) -> Vec<Tree> {
+    let is_list = tree.text_at(&["kind"]).is_some_and(|kind| kind.ends_with("List"));
+    match tree.get("items") {
+        Some(Tree::List(items)) if is_list => items.clone(),
+        _ => vec![tree],
+    }
 }
 
 fn yaml(mut bytes: &[u8]) -> Vec<Result<Tree, String>> {

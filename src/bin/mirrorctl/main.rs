@@ -1,6 +1,7 @@
 //! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code.
 
 mod check;
+mod convert;
 mod explain;
 mod found;
 mod input;
@@ -39,6 +40,11 @@ enum Command {
         #[command(flatten)]
         request: explain::Description,
     },
+    /// Convert the mirrors of VirtualServices and HTTPRoutes
+    ///
+    /// The rules decide as the routes do: their order, their hosts, and what is not mirrored carry over, and so does what a
+    /// route changes in its requests. What the plugin cannot know is named in a warning.
+    Convert(convert::Conversion),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a script that completes commands in a shell
@@ -62,6 +68,7 @@ fn run(command: Command) -> Result<Report, String> {
     match command {
         Command::Check { files } => check::run(&files),
         Command::Explain { file, request } => explain::run(&file, &request),
+        Command::Convert(conversion) => convert::run(&conversion),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }

@@ -1,0 +1,177 @@
+//! The hosts that routes are for, and how the plugin asks for them: by `:authority`, which may have any case and a port.
+
+use crate::tree::Tree;
+use std::cmp::Reverse;
+
+/// The longest regular expression that the plugin takes, in characters.
+const LONGEST: usize = 1024;
+
+/// Any port, or none.
+const PORT: &str = "(:[0-9]+)?";
+
+/// One of the domains by which Envoy chooses a virtual host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Domain {
+    /// The names of one host.
+    Names(Vec<Name>),
+    /// `*.example.com`, as `.example.com`.
+    Wildcard(String),
+    /// `*`.
+    Any,
+}
+
+/// A host by its full name, and how many of its labels must be there: a Service has shorter names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    /// What must be there, and what may follow, each only where the one before it does.
+    parts: Vec<String>,
+}
+
+impl Name {
+    fn literal(host: &str) -> Self {
+        Self { parts: vec![host.to_owned()] }
+    }
+
+    /// Makes the names of a Service, from its shortest to its full one.
+    pub(super) fn of_service(name: &str, namespace: &str, cluster_domain: &str) -> Self {
+        Self { parts: vec![name.to_owned(), format!(".{namespace}"), ".svc".to_owned(), format!(".{cluster_domain}")] }
+    }
+
+    fn regex(&self) -> String {
+        let escaped = self.parts.iter().map(|part| part.replace('.', "\\."));
+        escaped.rev().reduce(|rest, part| format!("{part}({rest})?")).unwrap_or_default()
+    }
+
+    /// Returns each way to write the name.
+    fn all(&self) -> impl Iterator<Item = String> {
+        let longer = |name: &mut String, part: &String| {
+            name.push_str(part);
+            Some(name.clone())
+        };
+        self.parts.iter().scan(String::new(), longer)
+    }
+}
+
+impl Domain {
+    /// Reads a host as VirtualServices and HTTPRoutes have it; `None` where it is not one.
+    pub(super) fn new(host: &str) -> Option<Self> {
+        if host == "*" {
+            return Some(Self::Any);
+        }
+        let (wildcard, rest) = host.strip_prefix('*').map_or((false, host), |rest| (true, rest));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if rest.is_empty() || !rest.bytes().all(is_name) {
+            return None;
+        }
+        let rest = rest.to_ascii_lowercase();
+        Some(if wildcard { Self::Wildcard(rest) } else { Self::Names(vec![Name::literal(&rest)]) })
+    }
+
+    /// Reads a full name; that of a Service has its shorter ones.
+    pub(super) fn of_mesh(host: &str, cluster_domain: &str) -> Option<Self> {
+        let domain = Self::new(host)?;
+        let service = host.strip_suffix(cluster_domain).and_then(|service| service.strip_suffix(".svc."));
+        match service.and_then(|service| service.split_once('.')) {
+            Some((name, namespace)) if name != "*" && !namespace.contains('.') => {
+                Some(Self::Names(vec![Name::of_service(name, namespace, cluster_domain)]))
+            }
+            _ => Some(domain),
+        }
+    }
+
+    pub(super) fn names(&mut self) -> Option<&mut Vec<Name>> {
+        match self {
+            Self::Names(names) => Some(names),
+            _ => None,
+        }
+    }
+
+    /// Orders domains as Envoy tries them: names first, then the longest wildcard, then `*`.
+    pub(super) fn order(&self) -> (u8, Reverse<usize>) {
+        match self {
+            Self::Names(_) => (0, Reverse(0)),
+            Self::Wildcard(suffix) => (1, Reverse(suffix.len())),
+            Self::Any => (2, Reverse(0)),
+        }
+    }
+
+    /// Tells whether a request may be for both domains.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Wildcard(one), Self::Wildcard(other)) => {
+                one.ends_with(other.as_str()) || other.ends_with(one.as_str())
+            }
+            (Self::Names(names), Self::Wildcard(suffix)) | (Self::Wildcard(suffix), Self::Names(names)) => names
+                .iter()
+                .flat_map(Name::all)
+                .any(|name| name.len() > suffix.len() && name.ends_with(suffix.as_str())),
+            (Self::Names(one), Self::Names(other)) => {
+                let other: Vec<_> = other.iter().flat_map(Name::all).collect();
+                one.iter().flat_map(Name::all).any(|name| other.contains(&name))
+            }
+        }
+    }
+
+    /// Writes the conditions on `:authority`, one of which holds for a request to this domain; none: all do.
+    pub(super) fn conditions(&self) -> Vec<Tree> {
+        let regex = |text: String| Tree::map([("regex", Some(text.into())), ("ignoreCase", Some(true.into()))]);
+        match self {
+            Self::Any => Vec::new(),
+            Self::Wildcard(suffix) => vec![regex(format!(".+{}{PORT}", suffix.replace('.', "\\.")))],
+            Self::Names(names) => {
+                let mut groups: Vec<String> = Vec::new();
+                for name in names.iter().map(Name::regex) {
+                    match groups.last_mut() {
+                        Some(group) if group.len().saturating_add(name.len()) < LONGEST / 2 => {
+                            group.push('|');
+                            group.push_str(&name);
+                        }
+                        _ => groups.push(name),
+                    }
+                }
+                let whole = |group: String| if group.contains('|') { format!("({group}){PORT}") } else { group + PORT };
+                groups.into_iter().map(whole).map(regex).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_asked_for_by_all_their_names() {
+        for (host, expected) in [
+            ("reviews.test.svc.cluster.local", r"reviews(\.test(\.svc(\.cluster\.local)?)?)?(:[0-9]+)?"),
+            ("Shop.example.com", r"shop\.example\.com(:[0-9]+)?"),
+            ("*.example.com", r".+\.example\.com(:[0-9]+)?"),
+            ("a.b.c.svc.cluster.local", r"a\.b\.c\.svc\.cluster\.local(:[0-9]+)?"),
+        ] {
+            let conditions = Domain::of_mesh(host, "cluster.local").unwrap().conditions();
+            let regexes: Vec<_> = conditions.iter().filter_map(|condition| condition.text_at(&["regex"])).collect();
+            assert_eq!(regexes, [expected], "{host}");
+        }
+        assert!(Domain::new("*").unwrap().conditions().is_empty());
+        assert_eq!(Domain::new("a b"), None);
+        assert_eq!(Domain::new(""), None);
+    }
+
+    #[test]
+    fn domains_overlap_where_a_request_may_be_for_both() {
+        let domain = |host| Domain::of_mesh(host, "cluster.local").unwrap();
+        for (one, other, expected) in [
+            ("*", "a", true),
+            ("a.b.svc.cluster.local", "a.b", true),
+            ("a.b.svc.cluster.local", "b", false),
+            ("*.b.c", "a.b.c", true),
+            ("*.b.c", ".b.c", false),
+            ("*.b.c", "*.c", true),
+            ("*.b.c", "*.d", false),
+        ] {
+            assert_eq!(domain(one).overlaps(&domain(other)), expected, "{one} {other}");
+            assert_eq!(domain(other).overlaps(&domain(one)), expected, "{other} {one}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `mirrorctl convert`: from the mirrors of VirtualServices and HTTPRoutes to rules that decide as they do.
+
+mod context;
+mod hosts;
+mod http_route;
+mod mirror;
+mod output;
+mod route;
+mod virtual_service;
+
+use crate::input::{Document, documents};
+use crate::report::Report;
+use crate::tree::Tree;
+use clap::{Args, ValueEnum};
+use context::{Notes, Ports, Resource};
+use output::Installation;
+use route::Table;
+use traffic_mirror::config::Config;
+
+/// What is converted, and how.
+#[derive(Args)]
+pub(crate) struct Conversion {
+    /// Files with VirtualServices, HTTPRoutes, and the Services that they name; `-` is standard input
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// What to write
+    #[arg(short, long, value_enum, default_value = "config")]
+    output: Form,
+    /// Write the files' documents too, without their mirrors
+    #[arg(long)]
+    routes: bool,
+    /// Make an error of what cannot be carried over
+    #[arg(long)]
+    strict: bool,
+    /// The namespace of resources that name none
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// The domain of the cluster's Services
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    cluster_domain: String,
+    /// The port of a host that no file tells; may be given more than once
+    #[arg(long = "port", value_name = "HOST=PORT", value_parser = host_and_port)]
+    ports: Vec<(String, u64)>,
+}
+
+/// A form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The plugin's configuration
+    Config,
+    /// Istio's WasmPlugin
+    Wasmplugin,
+    /// Istio's TrafficExtension
+    Trafficextension,
+    /// An HTTP filter for Envoy's configuration
+    Envoy,
+}
+
+fn host_and_port(text: &str) -> Result<(String, u64), String> {
+    let (host, port) = text.split_once('=').ok_or("not HOST=PORT")?;
+    let port = port.parse().ok().filter(|port| (1..=65_535).contains(port)).ok_or("not a port")?;
+    Ok((host.to_owned(), port))
+}
+
+/// Converts files.
+///
+/// # Errors
+/// What to tell the user where a file cannot be read.
+pub(crate) fn run(conversion: &Conversion) -> Result<Report, String> {
+    let mut report = Report::default();
+    let mut all = Vec::new();
+    for file in &conversion.files {
+        for document in documents(file)? {
+            match document {
+                Ok(document) => all.push(document),
+                Err(error) => report.finding(error),
+            }
+        }
+    }
+    let notes = Notes::default();
+    let rules = conversion.rules(&all, &notes);
+    for warning in notes.warnings.take() {
+        if conversion.strict {
+            report.finding(warning);
+        } else {
+            report.note(format_args!("warning: {warning}"));
+        }
+    }
+    notes.errors.take().iter().for_each(|error| report.finding(error));
+    if rules.is_empty() && !report.has_findings() {
+        report.finding("nothing is mirrored in these files");
+    }
+    if report.has_findings() {
+        return Ok(report);
+    }
+    let config = Tree::field("rules", rules);
+    if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
+        let line = |violation| format!("what was converted is not a configuration: {violation}");
+        violations.into_iter().map(line).for_each(|line| report.finding(line));
+        return Ok(report);
+    }
+    report.text(&output::write(conversion.output, config, &conversion.installation(&all))?);
+    for document in all.iter().filter(|_| conversion.routes) {
+        report.text("---\n");
+        report.text(&output::yaml(&output::without_mirrors(&document.tree))?);
+    }
+    Ok(report)
+}
+
+impl Conversion {
+    fn rules(&self, all: &[Document], notes: &Notes) -> Vec<Tree> {
+        let mut ports = Ports::new(&self.ports);
+        for document in all {
+            ports.add(document, &self.namespace, &self.cluster_domain);
+        }
+        let resource = |document| Resource {
+            document,
+            name: document.tree.text_at(&["metadata", "name"]).unwrap_or("route"),
+            namespace: self.namespace_of(document),
+            cluster_domain: &self.cluster_domain,
+            ports: &ports,
+            notes,
+        };
+        let mut table = Table::default();
+        for document in all {
+            match document.tree.text_at(&["kind"]) {
+                Some("VirtualService") => virtual_service::add(&mut table, &resource(document)),
+                Some("HTTPRoute") => http_route::add(&mut table, &resource(document)),
+                _ => {}
+            }
+        }
+        table.rules()
+    }
+
+    fn namespace_of<'a>(&'a self, document: &'a Document) -> &'a str {
+        document.tree.text_at(&["metadata", "namespace"]).unwrap_or(&self.namespace)
+    }
+
+    /// Finds out where the plugin is to be installed.
+    fn installation(&self, all: &[Document]) -> Installation {
+        let of_kind =
+            |kind: &'static str| all.iter().filter(move |document| document.tree.text_at(&["kind"]) == Some(kind));
+        let mut routes = of_kind("VirtualService").chain(of_kind("HTTPRoute"));
+        let is_istio = |gateway: &&Document| gateway.tree.at(&["spec", "selector"]).is_some();
+        let mut labels =
+            of_kind("Gateway").filter(is_istio).filter_map(|gateway| gateway.tree.at(&["spec", "selector"]));
+        let parents = of_kind("HTTPRoute")
+            .flat_map(|route| route.tree.at(&["spec", "parentRefs"]).map(Tree::items).unwrap_or_default());
+        let gateways = parents.filter(|parent| parent.text_at(&["kind"]).unwrap_or("Gateway") == "Gateway");
+        let mut gateways: Vec<_> = gateways.filter_map(|parent| parent.text_at(&["name"])).map(str::to_owned).collect();
+        gateways.dedup();
+        Installation {
+            namespace: routes.next().map_or(&*self.namespace, |route| self.namespace_of(route)).to_owned(),
+            labels: labels.next().cloned(),
+            gateways,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Routes of the original in the order in which Envoy tries them, and the rules that decide as they do.
+
+use super::hosts::Domain;
+use crate::tree::Tree;
+use std::collections::HashSet;
+
+/// A route of the original.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// What its rule is called after.
+    pub(super) name: String,
+    /// Conditions as the plugin writes them, one of which must hold; none: every request.
+    pub(super) entries: Vec<Tree>,
+    /// Mirrors as the plugin writes them.
+    pub(super) mirrors: Vec<Tree>,
+    /// Its place among the routes of a host, where that is not the order in which they stand.
+    pub(super) rank: Option<Rank>,
+}
+
+/// The precedence of a Gateway API match: the smallest decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// Most specific first: kind and length of the path, method, headers, query parameters, each negated.
+    pub(super) specificity: [i64; 5],
+    /// The oldest route first; without an age, as its namespace and name sort.
+    pub(super) age: (String, String),
+    pub(super) position: usize,
+}
+
+impl Route {
+    fn is_catch_all(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// The routes of a host: a virtual host of Envoy's. Routes are known by their numbers.
+#[derive(Debug)]
+struct Host {
+    domain: Domain,
+    routes: Vec<usize>,
+}
+
+/// All routes, by host.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    routes: Vec<Route>,
+    hosts: Vec<Host>,
+}
+
+impl Table {
+    /// Adds routes for some domains.
+    pub(super) fn add(&mut self, domains: &[Domain], routes: Vec<Route>) {
+        let first = self.routes.len();
+        self.routes.extend(routes);
+        let numbers: Vec<_> = (first..self.routes.len()).collect();
+        for domain in domains {
+            match self.hosts.iter_mut().find(|host| host.domain == *domain) {
+                Some(host) => host.routes.extend(&numbers),
+                None => self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone() }),
+            }
+        }
+    }
+
+    /// Writes the rules.
+    pub(super) fn rules(mut self) -> Vec<Tree> {
+        self.sort();
+        let mut rules: Vec<Rule<'_>> = Vec::new();
+        for host in &self.hosts {
+            let routes = host.routes.iter().filter_map(|number| self.routes.get(*number));
+            for route in routes {
+                match rules.last_mut() {
+                    // Matches of one route that no other stands between.
+                    Some(last) if last.is_of(host, route) => last.add(route),
+                    _ => rules.push(Rule::new(host, route)),
+                }
+                if route.is_catch_all() {
+                    break;
+                }
+            }
+            // Who is not routed by this host is routed by no other.
+            let last = rules.last().filter(|rule| !rule.entries.is_empty());
+            let rest =
+                last.map(|last| Rule { name: format!("{}-rest", last.name), host, entries: Vec::new(), mirrors: &[] });
+            rules.extend(rest);
+        }
+        let is_needed = |(index, rule): (usize, &Rule<'_>)| {
+            let mut later = rules.iter().skip(index).filter(|later| !later.mirrors.is_empty());
+            !rule.mirrors.is_empty() || later.any(|later| later.host.domain.overlaps(&rule.host.domain))
+        };
+        let mut names = HashSet::new();
+        let needed = rules.iter().enumerate().filter(|item| is_needed(*item));
+        needed.map(|(_, rule)| rule.write(&mut names)).collect()
+    }
+
+    /// Orders hosts and routes as Envoy tries them.
+    fn sort(&mut self) {
+        let routes = &self.routes;
+        for host in &mut self.hosts {
+            let route = |number: &usize| routes.get(*number);
+            // Istio moves what matches everything behind all else; the other routes of VirtualServices stay in order.
+            host.routes.sort_by_key(|number| {
+                route(number).map(|route| (route.rank.is_none() && route.is_catch_all(), route.rank.clone()))
+            });
+        }
+        let mut joined: Vec<Host> = Vec::new();
+        for host in self.hosts.drain(..) {
+            let same =
+                joined.iter_mut().filter(|other| other.routes == host.routes).find_map(|other| other.domain.names());
+            match (same, &host.domain) {
+                (Some(names), Domain::Names(more)) => names.extend_from_slice(more),
+                _ => joined.push(host),
+            }
+        }
+        joined.sort_by_key(|host| host.domain.order());
+        self.hosts = joined;
+    }
+}
+
+/// A rule to be written.
+struct Rule<'a> {
+    name: String,
+    host: &'a Host,
+    /// None: every request to the host.
+    entries: Vec<Tree>,
+    mirrors: &'a [Tree],
+}
+
+impl<'a> Rule<'a> {
+    fn new(host: &'a Host, route: &'a Route) -> Self {
+        Self { name: route.name.clone(), host, entries: route.entries.clone(), mirrors: &route.mirrors }
+    }
+
+    fn is_of(&self, host: &Host, route: &Route) -> bool {
+        std::ptr::eq(self.host, host) && self.name == route.name && self.mirrors == route.mirrors
+    }
+
+    fn add(&mut self, route: &Route) {
+        if route.is_catch_all() {
+            self.entries.clear();
+        } else {
+            self.entries.extend_from_slice(&route.entries);
+        }
+    }
+
+    fn write(&self, names: &mut HashSet<String>) -> Tree {
+        let conditions = self.host.domain.conditions();
+        let every = [Tree::Map(Vec::new())];
+        let entries = if self.entries.is_empty() && !conditions.is_empty() { &every[..] } else { &self.entries };
+        let mut written = Vec::new();
+        for entry in entries {
+            written.extend(conditions.iter().map(|condition| with_authority(entry, condition)));
+            written.extend(conditions.is_empty().then(|| entry.clone()));
+        }
+        Tree::map([
+            ("name", Some(unique(&self.name, names).into())),
+            ("match", (!written.is_empty()).then_some(written.into())),
+            ("mirrors", Some(self.mirrors.to_vec().into())),
+        ])
+    }
+}
+
+/// Adds the condition on the host to an entry. One that has a condition on the authority gets it as a header, so that both
+/// must hold.
+fn with_authority(entry: &Tree, condition: &Tree) -> Tree {
+    let mut fields = entry.fields().to_vec();
+    if entry.get("authority").is_none() {
+        fields.insert(0, ("authority".to_owned(), condition.clone()));
+    } else {
+        let host = (":authority".to_owned(), condition.clone());
+        match fields.iter_mut().find(|(name, _)| name == "headers") {
+            Some((_, Tree::Map(headers))) => headers.push(host),
+            _ => fields.push(("headers".to_owned(), Tree::Map(vec![host]))),
+        }
+    }
+    Tree::Map(fields)
+}
+
+/// Makes a rule's name of any text, other than those before it.
+fn unique(text: &str, names: &mut HashSet<String>) -> String {
+    let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+    let name: String = text.chars().map(label).take(56).collect();
+    let mut candidates = (2..).map(|number| format!("{name}-{number}"));
+    let mut own = name.clone();
+    while !names.insert(own.clone()) {
+        own = candidates.next().unwrap_or_default();
+    }
+    own
+}
