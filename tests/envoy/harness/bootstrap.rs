@@ -198,7 +198,8 @@ fn clusters(to: &Addresses, h2: bool) -> Vec<Value> {
     ]
 }
 
-fn cluster(name: &str, to: Option<SocketAddr>, h2: bool) -> Value {
+/// A cluster of one address, or of none.
+pub fn cluster(name: &str, to: Option<SocketAddr>, h2: bool) -> Value {
     let http = if h2 {
         json!({"http2_protocol_options": {}})
     } else {

@@ -106,7 +106,7 @@ impl Req {
         Self { breaks_off: true, ..self }
     }
 
-    fn into_request(self, version: Version) -> Request<Body> {
+    pub fn into_request(self, version: Version) -> Request<Body> {
         let streamed = !self.chunks.is_empty() || self.trailers.is_some();
         let body = match self.body {
             _ if streamed => stream(self.chunks, self.trailers, self.breaks_off),

@@ -18,7 +18,8 @@ pub const OUTCOMES: [&str; 11] = [
     "no_cluster_header",
     "cluster_not_allowed",
 ];
-const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
+/// Every class that an answer can have.
+pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
 /// Every result of a comparison.
 pub const COMPARED: [&str; 5] = ["same", "different", "primary_only", "mirror_only", "neither"];
 

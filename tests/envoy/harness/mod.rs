@@ -160,27 +160,9 @@ impl Mesh {
         (setup.change)(&mut config);
         let envoy = Envoy::start(folder, &config, setup.workers).await?;
         let accounts = setup.listeners.iter().filter_map(|l| l.plugin.as_ref()).flat_map(ledger::accounts).collect();
-        let (delivery, ports) = (setup.delivery, HashMap::new());
-        let mut mesh = Self { envoy, primary, mirror, mirror2, accounts, ports, delivery, _refused: refused };
-        mesh.ports = mesh.listening(setup.listeners.len()).await;
-        Ok(mesh)
-    }
-
-    /// Ports by listener name; listeners from a file come a moment after Envoy is ready.
-    async fn listening(&self, count: usize) -> HashMap<String, u16> {
-        let mut ports = HashMap::new();
-        eventually("the listeners", async || {
-            let text = self.envoy.admin("/listeners?format=json").await;
-            let listeners: Value = serde_json::from_str(&text).unwrap();
-            ports.clear();
-            for listener in listeners["listener_statuses"].as_array().into_iter().flatten() {
-                let port = listener["local_address"]["socket_address"]["port_value"].as_u64().unwrap();
-                ports.insert(listener["name"].as_str().unwrap().to_owned(), u16::try_from(port).unwrap());
-            }
-            if ports.len() == count { Ok(()) } else { Err(text) }
-        })
-        .await;
-        ports
+        let ports = ports(&envoy, setup.listeners.len()).await;
+        let delivery = setup.delivery;
+        Ok(Self { envoy, primary, mirror, mirror2, accounts, ports, delivery, _refused: refused })
     }
 
     /// Where a listener listens.
@@ -283,28 +265,60 @@ impl Mesh {
         eventually("balanced books", async || self.ledger().await.imbalance(&self.accounts).map_or(Ok(()), Err)).await;
     }
 
-    /// What the log says of VMs that died: of a trap, nothing else tells.
+    /// What the log says of VMs that died.
     pub fn dead_vms(&self) -> Vec<String> {
-        let log = self.envoy.log();
-        let bad = |line: &&str| {
-            // A configuration that is refused is critical to Envoy, and often the point of the test.
-            let critical = line.contains("[critical]") && !line.contains("failed to load");
-            let trap =
-                ["Function: ", "RuntimeError", "wasm trap", "panicked at"].iter().any(|word| line.contains(word));
-            critical || trap
-        };
-        log.lines().filter(bad).map(str::to_owned).collect()
+        traps(&self.envoy.log()).into_iter().map(str::to_owned).collect()
     }
+}
+
+/// Ports by listener name; listeners from a file come a moment after Envoy is ready.
+pub async fn ports(envoy: &Envoy, count: usize) -> HashMap<String, u16> {
+    let mut ports = HashMap::new();
+    eventually("the listeners", async || {
+        let text = envoy.admin("/listeners?format=json").await;
+        let listeners: Value = serde_json::from_str(&text).unwrap();
+        ports.clear();
+        for listener in listeners["listener_statuses"].as_array().into_iter().flatten() {
+            let port = listener["local_address"]["socket_address"]["port_value"].as_u64().unwrap();
+            ports.insert(listener["name"].as_str().unwrap().to_owned(), u16::try_from(port).unwrap());
+        }
+        if ports.len() == count { Ok(()) } else { Err(text) }
+    })
+    .await;
+    ports
+}
+
+/// The lines of Envoy's log that tell of a trap. Only the log shows one: with `FAIL_OPEN`, Envoy goes on without the
+/// filter.
+pub fn traps(log: &str) -> Vec<&str> {
+    let bad = |line: &&str| {
+        // A configuration that is refused is critical to Envoy, and often the point of the test.
+        let critical = line.contains("[critical]") && !line.contains("failed to load");
+        let trap = ["Function: ", "RuntimeError", "wasm trap", "panicked at"].iter().any(|word| line.contains(word));
+        critical || trap
+    };
+    log.lines().filter(bad).collect()
 }
 
 /// Asks again and again until the answer is `Ok`.
 ///
 /// # Panics
 /// With the last `Err` if that takes too long.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<(), String>) {
-    let deadline = Instant::now() + EVENTUALLY;
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> Result<(), String>) {
+    within(EVENTUALLY, holds).await.unwrap_or_else(|last| panic!("waited in vain for {what}; last seen: {last}"));
+}
+
+/// Asks again and again until the answer is `Ok`.
+///
+/// # Errors
+/// The last `Err` if that takes too long.
+pub async fn within(limit: Duration, mut holds: impl AsyncFnMut() -> Result<(), String>) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
     while let Err(last) = holds().await {
-        assert!(Instant::now() < deadline, "waited in vain for {what}; last seen: {last}");
+        if Instant::now() > deadline {
+            return Err(last);
+        }
         sleep(Duration::from_millis(20)).await;
     }
+    Ok(())
 }

@@ -145,6 +145,16 @@ impl Envoy {
         std::iter::successors(Some(self.child.id()), |pid| first(*pid)).last().unwrap()
     }
 
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
     /// All that Envoy has logged so far.
     pub fn log(&self) -> String {
         log(&self.folder)

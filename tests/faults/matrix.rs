@@ -1,0 +1,263 @@
+//! One row of the matrix: a fault, the same load through every listener while it lasts, and what must hold then.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::harness::ledger::Ledger;
+use crate::load::{CHANGED, Kinds, Load, Seen};
+use crate::operators::Act;
+use crate::rig::{Books, LISTENERS, Plan, Rig, Stats};
+
+/// Rounds when a row is measured again, because something in it was slow.
+const MORE_ROUNDS: usize = 7;
+/// The answers that may be missing where their number depends on the moment, as a share of all.
+const SLACK: f64 = 0.05;
+
+/// Odd clients at work beside the steady load, and what they saw.
+pub type Beside = fn(SocketAddr) -> Pin<Box<dyn Future<Output = Kinds> + Send>>;
+/// Shows that the fault happened, in a few words, or says why it did not.
+pub type Proof = Box<dyn Fn(&Evidence) -> Result<String, String>>;
+
+/// A fault, and how it is shown.
+pub struct Row {
+    pub name: &'static str,
+    pub plan: Plan,
+    /// The path of the steady load's requests.
+    pub path: &'static str,
+    pub beside: Option<Beside>,
+    pub act: Option<Act>,
+    /// Whether it depends on the moment how many requests are answered, with and without the filter.
+    pub racy: bool,
+    pub proof: Proof,
+}
+
+impl Row {
+    pub fn new(name: &'static str, proof: Proof) -> Self {
+        Self { name, plan: Plan::default(), path: "/", beside: None, act: None, racy: false, proof }
+    }
+}
+
+/// What the clients of one listener saw, round by round.
+#[derive(Default)]
+pub struct Column {
+    pub rounds: Vec<Seen>,
+    /// The odd clients, all rounds together.
+    pub odd: Kinds,
+    /// Envoy's memory while this listener was under load.
+    pub peak: u64,
+}
+
+impl Column {
+    pub fn kinds(&self) -> Kinds {
+        let mut all = Kinds::new();
+        for (kind, count) in self.rounds.iter().flat_map(|round| &round.kinds) {
+            *all.entry(kind.clone()).or_default() += count;
+        }
+        all
+    }
+
+    /// A quantile of each round, the smallest first.
+    pub fn quantiles(&self, share: f64) -> Vec<Duration> {
+        let mut all: Vec<_> = self.rounds.iter().map(|round| round.quantile(share)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The median over the rounds.
+    pub fn quantile(&self, share: f64) -> Duration {
+        let all = self.quantiles(share);
+        all[all.len() / 2]
+    }
+
+    /// The worst round.
+    pub fn worst(&self, share: f64) -> Duration {
+        self.quantiles(share).last().copied().unwrap_or_default()
+    }
+}
+
+/// All that was measured of a row.
+pub struct Evidence {
+    pub columns: [Column; 3],
+    pub books: Books,
+    pub ledger: Ledger,
+    pub stats: Stats,
+    pub connections: u64,
+    pub requests: u64,
+    /// The most copies that were in flight when an operator acted.
+    pub in_flight: i64,
+    /// Envoy's memory before, and when all was over.
+    pub before: u64,
+    pub after: u64,
+    /// What must not be.
+    pub wrong: Vec<String>,
+    /// What shows that the fault happened.
+    pub shown: String,
+    /// Whether it was measured a second time.
+    pub again: bool,
+}
+
+/// How much a row is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub rounds: usize,
+    pub lasts: Duration,
+    pub rate: f64,
+}
+
+/// Measures a row; once more, with more rounds, if something was slow, for the machine may have been.
+pub async fn measure(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, String> {
+    let evidence = once(row, effort, crew).await?;
+    if evidence.wrong.is_empty() || !evidence.wrong.iter().all(|wrong| wrong.starts_with(SLOW)) {
+        return Ok(evidence);
+    }
+    let more = Effort { rounds: MORE_ROUNDS.max(effort.rounds), ..effort };
+    Ok(Evidence { again: true, ..once(row, more, crew).await? })
+}
+
+async fn once(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, String> {
+    let mut rig = Rig::start(row.plan.clone(), crew).await?;
+    let fresh = row.act.is_some_and(Act::ends_envoy);
+    let load = Load { rate: effort.rate, lasts: effort.lasts, path: row.path };
+    for listener in LISTENERS {
+        Load { lasts: effort.lasts / 6, ..load }.run(rig.address(listener)).await;
+    }
+    let mut wrong = Vec::new();
+    let mut unquiet = |quiet: Result<(), String>| wrong.extend(quiet.err().map(|why| format!("never quiet: {why}")));
+    unquiet(rig.quiet().await);
+    let before = rig.memory.now();
+    let (mut columns, mut in_flight) = (<[Column; 3]>::default(), 0);
+    for _ in 0..effort.rounds {
+        let mut order = [0, 1, 2];
+        fastrand::shuffle(&mut order);
+        for index in order {
+            if fresh {
+                rig = Rig::start(row.plan.clone(), crew).await?;
+            }
+            let (column, to) = (&mut columns[index], rig.address(LISTENERS[index]));
+            let odd = row.beside.map(|beside| crew.spawn(beside(to)));
+            let act = async {
+                match row.act {
+                    Some(act) => act.during(&mut rig, effort.lasts).await,
+                    None => 0,
+                }
+            };
+            let (seen, flying) = tokio::join!(load.run(to), act);
+            column.rounds.push(seen);
+            in_flight = in_flight.max(flying);
+            for (kind, count) in if let Some(odd) = odd { odd.await.unwrap() } else { Kinds::new() } {
+                *column.odd.entry(kind).or_default() += count;
+            }
+            if row.act != Some(Act::Quit) {
+                unquiet(rig.quiet().await);
+            }
+            column.peak = column.peak.max(rig.memory.peak());
+        }
+    }
+    let (mut ledger, mut stats) = (Ledger::default(), Stats::default());
+    if row.act != Some(Act::Quit) {
+        match rig.settle().await {
+            Ok(settled) => ledger = settled,
+            Err(why) => wrong.push(why),
+        }
+        stats = rig.stats().await;
+    }
+    let (connections, requests) = (rig.mirror.connections(), rig.mirror.requests());
+    let (books, after) = (rig.books(&ledger), rig.memory.now());
+    let (shown, again) = (String::new(), false);
+    let mut evidence =
+        Evidence { columns, books, ledger, stats, connections, requests, in_flight, before, after, wrong, shown, again };
+    judge(row, &mut evidence);
+    Ok(evidence)
+}
+
+const SLOW: &str = "slower";
+
+/// What must hold: the fault happened; the clients of the filter's listener got what the others got; nothing that the
+/// primary got or answered was changed; and nothing was later than the machine's noise explains.
+fn judge(row: &Row, evidence: &mut Evidence) {
+    match (row.proof)(evidence) {
+        Ok(shown) => evidence.shown = shown,
+        Err(why) => evidence.wrong.push(format!("the fault was not seen: {why}")),
+    }
+    let [none, _, filter] = &evidence.columns;
+    let mut wrong = Vec::new();
+    for kinds in [&filter.kinds(), &filter.odd] {
+        if kinds.contains_key(CHANGED) {
+            wrong.push(format!("requests or answers were changed: {kinds:?}"));
+        }
+    }
+    wrong.extend(difference(&none.kinds(), &filter.kinds(), row.racy));
+    wrong.extend(difference(&none.odd, &filter.odd, row.racy));
+    for share in [0.5, 0.99] {
+        let (limit, took) = (none.worst(share).mul_f64(1.5) + Duration::from_millis(10), filter.quantile(share));
+        if took > limit {
+            wrong.push(format!("{SLOW}: p{:.0} {took:.1?}, and no more than {limit:.1?} is noise", share * 100.0));
+        }
+    }
+    evidence.wrong.extend(wrong);
+}
+
+/// What the clients of the filter's listener did not get as those of the listener without it.
+///
+/// Where the moment decides, as when connections are drained, as many good answers must come, but for a few, and no kind
+/// of answer that did not come without the filter.
+pub fn difference(none: &Kinds, filter: &Kinds, racy: bool) -> Option<String> {
+    let all = |kinds: &Kinds| kinds.values().sum::<u64>() as f64;
+    let good = |kinds: &Kinds| kinds.get("200").copied().unwrap_or(0) as f64 / all(kinds).max(1.0);
+    let same = if racy {
+        let foreign = filter.keys().any(|kind| !none.contains_key(kind) && kind.parse::<u16>().is_ok_and(|s| s != 200));
+        !foreign && good(filter) >= good(none) - SLACK
+    } else {
+        none == filter
+    };
+    (!same).then(|| format!("other answers: {none:?} without the filter, {filter:?} with it"))
+}
+
+/// Copies were sent, and each was answered so.
+pub fn answered(class: &'static str) -> Proof {
+    Box::new(move |e| {
+        let (sent, so) = (e.books.outcomes["sent"], e.books.classes[class]);
+        if sent > 0 && so == sent { Ok(format!("all {sent} copies `{class}`")) } else { Err(format!("{:?}", e.books)) }
+    })
+}
+
+/// No copy was sent, for this reason.
+pub fn dropped(outcome: &'static str) -> Proof {
+    Box::new(move |e| {
+        let (all, so) = (e.books.outcomes.values().sum::<i64>(), e.books.outcomes[outcome]);
+        if so > 0 && so == all { Ok(format!("all {so} copies `{outcome}`")) } else { Err(format!("{:?}", e.books)) }
+    })
+}
+
+/// At least so many copies had this outcome.
+pub fn outcome(outcome: &'static str, least: i64) -> Proof {
+    Box::new(move |e| {
+        let count = e.books.outcomes[outcome];
+        if count >= least { Ok(format!("{count} copies `{outcome}`")) } else { Err(format!("{:?}", e.books)) }
+    })
+}
+
+/// Envoy's own counter, by its whole name, shows it.
+pub fn counted(name: &'static str, least: u64) -> Proof {
+    Box::new(move |e| {
+        let count = e.stats.get(name);
+        if count >= least { Ok(format!("`{name}` {count}")) } else { Err(format!("{name}: {count}")) }
+    })
+}
+
+/// The odd clients of the listener saw it.
+pub fn odd(kind: &'static str, least: u64) -> Proof {
+    Box::new(move |e| {
+        let seen = &e.columns[2].odd;
+        let count = seen.get(kind).copied().unwrap_or(0);
+        if count >= least { Ok(format!("{count} × {kind}")) } else { Err(format!("{seen:?}")) }
+    })
+}
+
+/// Both.
+pub fn both(one: Proof, other: Proof) -> Proof {
+    Box::new(move |e| Ok(format!("{}; {}", one(e)?, other(e)?)))
+}
