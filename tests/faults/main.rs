@@ -21,8 +21,10 @@ mod load;
 mod matrix;
 mod mirrors;
 mod operators;
+mod primaries;
 mod rig;
 mod server;
+mod soak;
 
 use std::time::Duration;
 
@@ -32,7 +34,12 @@ fn main() {
     runtime.block_on(async {
         let effort = matrix::Effort { rounds: 2, lasts: Duration::from_millis(1200), rate: 150.0 };
         let only = std::env::args().nth(1).unwrap_or_default();
-        for row in mirrors::rows().into_iter().chain(operators::rows()) {
+        if only == "soak" {
+            let t = std::env::args().nth(2).unwrap().parse().unwrap();
+            println!("{:#?}", soak::soak(Duration::from_secs(t), &crew).await);
+            return;
+        }
+        for row in clients::rows().into_iter().chain(primaries::rows()).chain(operators::rows()) {
             if !row.name.contains(&only) { continue }
             let t = std::time::Instant::now();
             match matrix::measure(&row, effort, &crew).await {

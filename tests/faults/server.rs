@@ -175,7 +175,9 @@ async fn http(io: TcpStream, told: watch::Receiver<Behaviour>, tally: Arc<Tally>
         let behaviour = *told.borrow();
         async move { Ok::<_, std::io::Error>(answer(request, behaviour).await) }
     });
-    let server = auto::Builder::new(TokioExecutor::new());
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    // More than Envoy passes on.
+    server.http1().max_headers(200);
     // A connection that breaks is the peer's business, and often the point.
     let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
 }
