@@ -6,12 +6,15 @@ ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level 
 
 # How long `make fuzz` runs each of its targets
 FUZZ_SECONDS ?= 60
+# How long `make soak` takes.
+SOAK_MINUTES ?= 10
 
 export ENVOY_WHEEL_VERSION ENVOY_FLAGS
 
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
+FAULTS := cargo test --locked --quiet --profile faults --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin
 # Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
 CRATES := tools/finish bench/floor bench/micro bench/pace schema fuzz
@@ -24,7 +27,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +58,12 @@ test: build ## all tests: the core, the module, and real Envoy
 
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)
+
+faults: build ## every fault of mirrors, clients, primaries, operators: docs/faults.md (FAULTS_ARGS='--only NAME')
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) $(FAULTS_ARGS)
+
+soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)

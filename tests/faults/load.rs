@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response, Version, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use http_body_util::BodyExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -75,7 +75,8 @@ impl Load {
             tasks.spawn(async move {
                 let (req, digest) = request(n, self.path);
                 // Half of the requests, of each method and size, go over each version.
-                let sending = pool.send(req, if (n / 8).is_multiple_of(2) { Version::HTTP_11 } else { Version::HTTP_2 });
+                let sending =
+                    pool.send(req, if (n / 8).is_multiple_of(2) { Version::HTTP_11 } else { Version::HTTP_2 });
                 let kind = match timeout(PATIENCE, sending).await {
                     Err(_) => "no answer".to_owned(),
                     Ok(Err(kind)) => kind.to_owned(),

@@ -25,35 +25,77 @@ mod primaries;
 mod rig;
 mod server;
 mod soak;
+mod table;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-fn main() {
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+cargo test --profile faults --test faults -- [OPTION]...
+  --only TEXT      the rows whose name contains it; the table goes to standard output
+  --rounds N       rounds of each row (default 3)
+  --quick          one short round of each row: a smoke test, nothing is written
+  --seed N         of the order, and of what the soak chooses
+  --out FILE       where the tables go (default docs/faults.md)
+  --memory         the memory section alone
+  --soak MINUTES   all faults mixed, instead of the tables";
+
+/// What is to be done.
+struct Arguments {
+    only: Option<String>,
+    rounds: usize,
+    quick: bool,
+    seed: u64,
+    out: String,
+    memory: bool,
+    soak: Option<f64>,
+}
+
+fn arguments() -> Result<Arguments, lexopt::Error> {
+    let (seed, out) = (fastrand::u64(..1_000_000), "docs/faults.md".to_owned());
+    let mut all = Arguments { only: None, rounds: 3, quick: false, seed, out, memory: false, soak: None };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("only") => all.only = Some(parser.value()?.string()?),
+            Long("rounds") => all.rounds = parser.value()?.parse()?,
+            Long("quick") => all.quick = true,
+            Long("seed") => all.seed = parser.value()?.parse()?,
+            Long("out") => all.out = parser.value()?.string()?,
+            Long("memory") => all.memory = true,
+            Long("soak") => all.soak = Some(parser.value()?.parse()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(all)
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("seed {}", arguments.seed);
+    fastrand::seed(arguments.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let crew = crew();
-    runtime.block_on(async {
-        let effort = matrix::Effort { rounds: 2, lasts: Duration::from_millis(1200), rate: 150.0 };
-        let only = std::env::args().nth(1).unwrap_or_default();
-        if only == "soak" {
-            let t = std::env::args().nth(2).unwrap().parse().unwrap();
-            println!("{:#?}", soak::soak(Duration::from_secs(t), &crew).await);
-            return;
+    let wrong = runtime.block_on(async {
+        if let Some(minutes) = arguments.soak {
+            return soak::soak(Duration::from_secs_f64(minutes * 60.0), &crew).await;
         }
-        for row in clients::rows().into_iter().chain(primaries::rows()).chain(operators::rows()) {
-            if !row.name.contains(&only) { continue }
-            let t = std::time::Instant::now();
-            match matrix::measure(&row, effort, &crew).await {
-                Err(e) => println!("{}: ERR {e}", row.name),
-                Ok(e) => {
-                    println!("{} {:?}", row.name, t.elapsed());
-                    for (c, l) in e.columns.iter().zip(rig::LISTENERS) {
-                        println!("   {l} {:?} {:?} {:?} {:?} {:?} {}", c.kinds(), c.odd, c.quantile(0.5), c.quantile(0.99), c.worst(1.0), c.peak>>20);
-                    }
-                    println!("   {} {} {:?} {:?}", e.before>>20, e.after>>20, e.shown, e.wrong);
-                }
-            }
-        }
+        table::tables(&arguments, &crew).await
     });
+    let wrong = wrong.unwrap_or_else(|why| vec![why]);
+    for wrong in &wrong {
+        println!("WRONG: {wrong}");
+    }
+    println!("{}", if wrong.is_empty() { "all as it must be".to_owned() } else { format!("{} wrong", wrong.len()) });
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A thread for mirrors and odd clients, so that what they do takes no time from those who measure.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clients;
 use crate::matrix::{Proof, Row, answered, both, counted, dropped, odd};
-use crate::rig::{Plan, RULE, mirroring};
+use crate::rig::{Plan, RULE, mirroring, small_answers};
 use crate::server::Behaviour;
 
 /// The mirror was reached so often, by connections.
@@ -42,8 +42,17 @@ pub fn rows() -> Vec<Row> {
     };
     let refuses = Row {
         plan: Plan { mirror: Behaviour::Refuses, ..Plan::default() },
-        ..Row::new("refuses connections", both(answered("failed"), counted("cluster.mirror.upstream_cx_connect_fail", 1)))
+        ..Row::new(
+            "refuses connections",
+            both(answered("failed"), counted("cluster.mirror.upstream_cx_connect_fail", 1)),
+        )
     };
+    let flood = Row {
+        shared: Some("Envoy itself reads up to 32 MiB of each answer on the worker that serves the primary"),
+        ..row("answers of 64 MiB", Behaviour::Huge(64), answered("failed"))
+    };
+    let mut cut = row("answers of 64 MiB, with Envoy's limit at 64 KiB", Behaviour::Huge(64), answered("failed"));
+    cut.plan.boot = small_answers;
     vec![
         row("healthy", Behaviour::Healthy, answered("2xx")),
         refuses,
@@ -55,12 +64,17 @@ pub fn rows() -> Vec<Row> {
         row("answers with garbage", Behaviour::Garbage, answered("failed")),
         row("503 to everything", Behaviour::Storm, answered("5xx")),
         row("answers with headers that are not UTF-8", Behaviour::Bytes, answered("2xx")),
-        row("answers of 64 MiB", Behaviour::Huge(64), answered("failed")),
+        flood,
+        cut,
         row("answers with 100 kB of headers", Behaviour::Wide, answered("failed")),
         row("closes connections at random", Behaviour::Fickle, both(now_and_then(), reached(50))),
         to("has no endpoints", "dead", dropped("no_upstream")),
         to("is a cluster that Envoy does not know", "nowhere", dropped("no_cluster")),
         to("has a circuit breaker at 0", "broken", dropped("no_upstream")),
-        to("is spoken TLS to, and speaks none", "tls", both(answered("failed"), counted("cluster.tls.ssl.connection_error", 1))),
+        to(
+            "is spoken TLS to, and speaks none",
+            "tls",
+            both(answered("failed"), counted("cluster.tls.ssl.connection_error", 1)),
+        ),
     ]
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::clients;
 use crate::matrix::{Proof, Row, both, counted, outcome};
 use crate::rig::{Plan, RULE, Rig, Settings, mirroring};
 use crate::server::Behaviour;
@@ -90,15 +91,22 @@ fn thousand() -> Value {
 
 /// Copies were in flight when it was done.
 fn in_flight() -> Proof {
-    Box::new(|e| if e.in_flight > 0 { Ok(format!("{} copies in flight", e.in_flight)) } else { Err("no copy in flight".into()) })
+    Box::new(|e| {
+        if e.in_flight > 0 { Ok(format!("{} copies in flight", e.in_flight)) } else { Err("no copy in flight".into()) }
+    })
 }
 
 /// Fewer requests were counted than came: for a while, nobody counted.
 fn uncounted() -> Proof {
     Box::new(|e| {
         let counted = u64::try_from(e.ledger.requests(RULE)).unwrap();
-        let came: u64 = e.columns[2].kinds().values().sum();
-        if counted < came { Ok(format!("{came} requests, {counted} counted")) } else { Err(format!("{counted} of {came}")) }
+        let filter = &e.columns[2];
+        let came: u64 = filter.kinds().values().chain(filter.odd.values()).sum();
+        if counted < came {
+            Ok(format!("{came} requests, {counted} counted"))
+        } else {
+            Err(format!("{counted} of {came}"))
+        }
     })
 }
 
@@ -110,8 +118,15 @@ fn other_rule() -> Proof {
 }
 
 fn row(name: &'static str, act: Act, proof: Proof) -> Row {
-    let plan = Plan { mirror: Behaviour::Slow(Duration::from_millis(500)), lds: !act.ends_envoy(), ..Plan::default() };
-    Row { plan, act: Some(act), racy: true, ..Row::new(name, both(in_flight(), proof)) }
+    let plan = Plan { mirror: Behaviour::Slow(Duration::from_millis(300)), lds: !act.ends_envoy(), ..Plan::default() };
+    Row {
+        plan,
+        act: Some(act),
+        beside: Some(clients::newcomers),
+        racy: true,
+        times: 2,
+        ..Row::new(name, both(in_flight(), proof))
+    }
 }
 
 pub fn rows() -> Vec<Row> {

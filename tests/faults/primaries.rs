@@ -13,14 +13,22 @@ fn clients_saw(kinds: &'static [&'static str]) -> Proof {
     Box::new(move |e| {
         let seen = e.columns[2].kinds();
         let all = kinds.iter().all(|kind| seen.contains_key(*kind));
-        if all && seen.len() == kinds.len() { Ok(format!("clients saw {}", kinds.join(" and "))) } else { Err(format!("{seen:?}")) }
+        if all && seen.len() == kinds.len() {
+            Ok(format!("clients saw {}", kinds.join(" and ")))
+        } else {
+            Err(format!("{seen:?}"))
+        }
     })
 }
 
 fn took(least: Duration) -> Proof {
     Box::new(move |e| {
         let median = e.columns[2].quantile(0.5);
-        if median >= least { Ok(format!("half took {median:.1?} or more")) } else { Err(format!("half took {median:.1?}")) }
+        if median >= least {
+            Ok(format!("half took {median:.1?} or more"))
+        } else {
+            Err(format!("half took {median:.1?}"))
+        }
     })
 }
 
@@ -51,15 +59,29 @@ fn redirects(manager: &mut Value) {
 }
 
 pub fn rows() -> Vec<Row> {
-    let retried = row("fails each first try, and is tried again", Behaviour::FailsFirst, both(tried_twice(), clients_saw(&["200"])));
-    let redirected = Row { path: "/redirect", ..Row::new("is not asked: a redirect", both(outcome("incomplete", 1), clients_saw(&["301"]))) };
+    let retried = row(
+        "fails each first try, and is tried again",
+        Behaviour::FailsFirst,
+        both(tried_twice(), clients_saw(&["200"])),
+    );
+    let redirected = Row {
+        path: "/redirect",
+        ..Row::new("is not asked: a redirect", both(outcome("incomplete", 1), clients_saw(&["301"])))
+    };
     vec![
         row("refuses connections", Behaviour::Refuses, both(clients_saw(&["503"]), outcome("sent", 1))),
-        row("answers after 300 ms", Behaviour::Slow(Duration::from_millis(300)), both(took(Duration::from_millis(300)), answered("2xx"))),
+        row(
+            "answers after 300 ms",
+            Behaviour::Slow(Duration::from_millis(300)),
+            both(took(Duration::from_millis(300)), answered("2xx")),
+        ),
         row("answers before the body is read", Behaviour::Hasty, clients_saw(&["200", "413"])),
         row("resets every connection", Behaviour::Resets, both(clients_saw(&["503"]), outcome("sent", 1))),
         Row { plan: Plan { shape: retries, ..retried.plan.clone() }, ..retried },
-        Row { path: "/direct", ..Row::new("is not asked: a direct response", both(outcome("incomplete", 1), clients_saw(&["200"]))) },
+        Row {
+            path: "/direct",
+            ..Row::new("is not asked: a direct response", both(outcome("incomplete", 1), clients_saw(&["200"])))
+        },
         Row { plan: Plan { shape: redirects, ..redirected.plan.clone() }, ..redirected },
     ]
 }

@@ -25,7 +25,7 @@ pub const LISTENERS: [&str; 3] = ["none", "native", "filter"];
 pub const RULE: &str = "all";
 /// How long a copy waits for its answer, and any request for the primary's.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-const ROUTE_TIMEOUT: &str = "3s";
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What one Envoy is started with.
 #[derive(Clone)]
@@ -67,6 +67,15 @@ pub fn mirroring(rule: &str, cluster: &str) -> Value {
         "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}]}],
         "limits": {"maxBodyBytes": 1 << 20, "maxBufferedBytes": 8 << 20, "maxInFlight": 64},
     })
+}
+
+/// A limit for [`small_answers`]. Envoy's own is 32 MiB.
+pub const ANSWER_LIMIT: u64 = 64 << 10;
+
+/// Envoy gives a mirror's answer up as soon as it is above [`ANSWER_LIMIT`].
+pub fn small_answers(bootstrap: &mut Value) {
+    let limit = json!({"http.async_response_buffer_limit": ANSWER_LIMIT});
+    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": limit}]});
 }
 
 /// A running Envoy and what is around it.
@@ -141,16 +150,29 @@ impl Rig {
         Ledger::parse(&self.envoy.admin("/stats?filter=wasmcustom").await)
     }
 
-    /// Waits until nothing is under way any more, neither through Envoy nor to a mirror.
+    /// Waits until nothing is under way any more, but for what Envoy's own mirror may hold up.
     pub async fn quiet(&self) -> Result<(), String> {
         within(Duration::from_secs(15), async || {
             let stats = self.stats().await;
-            let active: u64 = stats.sum("downstream_rq_active", "http.") + stats.sum("upstream_rq_active", "cluster.");
+            let active: u64 =
+                ["none", "filter"].map(|l| stats.get(&format!("http.{l}.downstream_rq_active"))).iter().sum();
             let in_flight = self.ledger().await.in_flight();
-            // The admin interface is itself one that asks.
-            if active <= 1 && in_flight == 0 { Ok(()) } else { Err(format!("{active} active, {in_flight} in flight")) }
+            if active == 0 && in_flight == 0 { Ok(()) } else { Err(format!("{active} active, {in_flight} in flight")) }
         })
         .await
+    }
+
+    /// What is still under way when that is all: requests and copies that Envoy's own mirror holds up. They are waited for,
+    /// for as long as a request may take, but for so many that have been waited for before.
+    pub async fn left(&self, stuck: u64) -> u64 {
+        let mut left = 0;
+        let _ = within(ROUTE_TIMEOUT + Duration::from_secs(1), async || {
+            let stats = self.stats().await;
+            left = stats.get("http.native.downstream_rq_active") + stats.sum("upstream_rq_active", "cluster.");
+            if left <= stuck { Ok(()) } else { Err(String::new()) }
+        })
+        .await;
+        left
     }
 
     /// Waits until the books balance, and checks that no VM died.
@@ -233,7 +255,7 @@ fn listeners(folder: &Folder, shape: fn(&mut Value), settings: &Settings) -> Vec
         routes["validate_clusters"] = json!(false);
         for route in routes["virtual_hosts"][0]["routes"].as_array_mut().unwrap() {
             let Some(route) = route.get_mut("route") else { continue };
-            route["timeout"] = json!(ROUTE_TIMEOUT);
+            route["timeout"] = json!(format!("{}s", ROUTE_TIMEOUT.as_secs()));
             if let Some(cluster) = settings.native.filter(|_| name == "native") {
                 route["request_mirror_policies"] = json!([{"cluster": cluster}]);
             }

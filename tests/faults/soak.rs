@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -12,7 +11,7 @@ use crate::clients;
 use crate::load::{CHANGED, Kinds, Load};
 use crate::matrix::{Beside, difference};
 use crate::operators::Act;
-use crate::rig::{Plan, Rig};
+use crate::rig::{Plan, Rig, small_answers};
 use crate::server::Behaviour;
 
 const PHASE: Duration = Duration::from_secs(3);
@@ -22,8 +21,6 @@ const LINE: Duration = Duration::from_secs(10);
 /// The memory's median in the last quarter may be this much above that of the third.
 const GROWTH: f64 = 1.10;
 const GROWTH_BYTES: u64 = 16 << 20;
-/// A flooding mirror would fill the memory up to Envoy's own limit, and hide what grows below it.
-pub const ANSWER_LIMIT: u64 = 64 << 10;
 
 const MIRRORS: [Behaviour; 13] = [
     Behaviour::Healthy,
@@ -108,7 +105,8 @@ struct Sums {
 pub async fn soak(lasts: Duration, crew: &Handle) -> Result<Vec<String>, String> {
     let mut rig = Rig::start(Plan { lds: true, boot: small_answers, ..Plan::default() }, crew).await?;
     let mut mirrors = Deck::new(&MIRRORS);
-    let (mut primaries, mut clients, mut operators) = (Deck::new(&PRIMARIES), Deck::new(&CLIENTS), Deck::new(&OPERATORS));
+    let (mut primaries, mut clients, mut operators) =
+        (Deck::new(&PRIMARIES), Deck::new(&CLIENTS), Deck::new(&OPERATORS));
     let (start, mut line, mut phases, mut sums) = (Instant::now(), Instant::now(), 0, Sums::default());
     while start.elapsed() < lasts {
         let (mirror, primary) = (mirrors.draw(), primaries.draw());
@@ -121,12 +119,6 @@ pub async fn soak(lasts: Duration, crew: &Handle) -> Result<Vec<String>, String>
         }
     }
     end(&mut rig, sums).await
-}
-
-/// Envoy gives a mirror's answer up as soon as it is above this.
-pub fn small_answers(bootstrap: &mut Value) {
-    let limit = json!({"http.async_response_buffer_limit": ANSWER_LIMIT});
-    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": limit}]});
 }
 
 async fn run(phase: &Phase, rig: &mut Rig, sums: &mut Sums, crew: &Handle) {
