@@ -30,7 +30,7 @@ endef
 .PHONY: faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## build the module: dist/traffic_mirror.wasm
 	cargo build --release --locked --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
