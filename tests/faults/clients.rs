@@ -170,10 +170,10 @@ pub fn drips(to: SocketAddr) -> Odd {
     })
 }
 
-/// A thousand uploads of 1 MiB, none of which ends before all have begun.
-pub fn thousand_uploads(to: SocketAddr) -> Odd {
-    many(1000, move |n| async move {
-        sleep(PACE.mul_f64(n as f64 / 1000.0)).await;
+/// Uploads of 1 MiB, none of which ends before all have begun.
+fn at_once(count: usize, to: SocketAddr) -> Odd {
+    many(count, move |n| async move {
+        sleep(PACE.mul_f64(n as f64 / count as f64)).await;
         let upload = Plain::post("/upload", vec![b'u'; 1 << 20]).field("connection", "close");
         let mut io = open(to, &upload.head()).await?;
         for piece in upload.body.chunks(128 << 10) {
@@ -181,6 +181,30 @@ pub fn thousand_uploads(to: SocketAddr) -> Odd {
             sleep(PACE).await;
         }
         answer(&mut io, &upload.digest()).await
+    })
+}
+
+pub fn thousand_uploads(to: SocketAddr) -> Odd {
+    at_once(1000, to)
+}
+
+pub fn uploads(to: SocketAddr) -> Odd {
+    at_once(200, to)
+}
+
+/// Uploads of 8 MiB, ten a second.
+pub fn posts(to: SocketAddr) -> Odd {
+    many(40, move |n| async move {
+        sleep(Duration::from_millis(100) * n as u32).await;
+        Plain::post("/post", vec![b'p'; 8 << 20]).send(to).await
+    })
+}
+
+/// A hundred requests a second.
+pub fn gets(to: SocketAddr) -> Odd {
+    many(300, move |n| async move {
+        sleep(Duration::from_millis(10) * n as u32).await;
+        Plain::get("/get").send(to).await
     })
 }
 
@@ -394,7 +418,7 @@ pub fn rows() -> Vec<Row> {
         row("gone before the answer", gone_before_the_answer, both(odd(GONE, 30), counted(waiting, 30))),
         row("uploads of a byte a second", drips, both(odd("200", 20), outcome("sent", 20))),
         Row {
-            times: 5,
+            times: 6,
             ..row(
                 "1,000 uploads of 1 MiB at once",
                 thousand_uploads,

@@ -19,6 +19,7 @@ mod digest;
 mod harness;
 mod load;
 mod matrix;
+mod memory;
 mod mirrors;
 mod operators;
 mod primaries;

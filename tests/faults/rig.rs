@@ -311,10 +311,26 @@ impl Memory {
         resident(self.pid)
     }
 
+    /// The largest memory of a Wasm VM: V8 reserves 8 GiB for each, of which the first part can be read and written.
+    pub fn linear(&self) -> u64 {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default();
+        let areas: Vec<_> = maps.lines().filter_map(area).collect();
+        let of_vm = |pair: &&[(u64, bool)]| pair[0].1 && !pair[1].1 && pair[0].0 + pair[1].0 == 8 << 30;
+        areas.windows(2).filter(of_vm).map(|pair| pair[0].0).max().unwrap_or(0)
+    }
+
     /// The most that was resident since this was last asked.
     pub fn peak(&self) -> u64 {
         self.peak.swap(0, Ordering::Relaxed).max(self.now())
     }
+}
+
+/// How long an area of a process's memory is, and whether it can be written.
+fn area(line: &str) -> Option<(u64, bool)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (from, to) = range.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(to)? - number(from)?, rest.starts_with("rw")))
 }
 
 fn resident(pid: u32) -> u64 {

@@ -159,7 +159,7 @@ async fn serve(mut io: TcpStream, first: Behaviour, told: watch::Receiver<Behavi
             let _ = io.write_all(b"SSH-2.0-upstream\r\n").await;
         }
         Behaviour::Fickle => {
-            let whenever = Duration::from_millis(fastrand::u64(0..60));
+            let whenever = Duration::from_millis(fastrand::u64(0..40));
             tokio::select! {
                 () = sleep(whenever) => {}
                 () = http(io, told, tally) => {}
@@ -209,6 +209,8 @@ async fn answer(mut request: Request<Incoming>, behaviour: Behaviour) -> Respons
     match behaviour {
         Behaviour::Mute => std::future::pending().await,
         Behaviour::Slow(late) => sleep(late).await,
+        // So that some connections are closed while it answers.
+        Behaviour::Fickle => sleep(Duration::from_millis(3)).await,
         _ if path.starts_with("/slow") => sleep(Duration::from_millis(300)).await,
         _ => {}
     }

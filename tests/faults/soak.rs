@@ -181,6 +181,13 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
             println!("copies {:?}", nonzero(&books.outcomes));
             println!("answers of mirrors {:?}", nonzero(&books.classes));
             println!("the books balance; 0 in flight, 0 bytes held");
+            // No request that was answered is missing in the books, nor is any in them that nobody sent.
+            let (counted, sent) = (books.outcomes.values().sum::<i64>().unsigned_abs(), filter.values().sum());
+            let answered: u64 = filter.iter().filter(|(kind, _)| kind.parse::<u16>().is_ok()).map(|(_, n)| n).sum();
+            println!("{counted} requests in the books, {answered} answered, {sent} sent");
+            if counted < answered || counted > sent {
+                wrong.push(format!("{counted} requests in the books, {answered} answered, {sent} sent"));
+            }
             for (name, count) in [
                 ("sent", books.outcomes["sent"]),
                 ("incomplete", books.outcomes["incomplete"]),
