@@ -21,6 +21,7 @@ mod envoy;
 mod host;
 mod ledger;
 mod metrics;
+mod steps;
 
 mod answers;
 mod configurations;

@@ -1,0 +1,110 @@
+//! What may come next, of which the [`model`](crate::model) makes any order.
+
+use crate::host::Headers;
+use crate::ledger::Limits;
+use crate::model::RULES;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// What comes next. Streams and calls are told by their places among those that there are.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A stream opens, and perhaps is all there is.
+    Open,
+    /// The headers of a request come.
+    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, ends: bool },
+    /// A chunk of a body comes, or nothing of it; the host may fail to hand it over.
+    Body { stream: usize, size: usize, hides: bool, ends: bool },
+    /// Trailers come.
+    Trailers { stream: usize },
+    /// A stream ends, complete or not.
+    End { stream: usize },
+    /// A mirror answers, or resets.
+    Answer { call: usize, headers: Headers },
+    /// An answer comes to a call that does not wait for one.
+    Stray { token: u32, to_last_root: bool, headers: Headers },
+    /// Another configuration takes over.
+    Replace { limits: Limits },
+    /// Another configuration is refused.
+    Refuse,
+    /// Envoy gets or loses a cluster, or its last host.
+    Cluster { name: &'static str, outcome: Option<&'static str> },
+}
+
+pub fn limits() -> impl Strategy<Value = Limits> {
+    let body = select(vec![0, 8, 1000, 50_000, 50_000]);
+    let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
+    let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
+    let burst = select(vec![None, None, None, Some(1), Some(5)]);
+    (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
+        body,
+        buffered,
+        in_flight,
+        burst,
+    })
+}
+
+pub fn pair(name: &str, value: impl AsRef<[u8]>) -> (Vec<u8>, Vec<u8>) {
+    (name.into(), value.as_ref().to_vec())
+}
+
+fn request() -> impl Strategy<Value = Step> {
+    let cluster =
+        || prop_oneof![3 => select(vec!["a", "b", "drained", ""]).prop_map(Vec::from), 1 => vec(any::<u8>(), 1..3)];
+    let one = |name: &str, value: &str| Just(vec![pair(name, value)]);
+    let kind = select(vec!["application/grpc", "application/grpc+proto", "text/plain"]);
+    let more = prop_oneof![
+        8 => (select(vec!["x-to", "x-or"]), cluster()).prop_map(|(name, value)| vec![pair(name, value)]),
+        2 => one("content-length", "999"),
+        2 => kind.prop_map(|kind| vec![pair("content-type", kind)]),
+        1 => Just(vec![pair("upgrade", "websocket"), pair("connection", "keep-alive, Upgrade")]),
+        1 => one("upgrade", "h2c"),
+        1 => one("x-mirrored-request", ""),
+        2 => vec(any::<u8>(), 0..9).prop_map(|value| vec![pair("x-any", value)]),
+    ];
+    // Now and then no rule matches, a pseudo header is missing, or the method is CONNECT.
+    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, RULES.len()]);
+    let pseudo = prop_oneof![
+        12 => Just(vec![":authority", ":method"]),
+        1 => Just(vec![":method"]),
+        1 => Just(vec![":authority", "CONNECT"]),
+    ];
+    let user = "[a-f]".prop_map(|user| pair("x-user", user));
+    (rule, pseudo, vec(more, 0..4), user, any::<bool>()).prop_map(|(rule, pseudo, more, user, ends)| {
+        let more = [more.concat(), vec![user]].concat();
+        Step::Headers { rule, pseudo, more, ends }
+    })
+}
+
+fn answer() -> impl Strategy<Value = Headers> {
+    let status = prop_oneof!["[1-5][0-9][0-9]".prop_map(String::into_bytes), vec(any::<u8>(), 0..4)];
+    let served = || pair("x-envoy-upstream-service-time", "1");
+    prop_oneof![
+        Just(Headers::new()),
+        Just(vec![pair("server", "")]),
+        status.clone().prop_map(|status| vec![pair(":status", status)]),
+        status.prop_map(move |status| vec![served(), pair(":status", status)]),
+    ]
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let stream = || 0..5usize;
+    let size = prop_oneof![Just(0), 1..12usize, Just(999), Just(20_000)];
+    let cluster =
+        (select(vec!["a", "b", "c", "unknown"]), select(vec![Some("sent"), Some("sent"), Some("no_upstream"), None]));
+    prop_oneof![
+        16 => request(),
+        1 => Just(Step::Open),
+        16 => (stream(), size, prop::bool::weighted(0.1), prop::bool::weighted(0.3))
+            .prop_map(|(stream, size, hides, ends)| Step::Body { stream, size, hides, ends }),
+        4 => stream().prop_map(|stream| Step::Trailers { stream }),
+        10 => stream().prop_map(|stream| Step::End { stream }),
+        14 => (0..6usize, answer()).prop_map(|(call, headers)| Step::Answer { call, headers }),
+        2 => (0..99u32, any::<bool>(), answer())
+            .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
+        2 => limits().prop_map(|limits| Step::Replace { limits }),
+        1 => Just(Step::Refuse),
+        2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
+    ]
+}
