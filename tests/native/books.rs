@@ -40,6 +40,8 @@ pub fn balance(host: &Host) {
         copies: i64,
         sent: i64,
         answers: i64,
+        /// Of a rule that compares.
+        pairs: Option<i64>,
     }
     let requests = by(host, "requests_total", "rule");
     let mut accounts = BTreeMap::<_, Account>::new();
@@ -54,14 +56,18 @@ pub fn balance(host: &Host) {
                 }
             }
             "responses_total" => account.answers += count(metric),
+            "compared_total" => *account.pairs.get_or_insert_default() += count(metric),
             _ => {}
         }
     }
-    for ((rule, mirror), Account { copies, sent, answers }) in &accounts {
+    let is_over = host.streams.is_empty() && host.in_flight.is_empty();
+    for ((rule, mirror), Account { copies, sent, answers, pairs }) in &accounts {
         let requests = requests.get(rule).copied().unwrap_or_default();
         assert_eq!(*copies, requests, "outcomes and requests of rule {rule}, mirror {mirror}");
         let is_open = if host.in_flight.is_empty() { answers == sent } else { answers <= sent };
         assert!(is_open, "{sent} copies sent and {answers} answers, of rule {rule}, mirror {mirror}");
+        let is_settled = pairs.is_none_or(|pairs| if is_over { pairs == *sent } else { pairs <= *answers });
+        assert!(is_settled, "{sent} copies sent, and of them {pairs:?} in pairs, of rule {rule}, mirror {mirror}");
     }
     let in_flight = i64::try_from(host.in_flight.len()).unwrap();
     assert_eq!(sum(host, "in_flight", &[]), in_flight, "copies in flight");

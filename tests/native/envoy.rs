@@ -102,11 +102,17 @@ impl Envoy {
         goes_on(host::enter(stream, Phase::Other, || abi::traffic_mirror_on_request_trailers(stream, 1)));
     }
 
-    /// Ends a stream, whatever has come of it.
+    /// Ends a stream whose client got no answer, whatever has come of it.
     pub fn end(&self, stream: u32) {
-        assert!(done(stream), "a stream that asks to stay");
-        let root = host::with(|host| host.streams.remove(&stream)).unwrap().root;
-        self.leave_if_idle(root);
+        self.end_answered(stream, None);
+    }
+
+    /// Ends a stream whose client got an answer of this status, if any, and returns what it was.
+    pub fn end_answered(&self, stream: u32, status: Option<u16>) -> Stream {
+        assert!(done(stream, Phase::End(status)), "a stream that asks to stay");
+        let ended = host::with(|host| host.streams.remove(&stream)).unwrap();
+        self.leave_if_idle(ended.root);
+        ended
     }
 
     /// Serves a whole request: headers, body, end.
@@ -169,7 +175,7 @@ impl Envoy {
         let leaves =
             host::with(|host| host.roots[&root].is_retired && !host.streams.values().any(|stream| stream.root == root));
         if leaves {
-            if done(root) {
+            if done(root, Phase::Other) {
                 delete(root);
             } else {
                 host::with(|host| host.roots.get_mut(&root).unwrap().is_pending = true);
@@ -179,8 +185,8 @@ impl Envoy {
 }
 
 /// Tells the filter that a context ends; false: it asks to stay.
-fn done(context: u32) -> bool {
-    host::enter(context, Phase::Other, || abi::traffic_mirror_on_done(context))
+fn done(context: u32, phase: Phase) -> bool {
+    host::enter(context, phase, || abi::traffic_mirror_on_done(context))
 }
 
 /// Drops a root, which nobody is told of. What it had in flight would be cancelled, and its answers counted nowhere.

@@ -41,6 +41,8 @@ pub enum Phase {
     RequestHeaders,
     RequestBody(Vec<u8>),
     Answer(Headers),
+    /// A stream ends; with the status that its client got, if it got an answer.
+    End(Option<u16>),
 }
 
 /// A configuration's root context.
@@ -189,7 +191,15 @@ impl Host {
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         let path = String::from_utf8(path.to_vec()).unwrap().replace('\0', ".");
         self.note(format!("property {path}"));
-        self.properties.get(&path).filter(|_| self.streams.contains_key(&self.current)).cloned().ok_or(Status::NotFound)
+        let found = match (path.as_str(), &self.phase) {
+            ("response.code", Phase::End(code)) => code.map(|code| i64::from(code).to_le_bytes().to_vec()),
+            ("response.code", _) => {
+                self.forbidden("a question for an answer that may be still to come");
+                None
+            }
+            _ => self.properties.get(&path).cloned(),
+        };
+        found.filter(|_| self.streams.contains_key(&self.current)).ok_or(Status::NotFound)
     }
 
     pub fn buffer(&mut self, buffer: u32, start: usize, most: usize) -> Result<Vec<u8>, Status> {

@@ -32,12 +32,19 @@ pub enum Part {
     Nothing,
 }
 
+/// What a rule compares of the answers of primary and mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    Status,
+    Nothing,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Mirror(pub Target, pub Share, pub Part);
 
 /// A rule, which decides the requests whose path is its name.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule(pub &'static str, pub &'static [Mirror]);
+pub struct Rule(pub &'static str, pub Compare, pub &'static [Mirror]);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -73,6 +80,18 @@ struct Call {
     rule: &'static str,
     mirror: String,
     is_grpc: bool,
+    /// The stream whose answer is compared with this call's.
+    compared: Option<u32>,
+}
+
+/// A copy and its request, of a rule that compares. A side that is over has a status, or none where it has no answer.
+#[derive(Debug)]
+struct Pair {
+    stream: u32,
+    rule: &'static str,
+    mirror: String,
+    primary: Option<Option<u16>>,
+    copy: Option<Option<u16>>,
 }
 
 /// A copy that is to be sent now.
@@ -96,6 +115,8 @@ pub struct Ledger {
     open: BTreeMap<u32, Open>,
     /// By their tokens.
     calls: BTreeMap<u32, Call>,
+    /// By the tokens of their calls.
+    pairs: BTreeMap<u32, Pair>,
     sent: BTreeMap<u32, usize>,
     /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
@@ -149,7 +170,7 @@ impl Ledger {
     /// A request's headers came; `rule` is the one that matches.
     pub fn began(&mut self, root: u32, stream: u32, rule: Rule, headers: Headers, ends: bool) {
         let has = |name: &str| first(&headers, name).is_some();
-        let is_wanted = rule.1.iter().any(|mirror| mirror.gets(&headers));
+        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers));
         let ignored = if has("x-mirrored-request") {
             Some("marked")
         } else if !ends && first(&headers, ":method") == Some(b"CONNECT") {
@@ -171,7 +192,7 @@ impl Ledger {
             (Ok(_), Part::Whole) if is_too_large => Fate::Lost("body_too_large"),
             (Ok(_), _) => Fate::Whole,
         };
-        let fates = rule.1.iter().map(fate).collect();
+        let fates = rule.2.iter().map(fate).collect();
         self.open.insert(stream, Open { root, rule, headers, fates, held: Vec::new() });
         self.enter_if_decided(stream, ends);
     }
@@ -192,7 +213,7 @@ impl Ledger {
             open.held.extend_from_slice(chunk);
             if let Some(outcome) = lost {
                 open.held.clear();
-                for (fate, mirror) in open.fates.iter_mut().zip(open.rule.1).filter(|(fate, _)| **fate == Fate::Whole) {
+                for (fate, mirror) in open.fates.iter_mut().zip(open.rule.2).filter(|(fate, _)| **fate == Fate::Whole) {
                     let stays = outcome == "body_too_large" && mirror.2 == Part::WholeOrNothing;
                     *fate = if stays { Fate::Bodiless } else { Fate::Lost(outcome) };
                 }
@@ -206,13 +227,19 @@ impl Ledger {
         self.enter_if_decided(stream, true);
     }
 
-    /// A stream ended, and with it a request that is not complete.
-    pub fn ended(&mut self, stream: u32) {
+    /// A stream ended, and with it a request that is not complete; its client got an answer of this status, if any. True:
+    /// that is to be asked for.
+    pub fn ended(&mut self, stream: u32, status: Option<u16>) -> bool {
         if let Some(open) = self.open.get_mut(&stream) {
             let waiting = open.fates.iter_mut().filter(|fate| !matches!(fate, Fate::Lost(_)));
             waiting.for_each(|fate| *fate = Fate::Lost("incomplete"));
         }
         self.enter_if_decided(stream, true);
+        let pairs: Vec<_> = self.pairs.values_mut().filter(|pair| pair.stream == stream).collect();
+        let is_asked_for = !pairs.is_empty();
+        pairs.into_iter().for_each(|pair| pair.primary = Some(status.filter(|status| *status != 0)));
+        self.settle_pairs();
+        is_asked_for
     }
 
     /// The answer to a call came.
@@ -229,13 +256,42 @@ impl Ledger {
         if class != "failed" {
             self.count("response_time_ms", call.rule, &call.mirror, "", 1);
         }
+        if let Some(pair) = self.pairs.get_mut(&token) {
+            let status = first(headers, ":status").filter(|_| class != "failed");
+            pair.copy = Some(status.and_then(|status| String::from_utf8_lossy(status).parse().ok()));
+            self.settle_pairs();
+        }
+    }
+
+    /// Enters the pairs of which both sides are over.
+    fn settle_pairs(&mut self) {
+        for (_, Pair { rule, mirror, primary, copy, .. }) in
+            self.pairs.extract_if(.., |_, pair| pair.primary.is_some() && pair.copy.is_some()).collect::<Vec<_>>()
+        {
+            let result = match (primary.flatten(), copy.flatten()) {
+                (Some(primary), Some(copy)) => {
+                    self.count("slower_ms or faster_ms", rule, &mirror, "", 1);
+                    if primary == copy { "same" } else { "different" }
+                }
+                (Some(_), None) => "primary_only",
+                (None, Some(_)) => "mirror_only",
+                (None, None) => "neither",
+            };
+            self.count("compared_total", rule, &mirror, result, 1);
+        }
     }
 
     /// Hands over the copies of this step, which the host has given these tokens.
     pub fn take_copies(&mut self, tokens: &[u32]) -> Vec<Copy> {
         assert_eq!(tokens.len(), self.copies.len(), "not as many copies as there are to be");
         let (copies, calls): (Vec<_>, Vec<_>) = self.copies.drain(..).unzip();
-        self.calls.extend(tokens.iter().copied().zip(calls));
+        for (token, call) in tokens.iter().zip(calls) {
+            if let Some(stream) = call.compared {
+                let (rule, mirror) = (call.rule, call.mirror.clone());
+                self.pairs.insert(*token, Pair { stream, rule, mirror, primary: None, copy: None });
+            }
+            self.calls.insert(*token, call);
+        }
         copies
     }
 
@@ -271,7 +327,7 @@ impl Ledger {
         }
         let Open { root, rule, headers, fates, held } = self.open.remove(&stream).unwrap();
         self.count("requests_total", rule.0, "", "", 1);
-        for (mirror, fate) in rule.1.iter().zip(fates) {
+        for (mirror, fate) in rule.2.iter().zip(fates) {
             let outcome = match fate {
                 Fate::Lost(outcome) => outcome,
                 Fate::Whole | Fate::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
@@ -281,7 +337,8 @@ impl Ledger {
                 let cluster = mirror.cluster(&headers).unwrap();
                 let body = if fate == Fate::Whole { held.clone() } else { Vec::new() };
                 let is_grpc = first(&headers, "content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
-                let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc };
+                let compared = (rule.1 == Compare::Status).then_some(stream);
+                let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
                 self.copies.push((Copy { root, stream, cluster, body }, call));
                 *self.sent.entry(root).or_default() += 1;
             }

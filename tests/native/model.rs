@@ -4,19 +4,20 @@
 use crate::books;
 use crate::envoy::Envoy;
 use crate::host::{Headers, Host};
-use crate::ledger::{Account, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
-use crate::metrics::Value;
+use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
+use crate::metrics::{Metric, Value};
 use crate::steps::{Step, limits, pair, step};
 use proptest::collection::vec;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub const RULES: &[Rule] = &[
-    Rule("nowhere", &[]),
+    Rule("nowhere", Compare::Status, &[]),
     Rule(
         "bodies",
+        Compare::Status,
         &[
             Mirror(Target::Cluster("a"), Share::All, Part::Whole),
             Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing),
@@ -25,6 +26,7 @@ pub const RULES: &[Rule] = &[
     ),
     Rule(
         "named",
+        Compare::Status,
         &[
             Mirror(Target::Header("x-to"), Share::All, Part::WholeOrNothing),
             Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole),
@@ -33,6 +35,7 @@ pub const RULES: &[Rule] = &[
     ),
     Rule(
         "sampled",
+        Compare::Nothing,
         &[
             Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
             Mirror(Target::Cluster("b"), Share::None, Part::Whole),
@@ -40,7 +43,8 @@ pub const RULES: &[Rule] = &[
     ),
 ];
 
-fn configuration(limits: Limits) -> String {
+/// `is_reversed`: a rule has another place than before.
+fn configuration(limits: Limits, is_reversed: bool) -> String {
     let mirror = |mirror: &Mirror| {
         let mut fields = match mirror.0 {
             Target::Cluster(name) => json!({ "cluster": name }),
@@ -62,10 +66,19 @@ fn configuration(limits: Limits) -> String {
         }
         fields
     };
-    let rule = |Rule(name, mirrors): &Rule| {
+    let rule = |Rule(name, compare, mirrors): &Rule| {
         let mirrors: Vec<_> = mirrors.iter().map(mirror).collect();
-        json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors })
+        let mut fields =
+            json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors });
+        if *compare == Compare::Status {
+            fields["compare"] = json!({ "status": true });
+        }
+        fields
     };
+    let mut rules: Vec<_> = RULES.iter().map(rule).collect();
+    if is_reversed {
+        rules.reverse();
+    }
     let mut fields = json!({
         "maxBodyBytes": limits.body, "maxBufferedBytes": limits.buffered, "maxInFlight": limits.in_flight,
     });
@@ -73,7 +86,7 @@ fn configuration(limits: Limits) -> String {
         fields["maxRequestsPerSecond"] = 1.into();
         fields["burst"] = burst.into();
     }
-    json!({ "rules": RULES.iter().map(rule).collect::<Vec<_>>(), "limits": fields }).to_string()
+    json!({ "rules": rules, "limits": fields }).to_string()
 }
 
 /// A stream that has not ended.
@@ -97,7 +110,7 @@ impl Run {
         let mut ledger = Ledger::default();
         let clusters = [("a", "sent"), ("b", "sent"), ("c", "sent"), ("drained", "no_upstream")];
         ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
-        let (envoy, root) = Envoy::with(&configuration(limits));
+        let (envoy, root) = Envoy::with(&configuration(limits, false));
         ledger.configured(root, limits);
         Self { envoy, ledger, roots: vec![root], streams: Vec::new(), sent: 0 }
     }
@@ -130,11 +143,12 @@ impl Run {
                 self.envoy.trailers(id);
                 self.ledger.trailers_came(id);
             }
-            Step::End { stream } => {
+            Step::End { stream, status } => {
                 if stream < self.streams.len() {
                     let id = self.streams.remove(stream).id;
-                    self.envoy.end(id);
-                    self.ledger.ended(id);
+                    let asked = self.envoy.end_answered(id, status).asked;
+                    let is_asked_for = asked.iter().any(|asked| asked == "property response.code");
+                    assert_eq!(is_asked_for, self.ledger.ended(id, status), "{asked:?}");
                 }
             }
             Step::Answer { call, headers } => {
@@ -150,9 +164,9 @@ impl Run {
                     self.envoy.stray_answer(root, token, headers, count);
                 }
             }
-            Step::Replace { limits } => {
+            Step::Replace { limits, is_reversed } => {
                 let old = self.root();
-                self.roots.push(self.envoy.configure(configuration(limits).as_bytes()).unwrap());
+                self.roots.push(self.envoy.configure(configuration(limits, is_reversed).as_bytes()).unwrap());
                 self.ledger.configured(self.root(), limits);
                 self.envoy.retire(old);
             }
@@ -210,6 +224,7 @@ impl Run {
         Envoy::host(|host| {
             books::balance(host);
             assert_eq!(accounts(host), self.ledger.accounts());
+            assert_eq!(comparing(host), ["bodies", "named"].into(), "rules with series of pairs");
             assert_eq!(host.roots.keys().copied().collect::<Vec<_>>(), needed, "roots");
         });
     }
@@ -217,7 +232,7 @@ impl Run {
     /// Ends all streams and answers all calls, the newest first, and lets the last root go.
     fn finish(mut self) {
         while !self.streams.is_empty() {
-            self.step(Step::End { stream: self.streams.len() - 1 });
+            self.step(Step::End { stream: self.streams.len() - 1, status: Some(200) });
             self.check();
         }
         while let Some(call) = Envoy::host(|host| host.in_flight.len().checked_sub(1)) {
@@ -230,18 +245,33 @@ impl Run {
     }
 }
 
-/// Reads the filter's metrics, without zeros; of a histogram how many values it has.
+/// Reads the filter's metrics, without zeros; of a histogram how many values it has. What is faster and what is slower
+/// depends on the machine, so their sum is told.
 fn accounts(host: &Host) -> BTreeMap<Account, i64> {
-    let account = |metric: &crate::metrics::Metric| {
-        let tag = |names: &[&str]| names.iter().find_map(|name| metric.tags.get(*name)).cloned().unwrap_or_default();
+    let mut accounts = BTreeMap::new();
+    for metric in host.metrics.iter() {
         let count = match &metric.value {
             Value::Counter(count) | Value::Gauge(count) => *count,
             Value::Histogram(values) => i64::try_from(values.len()).unwrap(),
         };
-        let last = tag(&["outcome", "class", "reason"]);
-        (count != 0).then(|| ([metric.what.clone(), tag(&["rule"]), tag(&["mirror"]), last], count))
-    };
-    host.metrics.iter().filter_map(account).collect()
+        if count == 0 {
+            continue;
+        }
+        let tag = |names: &[&str]| names.iter().find_map(|name| metric.tags.get(*name)).cloned().unwrap_or_default();
+        let what = match metric.what.as_str() {
+            "slower_ms" | "faster_ms" => "slower_ms or faster_ms",
+            what => what,
+        };
+        let last = tag(&["outcome", "class", "reason", "result"]);
+        *accounts.entry([what.into(), tag(&["rule"]), tag(&["mirror"]), last]).or_default() += count;
+    }
+    accounts
+}
+
+/// Finds the rules that have series of pairs.
+fn comparing(host: &Host) -> BTreeSet<&str> {
+    let of_pairs = |metric: &&Metric| ["compared_total", "slower_ms", "faster_ms"].contains(&metric.what.as_str());
+    host.metrics.iter().filter(of_pairs).map(|metric| metric.tags["rule"].as_str()).collect()
 }
 
 #[test]

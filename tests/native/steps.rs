@@ -18,14 +18,14 @@ pub enum Step {
     Body { stream: usize, size: usize, hides: bool, ends: bool },
     /// Trailers come.
     Trailers { stream: usize },
-    /// A stream ends, complete or not.
-    End { stream: usize },
+    /// A stream ends, complete or not, and its client has got an answer or none.
+    End { stream: usize, status: Option<u16> },
     /// A mirror answers, or resets.
     Answer { call: usize, headers: Headers },
     /// An answer comes to a call that does not wait for one.
     Stray { token: u32, to_last_root: bool, headers: Headers },
-    /// Another configuration takes over.
-    Replace { limits: Limits },
+    /// Another configuration takes over; its rules may be in another order.
+    Replace { limits: Limits, is_reversed: bool },
     /// Another configuration is refused.
     Refuse,
     /// Envoy gets or loses a cluster, or its last host.
@@ -78,7 +78,11 @@ fn request() -> impl Strategy<Value = Step> {
 }
 
 fn answer() -> impl Strategy<Value = Headers> {
-    let status = prop_oneof!["[1-5][0-9][0-9]".prop_map(String::into_bytes), vec(any::<u8>(), 0..4)];
+    let status = prop_oneof![
+        2 => select(vec!["200", "404", "503"]).prop_map(Vec::from),
+        1 => "[1-5][0-9][0-9]".prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..4),
+    ];
     let served = || pair("x-envoy-upstream-service-time", "1");
     prop_oneof![
         Just(Headers::new()),
@@ -99,11 +103,12 @@ pub fn step() -> impl Strategy<Value = Step> {
         16 => (stream(), size, prop::bool::weighted(0.1), prop::bool::weighted(0.3))
             .prop_map(|(stream, size, hides, ends)| Step::Body { stream, size, hides, ends }),
         4 => stream().prop_map(|stream| Step::Trailers { stream }),
-        10 => stream().prop_map(|stream| Step::End { stream }),
+        10 => (stream(), select(vec![None, Some(0), Some(200), Some(200), Some(404), Some(503)]))
+            .prop_map(|(stream, status)| Step::End { stream, status }),
         14 => (0..6usize, answer()).prop_map(|(call, headers)| Step::Answer { call, headers }),
         2 => (0..99u32, any::<bool>(), answer())
             .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
-        2 => limits().prop_map(|limits| Step::Replace { limits }),
+        2 => (limits(), any::<bool>()).prop_map(|(limits, is_reversed)| Step::Replace { limits, is_reversed }),
         1 => Just(Step::Refuse),
         2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
     ]
