@@ -54,7 +54,7 @@ unsafe fn give(answer: Result<Vec<u8>, Status>, data: *mut *mut u8, size: *mut u
     };
     let mut room = std::ptr::null_mut();
     if !given.is_empty() {
-        room = proxy_on_memory_allocate(given.len());
+        room = host::turn(true, || proxy_on_memory_allocate(given.len()));
         // SAFETY: the filter has just allocated as many bytes, and nothing else has them.
         unsafe { room.copy_from_nonoverlapping(given.as_ptr(), given.len()) };
     }

@@ -111,6 +111,8 @@ thread_local! {
     // The SDK keeps contexts and tokens for as long as the thread lives, so no test may use a number again.
     static LAST_CONTEXT: Cell<u32> = const { Cell::new(0) };
     static LAST_TOKEN: Cell<u32> = const { Cell::new(0) };
+    /// It is the filter that works now, not the host.
+    static IS_FILTERS_TURN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Reads or changes the thread's host.
@@ -120,7 +122,20 @@ pub fn with<T>(act: impl FnOnce(&mut Host) -> T) -> T {
 
 /// Serves a call of the filter's. It may come as late as when the thread ends and the host is gone: then nobody cares.
 pub fn serve(act: impl FnOnce(&mut Host) -> Status) -> Status {
-    HOST.try_with(|host| act(&mut host.borrow_mut())).unwrap_or(Status::Ok)
+    turn(false, || HOST.try_with(|host| act(&mut host.borrow_mut())).unwrap_or(Status::Ok))
+}
+
+/// Lets the filter work, or the host.
+pub fn turn<T>(is_filters: bool, act: impl FnOnce() -> T) -> T {
+    let was_filters = IS_FILTERS_TURN.replace(is_filters);
+    let done = act();
+    IS_FILTERS_TURN.set(was_filters);
+    done
+}
+
+/// Tells whether it is the filter that works now, and whose memory is taken and given back.
+pub fn is_filters_turn() -> bool {
+    IS_FILTERS_TURN.get()
 }
 
 /// Runs a callback of the filter's, and returns what it returned.
@@ -132,7 +147,7 @@ pub fn enter<T>(context: u32, phase: Phase, callback: impl FnOnce() -> T) -> T {
         });
         (host.current, host.phase) = (context, phase);
     });
-    let returned = callback();
+    let returned = turn(true, callback);
     with(|host| (host.current, host.phase) = (0, Phase::Other));
     returned
 }

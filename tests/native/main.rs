@@ -28,5 +28,6 @@ mod configurations;
 mod copies;
 #[cfg(feature = "cli")]
 mod explained;
+mod memory;
 mod model;
 mod quiet;

@@ -8,6 +8,7 @@ use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, 
 use crate::metrics::{Metric, Value};
 use crate::steps::{Step, limits, pair, step};
 use proptest::collection::vec;
+use proptest::prelude::any;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +97,7 @@ struct Stream {
     is_complete: bool,
 }
 
-struct Run {
+pub struct Run {
     envoy: Envoy,
     ledger: Ledger,
     /// All roots that there were; the last is at work.
@@ -106,7 +107,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(limits: Limits) -> Self {
+    pub fn start(limits: Limits) -> Self {
         let mut ledger = Ledger::default();
         let clusters = [("a", "sent"), ("b", "sent"), ("c", "sent"), ("drained", "no_upstream")];
         ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
@@ -205,8 +206,8 @@ impl Run {
         self.streams.iter_mut().filter(|stream| !stream.is_complete).nth(at)
     }
 
-    /// Compares everything that can be seen of the filter with what is to be.
-    fn check(&mut self) {
+    /// Takes in the copies that were sent since, which are to be the ledger's.
+    fn take_copies(&mut self) {
         let calls = Envoy::host(|host| host.sent[self.sent..].to_vec());
         self.sent += calls.len();
         let tokens: Vec<_> = calls.iter().map(|call| call.token).collect();
@@ -217,6 +218,11 @@ impl Run {
             body: call.body,
         });
         assert_eq!(copies.collect::<Vec<_>>(), self.ledger.take_copies(&tokens));
+    }
+
+    /// Compares everything that can be seen of the filter with what is to be.
+    fn check(&mut self) {
+        self.take_copies();
         let is_needed = |root: &u32| {
             *root == self.root() || self.ledger.waits(*root) || self.streams.iter().any(|stream| stream.root == *root)
         };
@@ -224,23 +230,52 @@ impl Run {
         Envoy::host(|host| {
             books::balance(host);
             assert_eq!(accounts(host), self.ledger.accounts());
-            assert_eq!(comparing(host), ["bodies", "named"].into(), "rules with series of pairs");
             assert_eq!(host.roots.keys().copied().collect::<Vec<_>>(), needed, "roots");
         });
     }
 
-    /// Ends all streams and answers all calls, the newest first, and lets the last root go.
-    fn finish(mut self) {
+    /// Ends all streams, the newest first, and does something after each.
+    fn end_streams(&mut self, after_each: fn(&mut Self)) {
         while !self.streams.is_empty() {
             self.step(Step::End { stream: self.streams.len() - 1, status: Some(200) });
-            self.check();
+            after_each(self);
         }
+    }
+
+    /// Answers all calls, the newest first, and does something after each.
+    fn answer_calls(&mut self, after_each: fn(&mut Self)) {
         while let Some(call) = Envoy::host(|host| host.in_flight.len().checked_sub(1)) {
             self.step(Step::Answer { call, headers: Headers::new() });
-            self.check();
+            after_each(self);
         }
+    }
+
+    /// Ends all that is under way.
+    fn wind_up(&mut self, mirrors_first: bool, after_each: fn(&mut Self)) {
+        if mirrors_first {
+            self.answer_calls(after_each);
+        }
+        self.end_streams(after_each);
+        self.answer_calls(after_each);
+    }
+
+    /// Takes the steps, and all that has to follow them, without a look at the books.
+    pub fn round(&mut self, steps: &[Step], mirrors_first: bool) {
+        for step in steps {
+            self.step(step.clone());
+            self.take_copies();
+        }
+        self.wind_up(mirrors_first, Self::take_copies);
+    }
+
+    /// Ends all that is under way, and lets the last root go.
+    pub fn finish(mut self, mirrors_first: bool) {
+        self.wind_up(mirrors_first, Self::check);
         self.envoy.retire(self.root());
-        assert!(Envoy::host(|host| host.roots.is_empty()), "a root that nobody needs stays");
+        Envoy::host(|host| {
+            assert!(host.roots.is_empty(), "a root that nobody needs stays");
+            assert_eq!(comparing(host), ["bodies", "named"].into(), "rules with series of pairs");
+        });
         self.envoy.check();
     }
 }
@@ -277,7 +312,7 @@ fn comparing(host: &Host) -> BTreeSet<&str> {
 #[test]
 fn whatever_comes_the_filter_does_what_the_model_does() {
     let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(300) });
-    let outcome = runner.run(&(limits(), vec(step(), 0..100)), |(limits, steps)| {
+    let outcome = runner.run(&(limits(), vec(step(), 0..100), any::<bool>()), |(limits, steps, mirrors_first)| {
         let started = Instant::now();
         let mut run = Run::start(limits);
         for step in steps {
@@ -288,7 +323,7 @@ fn whatever_comes_the_filter_does_what_the_model_does() {
             }
             run.check();
         }
-        run.finish();
+        run.finish(mirrors_first);
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}\n{runner}"));
