@@ -311,7 +311,7 @@ fn comparing(host: &Host) -> BTreeSet<&str> {
 
 #[test]
 fn whatever_comes_the_filter_does_what_the_model_does() {
-    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(300) });
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(200) });
     let outcome = runner.run(&(limits(), vec(step(), 0..100), any::<bool>()), |(limits, steps, mirrors_first)| {
         let started = Instant::now();
         let mut run = Run::start(limits);

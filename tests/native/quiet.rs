@@ -3,7 +3,7 @@
 use crate::envoy::{Envoy, request};
 use crate::host::{DEBUG, WARN};
 
-/// Returns what the filter asked on behalf of one request.
+/// Returns what the filter asked on behalf of one request, whose client got an answer.
 fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<String> {
     let (envoy, root) = Envoy::with(&format!(r#"{{"rules":{rules}}}"#));
     Envoy::host(|host| host.properties.insert("source.address".into(), b"10.0.0.1:80".to_vec()));
@@ -11,8 +11,7 @@ fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<
     if has_body {
         envoy.body(stream, b"body", true);
     }
-    let asked = Envoy::host(|host| host.streams[&stream].asked.clone());
-    envoy.end(stream);
+    let asked = envoy.end_answered(stream, Some(200)).asked;
     envoy.answer_all("200");
     envoy.check();
     asked
@@ -71,6 +70,26 @@ fn a_request_of_which_no_copy_is_made_costs_what_decides_that_and_nothing_more()
         for more in [&[][..], &[("x-mirrored-request", "true")], &[("upgrade", "x"), ("connection", "upgrade")]] {
             assert_eq!(asked(rules, "/", more, true), expected, "{rules}, {more:?}");
         }
+    }
+}
+
+#[test]
+fn how_the_client_was_answered_is_asked_only_where_a_copy_that_is_compared_was_sent() {
+    for (mirror, compare, more, is_asked) in [
+        (r#""cluster":"a""#, r#"{"status":true}"#, None, true),
+        (r#""cluster":"a""#, r#"{"status":false}"#, None, false),
+        (r#""cluster":"a""#, "{}", None, false),
+        (r#""cluster":"a""#, r#"{"status":true}"#, Some("x-mirrored-request"), false),
+        (r#""cluster":"unknown""#, r#"{"status":true}"#, None, false),
+        (r#""cluster":"a","percentage":0"#, r#"{"status":true}"#, None, false),
+    ] {
+        // The other mirror, which never gets a copy, keeps the filter from being off.
+        let rules = format!(
+            r#"[{{"compare":{compare},"mirrors":[{{{mirror}}},{{"clusterHeader":"x-none"}}]}},{{"mirrors":[]}}]"#
+        );
+        let more: Vec<_> = more.iter().map(|name| (*name, "true")).collect();
+        let asked = asked(&rules, "/", &more, true);
+        assert_eq!(asked.iter().any(|what| what == "property response.code"), is_asked, "{rules}: {asked:?}");
     }
 }
 
