@@ -7,7 +7,7 @@ use crate::host::Headers;
 use arbitrary::{Result, Unstructured};
 use std::collections::BTreeMap;
 
-const CONFIGURATION: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
+const CONFIGURATION: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub enum Step {
     Answer,
     /// An answer to a call that does not wait for one.
     Stray,
-    /// The oldest stream ends.
+    /// The newest stream ends.
     End,
     /// Another configuration takes over.
     Replace,
@@ -33,6 +33,9 @@ pub const NAMES: &[Option<&str>] =
 /// Content types of requests.
 pub const KINDS: &[&str] = &["text/plain", "application/grpc", "application/grpc+proto", "Application/grpc", ""];
 
+/// What clients get, if anything.
+pub const STATUSES: &[Option<u16>] = &[Some(200), None, Some(404), Some(0)];
+
 /// Checks how the answers that the bytes spell are counted.
 pub fn check(bytes: &[u8]) {
     let mut run = Run::start();
@@ -46,12 +49,21 @@ pub fn check(bytes: &[u8]) {
     run.finish();
 }
 
+/// A request and its copy, with the status of each answer.
+struct Exchange {
+    stream: u32,
+    is_grpc: bool,
+    primary: Option<u16>,
+    copy: Option<u16>,
+}
+
 struct Run {
     envoy: Envoy,
     root: u32,
-    /// Whether a call is gRPC, by its token.
-    is_grpc: BTreeMap<u32, bool>,
-    streams: Vec<u32>,
+    /// By the tokens of the copies.
+    exchanges: BTreeMap<u32, Exchange>,
+    /// The tokens of those whose streams have not ended.
+    open: Vec<u32>,
     /// How many answers of each class there are to be.
     classes: BTreeMap<&'static str, i64>,
     times: usize,
@@ -60,16 +72,18 @@ struct Run {
 impl Run {
     fn start() -> Self {
         let (envoy, root) = Envoy::with(CONFIGURATION);
-        Self { envoy, root, is_grpc: BTreeMap::new(), streams: Vec::new(), classes: BTreeMap::new(), times: 0 }
+        Self { envoy, root, exchanges: BTreeMap::new(), open: Vec::new(), classes: BTreeMap::new(), times: 0 }
     }
 
     fn step(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
         match *bytes.choose(STEPS)? {
             Step::Request => {
                 let kind = *bytes.choose(KINDS)?;
-                self.streams.push(self.envoy.begin(self.root, request("/", &[("content-type", kind)]), true));
+                let stream = self.envoy.begin(self.root, request("/", &[("content-type", kind)]), true);
                 let is_grpc = kind.starts_with("application/grpc");
-                self.is_grpc.insert(Envoy::host(|host| host.sent.last().unwrap().token), is_grpc);
+                let token = Envoy::host(|host| host.sent.last().unwrap().token);
+                self.exchanges.insert(token, Exchange { stream, is_grpc, primary: None, copy: None });
+                self.open.push(token);
             }
             Step::Answer => {
                 let at = usize::from(bytes.arbitrary::<u8>()?);
@@ -90,8 +104,9 @@ impl Run {
                 }
             }
             Step::End => {
-                if let Some(stream) = self.streams.pop() {
-                    self.envoy.end(stream);
+                let status = *bytes.choose(STATUSES)?;
+                if let Some(token) = self.open.pop() {
+                    self.end(token, status);
                 }
             }
             Step::Replace => {
@@ -103,14 +118,21 @@ impl Run {
         Ok(())
     }
 
+    fn end(&mut self, token: u32, status: Option<u16>) {
+        let exchange = self.exchanges.get_mut(&token).unwrap();
+        exchange.primary = status.filter(|status| *status != 0);
+        self.envoy.end_answered(exchange.stream, status);
+    }
+
     /// Works out how an answer is to be counted.
     fn expect(&mut self, token: u32, count: usize, headers: &Headers) {
         let first =
             |name: &str| headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..]);
         let is_from_mirror = first("x-envoy-upstream-service-time").is_some();
-        let status = first(":status").filter(|_| count > 0).and_then(<[u8]>::first);
-        let class = match status {
-            Some(b'1'..=b'3') if self.is_grpc[&token] && !is_from_mirror => "failed",
+        let status = first(":status").filter(|_| count > 0);
+        let exchange = self.exchanges.get_mut(&token).unwrap();
+        let class = match status.and_then(<[u8]>::first) {
+            Some(b'1'..=b'3') if exchange.is_grpc && !is_from_mirror => "failed",
             Some(b'1') => "1xx",
             Some(b'2') => "2xx",
             Some(b'3') => "3xx",
@@ -119,12 +141,31 @@ impl Run {
             _ => "failed",
         };
         *self.classes.entry(class).or_default() += 1;
-        self.times += usize::from(class != "failed");
+        if class != "failed" {
+            self.times += 1;
+            exchange.copy = status.and_then(|status| String::from_utf8_lossy(status).parse().ok());
+        }
+    }
+
+    /// Works out how the exchanges compare.
+    fn results(&self) -> BTreeMap<&'static str, i64> {
+        let mut results = BTreeMap::new();
+        for Exchange { primary, copy, .. } in self.exchanges.values() {
+            let result = match (primary, copy) {
+                (Some(_), Some(_)) if primary == copy => "same",
+                (Some(_), Some(_)) => "different",
+                (Some(_), None) => "primary_only",
+                (None, Some(_)) => "mirror_only",
+                (None, None) => "neither",
+            };
+            *results.entry(result).or_default() += 1;
+        }
+        results
     }
 
     fn finish(mut self) {
-        for stream in std::mem::take(&mut self.streams) {
-            self.envoy.end(stream);
+        for token in std::mem::take(&mut self.open) {
+            self.end(token, None);
         }
         for token in Envoy::host(|host| host.in_flight.keys().copied().collect::<Vec<_>>()) {
             self.expect(token, 0, &Headers::new());
@@ -136,6 +177,7 @@ impl Run {
             assert!(host.roots.is_empty(), "a root that nobody needs stays");
             assert_eq!(books::by(host, "responses_total", "class"), self.classes);
             assert_eq!(books::recorded(host, "response_time_ms").len(), self.times);
+            assert_eq!(books::by(host, "compared_total", "result"), self.results());
         });
     }
 }

@@ -45,6 +45,9 @@ pub const ADDRESSES: &[Option<&str>] =
     &[Some("10.1.2.3:80"), None, Some("[fd00::1]:443"), Some("/run/socket"), Some("")];
 pub const ROUTES: &[Option<&str>] = &[Some("default"), None, Some("")];
 
+/// What clients get, if anything.
+pub const STATUSES: &[Option<u16>] = &[Some(200), None, Some(404)];
+
 /// How a request ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -114,6 +117,8 @@ pub struct Case {
     pub chunks: Vec<Chunk>,
     pub end: End,
     pub way: Way,
+    /// What the client gets.
+    pub status: Option<u16>,
 }
 
 impl Case {
@@ -124,6 +129,7 @@ impl Case {
         let config = config.unwrap_or_else(|violations| panic!("{configuration}: {violations:?}"));
         let (address, route) = (*bytes.choose(ADDRESSES)?, *bytes.choose(ROUTES)?);
         let (end, way) = (*bytes.choose(ENDS)?, *bytes.choose(WAYS)?);
+        let status = *bytes.choose(STATUSES)?;
         let size = usize::from(bytes.arbitrary::<u16>()?).min(bytes.len());
         let raw = bytes.bytes(size)?.to_vec();
         let mut chunks = Vec::new();
@@ -132,7 +138,7 @@ impl Case {
         }
         let given = Given::new(HeaderMap::from_abi(raw.clone()), address, route);
         let pairs = wire::lenient(&raw);
-        Ok(Self { configuration, config, given, raw, pairs, chunks, end, way })
+        Ok(Self { configuration, config, given, raw, pairs, chunks, end, way, status })
     }
 
     /// Finds out why the request is one of those that are never mirrored, if it is.

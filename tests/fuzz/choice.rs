@@ -70,6 +70,8 @@ pub const BODIES: &[&str] = &["{}", r#"{"body":"omit"}"#, r#"{"onOversizedBody":
 
 pub const MARKERS: &[&str] = &["x-mirrored-request", "", "x-a"];
 
+pub const COMPARES: &[&str] = &["{}", r#"{"status":true}"#];
+
 /// Bytes, of one body and of all.
 pub const LIMITS: &[usize] = &[1 << 20, 0, 1, 10, 1000, 20_000];
 
@@ -91,7 +93,8 @@ fn rule(bytes: &mut Unstructured<'_>) -> Result<Value> {
     let mut targets = TARGETS.to_vec();
     let mirrors = (0..bytes.int_in_range(0..=3)?).map(|_| mirror(bytes, is_rewritable, &mut targets));
     let mirrors = mirrors.collect::<Result<Vec<_>>>()?;
-    Ok(json!({ "match": entries.iter().map(|entry| value(ENTRIES[*entry])).collect::<Vec<_>>(), "mirrors": mirrors }))
+    let entries: Vec<_> = entries.iter().map(|entry| value(ENTRIES[*entry])).collect();
+    Ok(json!({ "match": entries, "mirrors": mirrors, "compare": value(bytes.choose(COMPARES)?) }))
 }
 
 fn mirror(bytes: &mut Unstructured<'_>, is_rewritable: bool, targets: &mut Vec<&str>) -> Result<Value> {

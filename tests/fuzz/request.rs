@@ -1,6 +1,7 @@
 //! One request from its headers to its end, however it comes: through the core as raw bytes, and where a host could hand
 //! it over, through the exports too.
 
+use crate::books;
 use crate::case::{Case, End, Gift, Way};
 use crate::envoy::Envoy;
 use crate::host::Headers;
@@ -8,6 +9,7 @@ use crate::wire;
 use arbitrary::Unstructured;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
+use std::collections::BTreeMap;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Rule, Target};
 use traffic_mirror::copy::Rewritten;
@@ -137,7 +139,7 @@ impl Case {
             End::Body => envoy.body(stream, b"", true),
             End::Trailers => envoy.trailers(stream),
         }
-        envoy.end(stream);
+        envoy.end_answered(stream, self.status);
         let samples = self.config.rules.iter().flat_map(|rule| &rule.mirrors).map(|mirror| mirror.sample.ratio);
         if samples.into_iter().all(|ratio| ratio.is_always() || ratio.is_never()) {
             Envoy::host(|host| {
@@ -154,5 +156,16 @@ impl Case {
         envoy.answer_all("200");
         envoy.retire(root);
         envoy.check();
+        let compares = self.first_rule_by_itself().is_some_and(|rule| self.config.rules[rule].compares_status);
+        let result = match self.status {
+            Some(200) => "same",
+            Some(_) => "different",
+            None => "mirror_only",
+        };
+        Envoy::host(|host| {
+            let pairs = if compares { i64::try_from(host.sent.len()).unwrap() } else { 0 };
+            let expected: BTreeMap<_, _> = (pairs > 0).then_some((result, pairs)).into_iter().collect();
+            assert_eq!(books::by(host, "compared_total", "result"), expected);
+        });
     }
 }

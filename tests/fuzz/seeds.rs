@@ -1,9 +1,9 @@
 //! Writes what fuzzing starts from: the configurations that documents and tests show, and requests and answers made of
 //! each piece that the targets can choose. `cargo test --test fuzz -- --ignored` does it, when there is something new.
 
-use crate::answer::{KINDS, NAMES, STEPS, Step};
-use crate::case::{ADDRESSES, ENDS, GIFTS, ROUTES, WAYS};
-use crate::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
+use crate::answer::{self, KINDS, NAMES, STEPS, Step};
+use crate::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
+use crate::choice::{BODIES, COMPARES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
 use crate::configuration::to_struct;
 use prost::Message;
 use serde_json::Value;
@@ -27,7 +27,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "rewrite":{"uriRegexRewrite":{"match":"^/api/(.*)$","rewrite":"/\\1"}},"consistentHash":{"useSourceIp":true}},
 {"clusterHeader":"x-mirror-cluster","allowedClusters":["a","b"],"disableShadowHostSuffixAppend":true,"body":"include",
 "onOversizedBody":"skip","consistentHash":{"httpCookieName":"session"}},
-{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}]}],"markerHeader":"X-Copy",
+{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy",
 "limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
 
 fn root() -> &'static Path {
@@ -126,12 +126,14 @@ struct Spelled {
     rewrite: usize,
     edits: usize,
     body: usize,
+    compare: usize,
     marker: usize,
     limits: [usize; 2],
     address: usize,
     route: usize,
     end: usize,
     way: usize,
+    status: usize,
     headers: Vec<(&'static str, &'static [u8])>,
     chunks: Vec<(usize, u16)>,
 }
@@ -146,13 +148,14 @@ impl Spelled {
             bytes.extend([choice(TARGETS, target), choice(SAMPLES, self.sample), choice(REWRITES, self.rewrite)]);
             bytes.extend([choice(EDITS, self.edits), choice(BODIES, body)]);
         }
-        bytes.push(choice(MARKERS, self.marker));
+        bytes.extend([choice(COMPARES, self.compare), choice(MARKERS, self.marker)]);
         bytes.extend(self.limits.map(|limit| choice(LIMITS, limit)));
         bytes.extend([
             choice(ADDRESSES, self.address),
             choice(ROUTES, self.route),
             choice(ENDS, self.end),
             choice(WAYS, self.way),
+            choice(STATUSES, self.status),
         ]);
         let pseudo = [(":authority", "host:80"), (":path", "/api/v1?q=1#f"), (":method", "POST"), (":scheme", "http")];
         let pseudo = pseudo.map(|(name, value)| (name, value.as_bytes()));
@@ -205,6 +208,7 @@ fn write_requests() {
     seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
     seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));
     seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![17], ..plain() }));
+    seeds.extend((0..STATUSES.len()).map(|status| Spelled { compare: 1, status, ..plain() }));
     write("request", seeds.iter().map(Spelled::bytes));
 }
 
@@ -238,7 +242,8 @@ fn write_answers() {
         let request = step(Step::Request, &[choice(KINDS, number % KINDS.len())]);
         let answered = step(Step::Answer, &[&[0], &answer[..]].concat());
         let stray = step(Step::Stray, &[&[4, 0, 0, 0], &answer[..], &[0]].concat());
-        let (end, replace) = (step(Step::End, &[]), step(Step::Replace, &[]));
+        let status = choice(answer::STATUSES, number % answer::STATUSES.len());
+        let (end, replace) = (step(Step::End, &[status]), step(Step::Replace, &[]));
         seeds.push([&request[..], &answered, &answered, &end, &stray].concat());
         seeds.push([&request[..], &end, &request, &replace, &answered, &stray, &answered, &end].concat());
     }
