@@ -13,6 +13,7 @@
 mod check;
 mod convert;
 mod explain;
+mod readme;
 mod schema;
 
 use std::io::Write;
