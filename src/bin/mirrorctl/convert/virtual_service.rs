@@ -120,14 +120,10 @@ fn read_route(resource: &Resource<'_>, http: &Tree, index: usize, routes: &mut V
 
 fn read_match(resource: &Resource<'_>, entry: &Tree, path: &str) -> Tree {
     for (name, value) in entry.fields().iter().filter(|(_, value)| *value != Tree::Null) {
-        let why = UNKNOWABLE.iter().find(|(unknowable, _)| field(entry, unknowable) == Some(value));
-        let is_known = KNOWN.iter().any(|known| field(entry, known) == Some(value));
-        match why {
-            Some((unknowable, why)) if !KNOWN.contains(&name.as_str()) && is_field(name, unknowable) => {
-                resource.warn(&join(path, name), format_args!("{}: left out: {why}", value.json()));
-            }
-            _ if !is_known => resource.warn(&join(path, name), "unknown field: left out"),
-            _ => {}
+        if let Some((_, why)) = UNKNOWABLE.iter().find(|(field, _)| is_field(name, field)) {
+            resource.warn(&join(path, name), format_args!("{}: left out: {why}", value.json()));
+        } else if !KNOWN.iter().any(|field| is_field(name, field)) {
+            resource.warn(&join(path, name), "unknown field: left out");
         }
     }
     let test = |name: &str| field(entry, name).map(read_test);

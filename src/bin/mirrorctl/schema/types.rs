@@ -34,6 +34,16 @@ struct Rule {
     r#match: Option<Vec<Match>>,
     /// Where copies go. `[]`: matched, and mirrored nowhere.
     mirrors: Vec<Mirror>,
+    /// What is counted of primary and mirrors side by side. Default: nothing.
+    compare: Option<Compare>,
+}
+
+/// How primary and mirrors are compared.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Compare {
+    /// Whether both answered with the same status, and by how much the mirror was slower or faster. Default `false`.
+    status: Option<bool>,
 }
 
 /// Conditions, all of which must hold.
