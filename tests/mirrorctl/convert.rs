@@ -158,6 +158,38 @@ fn hosts_are_full_by_namespace_and_domain_and_ports_are_found() {
 }
 
 #[test]
+fn hosts_are_those_that_the_gateway_takes_too() {
+    let mirror = "mirror: {host: m, port: {number: 80}}";
+    let istio =
+        |hosts: &str| format!("---\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{servers: [{{hosts: [{hosts}]}}]}}\n");
+    let bound = |gateways: &str, hosts: &str| {
+        virtual_service(mirror).replace("hosts: [a]", &format!("gateways: [{gateways}], hosts: [{hosts}]"))
+    };
+    let listeners =
+        |names: &str| format!("---\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{listeners: [{names}]}}\n");
+    let filter = "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: m, port: 80}}}]";
+    let attached =
+        |more: &str| http_route(filter).replace("rules:", &format!("parentRefs: [{{name: g}}], {more} rules:"));
+    let (any, narrow) = (Value::Null, json!(r".+\.b\.c(:[0-9]+)?"));
+    for (text, expected) in [
+        (bound("g", "'*'"), any.clone()),
+        (bound("g", "'*'") + &istio("'*'"), any.clone()),
+        (bound("g", "'*'") + &istio("'default/*.b.c'"), narrow.clone()),
+        (bound("default/g", "'*'") + &istio("'*.b.c'"), narrow.clone()),
+        (bound("g, other", "'*'") + &istio("'*.b.c'"), any.clone()),
+        (bound("g", "'*.b.c', x.y"), narrow.clone()),
+        (bound("g", "'*.b.c', x.d") + &istio("'*.c'"), narrow.clone()),
+        (attached("") + &listeners("{name: a}"), any),
+        (attached("") + &listeners("{hostname: '*.b.c'}"), narrow.clone()),
+        (attached("hostnames: ['*.b.c', x.y],") + &listeners("{hostname: '*.c'}"), narrow),
+    ] {
+        let (rules, _) = rules(&text, &[]);
+        let last = rules.as_array().unwrap().last().unwrap();
+        assert_eq!(last.pointer("/match/0/authority/regex").unwrap_or(&Value::Null), &expected, "{text}");
+    }
+}
+
+#[test]
 fn rules_that_decide_nothing_are_left_out() {
     let mirror = "mirror: {host: m, port: {number: 80}}";
     let document = |host: &str, http: &str| {

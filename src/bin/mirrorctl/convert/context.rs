@@ -1,5 +1,6 @@
 //! What converting a resource needs to know of the others, and to say of what does not carry over.
 
+use super::hosts::Domain;
 use crate::input::{Document, Place};
 use crate::tree::Tree;
 use std::cell::RefCell;
@@ -54,6 +55,31 @@ impl Ports {
     }
 }
 
+/// The domains of Gateways, Istio's and the Gateway API's, by their namespaces and names.
+#[derive(Debug, Default)]
+pub(super) struct Gateways(Vec<(String, Vec<Domain>)>);
+
+impl Gateways {
+    /// Adds those of a document, if it is a Gateway.
+    pub(super) fn add(&mut self, document: &Document, namespace: &str) {
+        let tree = &document.tree;
+        let (Some("Gateway"), Some(name)) = (tree.text_at(&["kind"]), tree.text_at(&["metadata", "name"])) else {
+            return;
+        };
+        let items = |path: &[&str]| tree.at(path).map(Tree::items).unwrap_or_default();
+        let servers = items(&["spec", "servers"])
+            .iter()
+            .flat_map(|server| server.get("hosts").map(Tree::items).unwrap_or_default());
+        // Istio's may name the namespace of the VirtualServices that they are for.
+        let hosts = servers.filter_map(Tree::text).map(|host| host.rsplit('/').next().unwrap_or(host));
+        let listeners =
+            items(&["spec", "listeners"]).iter().map(|listener| listener.text_at(&["hostname"]).unwrap_or("*"));
+        let domains = hosts.chain(listeners).filter_map(Domain::new).collect();
+        let namespace = tree.text_at(&["metadata", "namespace"]).unwrap_or(namespace);
+        self.0.push((format!("{namespace}/{name}"), domains));
+    }
+}
+
 /// A resource that is converted, and what there is around it.
 pub(super) struct Resource<'a> {
     pub(super) document: &'a Document,
@@ -61,6 +87,7 @@ pub(super) struct Resource<'a> {
     pub(super) namespace: &'a str,
     pub(super) cluster_domain: &'a str,
     pub(super) ports: &'a Ports,
+    pub(super) gateways: &'a Gateways,
     pub(super) notes: &'a Notes,
 }
 
@@ -91,6 +118,24 @@ impl<'a> Resource<'a> {
     /// Returns the full name of a Service.
     pub(super) fn service(&self, name: &str, namespace: &str) -> String {
         format!("{name}.{namespace}.svc.{}", self.cluster_domain)
+    }
+
+    /// Narrows domains to those that some gateways take; one that is in no file takes all.
+    pub(super) fn within(&self, domains: Vec<Domain>, gateways: &[String]) -> Vec<Domain> {
+        let find = |name: &String| self.gateways.0.iter().find(|(own, _)| own == name).map(|(_, taken)| taken);
+        let Some(taken) = gateways.iter().map(find).collect::<Option<Vec<_>>>().filter(|taken| !taken.is_empty())
+        else {
+            return domains;
+        };
+        let mut narrowed = Vec::new();
+        for domain in
+            taken.into_iter().flatten().flat_map(|taken| domains.iter().filter_map(|domain| domain.meet(taken)))
+        {
+            if !narrowed.contains(&domain) {
+                narrowed.push(domain);
+            }
+        }
+        narrowed
     }
 
     /// Finds the port of a host: the one that is given, or the only one of its Service.

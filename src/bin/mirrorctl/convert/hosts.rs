@@ -113,6 +113,14 @@ impl Domain {
         }
     }
 
+    /// Returns the domain of the requests that are for both.
+    pub(super) fn meet(&self, other: &Self) -> Option<Self> {
+        // One lies inside the other, or they share nothing: names cannot share some of their requests only.
+        let narrower = self.order().min(other.order());
+        let inside = if narrower == self.order() { self } else { other };
+        self.overlaps(other).then(|| inside.clone())
+    }
+
     /// Writes the conditions on `:authority`, one of which holds for a request to this domain; none: all do.
     pub(super) fn conditions(&self) -> Vec<Tree> {
         let regex = |text: String| Tree::map([("regex", Some(text.into())), ("ignoreCase", Some(true.into()))]);
@@ -156,6 +164,22 @@ mod tests {
         assert!(Domain::new("*").unwrap().conditions().is_empty());
         assert_eq!(Domain::new("a b"), None);
         assert_eq!(Domain::new(""), None);
+    }
+
+    #[test]
+    fn two_domains_meet_in_the_narrower_one() {
+        let domain = |host| Domain::new(host).unwrap();
+        for (one, other, expected) in [
+            ("*", "*", Some("*")),
+            ("*", "*.b.c", Some("*.b.c")),
+            ("*.b.c", "*.c", Some("*.b.c")),
+            ("a.b.c", "*.c", Some("a.b.c")),
+            ("a.b.c", "a.b.c", Some("a.b.c")),
+            ("a.b.c", "*.d", None),
+        ] {
+            assert_eq!(domain(one).meet(&domain(other)), expected.map(domain), "{one} {other}");
+            assert_eq!(domain(other).meet(&domain(one)), expected.map(domain), "{other} {one}");
+        }
     }
 
     #[test]

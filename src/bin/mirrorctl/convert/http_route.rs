@@ -24,7 +24,7 @@ fn items<'t>(tree: &'t Tree, name: &str) -> &'t [Tree] {
 fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
     let parents = items(resource.spec(), "parentRefs");
     let mut domains: Vec<Domain> = Vec::new();
-    let mut on_gateway = parents.is_empty();
+    let mut gateways = Vec::new();
     for (index, parent) in parents.iter().enumerate() {
         let path = format!("spec.parentRefs[{index}]");
         for name in ["port", "sectionName"] {
@@ -32,18 +32,26 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
                 resource.warn(&join(&path, name), "left out: the plugin does not know its listener");
             }
         }
+        let namespace = parent.text_at(&["namespace"]).unwrap_or(resource.namespace);
+        let name = parent.text_at(&["name"]).unwrap_or_default();
         match parent.text_at(&["kind"]).unwrap_or("Gateway") {
-            "Gateway" => on_gateway = true,
+            "Gateway" => gateways.push(format!("{namespace}/{name}")),
             "Service" => {
-                let namespace = parent.text_at(&["namespace"]).unwrap_or(resource.namespace);
-                let name = parent.text_at(&["name"]).unwrap_or_default();
                 domains.push(Domain::Names(vec![Name::of_service(name, namespace, resource.cluster_domain)]));
             }
             kind => drop(resource.refuse::<()>(&join(&path, "kind"), format_args!("{kind}: not Gateway or Service"))),
         }
     }
+    if parents.is_empty() || !gateways.is_empty() {
+        domains.extend(resource.within(read_hostnames(resource), &gateways));
+    }
+    domains
+}
+
+fn read_hostnames(resource: &Resource<'_>) -> Vec<Domain> {
     let hostnames = items(resource.spec(), "hostnames");
-    for (index, hostname) in hostnames.iter().enumerate().filter(|_| on_gateway) {
+    let mut domains = Vec::new();
+    for (index, hostname) in hostnames.iter().enumerate() {
         match Domain::new(hostname.text().unwrap_or_default()) {
             Some(domain) => domains.push(domain),
             None => {
@@ -52,10 +60,7 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
             }
         }
     }
-    if on_gateway && hostnames.is_empty() {
-        domains.push(Domain::Any);
-    }
-    domains
+    if hostnames.is_empty() { vec![Domain::Any] } else { domains }
 }
 
 fn read_rule(resource: &Resource<'_>, rule: &Tree, index: usize, routes: &mut Vec<Route>) {

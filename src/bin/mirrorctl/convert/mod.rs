@@ -12,7 +12,7 @@ use crate::input::{Document, documents};
 use crate::report::Report;
 use crate::tree::Tree;
 use clap::{Args, ValueEnum};
-use context::{Notes, Ports, Resource};
+use context::{Gateways, Notes, Ports, Resource};
 use output::Installation;
 use route::Table;
 use traffic_mirror::config::Config;
@@ -110,8 +110,10 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Report, String> {
 impl Conversion {
     fn rules(&self, all: &[Document], notes: &Notes) -> Vec<Tree> {
         let mut ports = Ports::new(&self.ports);
+        let mut gateways = Gateways::default();
         for document in all {
             ports.add(document, &self.namespace, &self.cluster_domain);
+            gateways.add(document, &self.namespace);
         }
         let resource = |document| Resource {
             document,
@@ -119,6 +121,7 @@ impl Conversion {
             namespace: self.namespace_of(document),
             cluster_domain: &self.cluster_domain,
             ports: &ports,
+            gateways: &gateways,
             notes,
         };
         let mut table = Table::default();

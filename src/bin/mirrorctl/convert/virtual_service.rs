@@ -60,6 +60,12 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
             break;
         }
     }
+    if !in_mesh {
+        let full =
+            |name: &str| if name.contains('/') { name.to_owned() } else { format!("{}/{name}", resource.namespace) };
+        let gateways: Vec<_> = gateways.iter().filter_map(Tree::text).map(full).collect();
+        domains = resource.within(domains, &gateways);
+    }
     table.add(&domains, routes);
 }
 
