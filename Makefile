@@ -71,6 +71,7 @@ bench: build python plotting ## measure what the filter costs: bench/RESULTS.md 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --test faults -- -D warnings
 	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
 	$(foreach crate,$(filter-out fuzz,$(CRATES)),$(call lint-crate,$(crate)))
 	$(if $(shell command -v c++),$(call lint-crate,fuzz),@echo "fuzz is left out: its fuzzer needs a C++ compiler, such as g++")

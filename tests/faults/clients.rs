@@ -16,16 +16,15 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::digest::Digest;
 use crate::harness::client::BoxError;
 use crate::load::{CHANGED, Kinds};
 use crate::matrix::{Beside, Proof, Row, both, counted, odd, outcome};
+use crate::plain::{Plain, answer, kind, open};
 
 /// How long an odd client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two pieces of one of many uploads.
 const PACE: Duration = Duration::from_millis(600);
-const AUTHORITY: &str = "service.test";
 /// What a client that goes away saw.
 const GONE: &str = "gone";
 
@@ -50,86 +49,6 @@ where
         }
         kinds
     })
-}
-
-/// A request as it is written, byte for byte.
-#[derive(Clone)]
-struct Plain {
-    method: &'static str,
-    path: String,
-    version: &'static str,
-    fields: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-}
-
-impl Plain {
-    fn get(path: &str) -> Self {
-        Self { method: "GET", path: path.to_owned(), version: "1.1", fields: vec![], body: vec![] }
-    }
-
-    fn post(path: &str, body: Vec<u8>) -> Self {
-        Self { method: "POST", body, ..Self::get(path) }.field("content-length", "")
-    }
-
-    fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let value = if name == "content-length" { self.body.len().to_string().into() } else { value.as_ref().to_vec() };
-        self.fields.push((name.to_owned(), value));
-        self
-    }
-
-    fn head(&self) -> Vec<u8> {
-        let mut head =
-            format!("{} {} HTTP/{}\r\nhost: {AUTHORITY}\r\n", self.method, self.path, self.version).into_bytes();
-        for (name, value) in &self.fields {
-            head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-        }
-        head.extend(b"\r\n");
-        head
-    }
-
-    fn whole(&self) -> Vec<u8> {
-        [self.head(), self.body.clone()].concat()
-    }
-
-    fn digest(&self) -> String {
-        let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        let mut digest = Digest::new(self.method, &self.path, AUTHORITY, fields);
-        digest.body(&self.body);
-        digest.finish()
-    }
-
-    /// Sends it whole, as the connection's last, and reads the answer.
-    async fn send(self, to: SocketAddr) -> std::io::Result<String> {
-        let last = self.field("connection", "close");
-        let mut io = open(to, &last.whole()).await?;
-        answer(&mut io, &last.digest()).await
-    }
-}
-
-async fn open(to: SocketAddr, bytes: &[u8]) -> std::io::Result<TcpStream> {
-    let mut io = TcpStream::connect(to).await?;
-    io.set_nodelay(true)?;
-    io.write_all(bytes).await?;
-    Ok(io)
-}
-
-/// Reads until the connection is closed, and tells the answer's status.
-async fn answer(io: &mut TcpStream, digest: &str) -> std::io::Result<String> {
-    let mut read = Vec::new();
-    let ended = io.read_to_end(&mut read).await;
-    let text = String::from_utf8_lossy(&read);
-    if text.is_empty() {
-        ended?;
-        return Ok("closed".to_owned());
-    }
-    Ok(kind(&text, digest))
-}
-
-/// The status of one answer; or that it, or the request that it answers, was changed.
-fn kind(answer: &str, digest: &str) -> String {
-    let status = answer.split_whitespace().nth(1).unwrap_or_default();
-    let right = answer.contains(&format!("x-digest: {digest}\r\n")) && answer.ends_with(digest);
-    if status == "200" && !digest.is_empty() && !right { CHANGED.to_owned() } else { status.to_owned() }
 }
 
 pub fn gone_in_head(to: SocketAddr) -> Odd {

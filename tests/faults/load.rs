@@ -127,6 +127,7 @@ impl Reply {
     pub fn kind(&self, digest: &str) -> String {
         match &self.digest {
             Some(told) if told != digest || self.body != digest => CHANGED.to_owned(),
+            // The primary's answer, without its header.
             None if self.status == 200 && self.body.len() == digest.len() => CHANGED.to_owned(),
             _ => self.status.to_string(),
         }

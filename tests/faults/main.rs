@@ -22,6 +22,7 @@ mod matrix;
 mod memory;
 mod mirrors;
 mod operators;
+mod plain;
 mod primaries;
 mod rig;
 mod server;

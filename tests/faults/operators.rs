@@ -41,7 +41,7 @@ impl Act {
             Self::Drain => drop(rig.command("/drain_listeners?graceful").await),
             Self::Quit => {
                 drop(rig.command("/quitquitquit").await);
-                assert!(rig.envoy.ended().await.success(), "Envoy crashed:\n{}", rig.envoy.log());
+                assert!(rig.ended().await.success(), "Envoy crashed:\n{}", rig.envoy.log());
             }
             _ => {
                 let version = rig.next_version();

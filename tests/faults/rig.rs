@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use crate::harness::bootstrap::{self, Addresses, Delivery, Form, Listener};
 use crate::harness::client::{Client, Req};
@@ -111,7 +113,7 @@ impl Rig {
         (plan.boot)(&mut config);
         let started = Envoy::start(folder, &config, 1).await;
         let envoy = started.map_err(|refused| format!("{}\n{}", refused.status, refused.log))?;
-        let (accounts, memory) = (ledger::accounts(&plan.plugin), Memory::watch(envoy.pid()));
+        let (accounts, memory) = (ledger::accounts(&plan.plugin), Memory::watch(serving(envoy.child.id())));
         let ports = ports(&envoy, LISTENERS.len()).await;
         Ok(Self { envoy, primary, mirror, memory, shape: plan.shape, version: 0, accounts, ports })
     }
@@ -139,6 +141,16 @@ impl Rig {
     /// Has Envoy do something; it may be gone before it has answered.
     pub async fn command(&self, path: &str) -> Result<(), String> {
         Client::try_h1(self.envoy.admin).await?.try_send(Req::new("POST", path)).await.map(drop)
+    }
+
+    /// Waits until Envoy has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        loop {
+            match self.envoy.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
 
     /// All that Envoy counts.
@@ -323,6 +335,13 @@ impl Memory {
     pub fn peak(&self) -> u64 {
         self.peak.swap(0, Ordering::Relaxed).max(self.now())
     }
+}
+
+/// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
+fn serving(command: u32) -> u32 {
+    let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let first = |pid: &u32| children(*pid).split_whitespace().next().and_then(|child| child.parse().ok());
+    std::iter::successors(Some(command), first).last().unwrap_or(command)
 }
 
 /// How long an area of a process's memory is, and whether it can be written.

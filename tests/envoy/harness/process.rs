@@ -93,7 +93,8 @@ impl Drop for Folder {
 
 /// An Envoy that serves.
 pub struct Envoy {
-    child: Child,
+    /// The command, or a wrapper that started it.
+    pub child: Child,
     /// Where its admin interface listens.
     pub admin: SocketAddr,
     /// Its configuration, its log, and the files it watches.
@@ -143,17 +144,6 @@ impl Envoy {
         let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let first = |pid| children(pid).split_whitespace().next().and_then(|child| child.parse().ok());
         std::iter::successors(Some(self.child.id()), |pid| first(*pid)).last().unwrap()
-    }
-
-    /// Waits until the process has ended by itself.
-    #[allow(dead_code, reason = "only the faults have it end so")]
-    pub async fn ended(&mut self) -> ExitStatus {
-        loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => return status,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
     }
 
     /// All that Envoy has logged so far.
