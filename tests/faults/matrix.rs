@@ -213,14 +213,14 @@ fn judge(row: &Row, evidence: &mut Evidence) {
     }
     let [none, native, filter] = &evidence.columns;
     let base = if row.shared.is_some() { native } else { none };
-    let mut wrong = Vec::new();
+    let (slack, mut wrong) = (row.racy.then_some(SLACK), Vec::new());
     for kinds in [&filter.kinds(), &filter.odd] {
         if kinds.keys().any(|kind| kind.contains(CHANGED)) {
             wrong.push(format!("requests or answers were changed: {kinds:?}"));
         }
     }
-    wrong.extend(difference(&none.kinds(), &filter.kinds(), row.racy));
-    wrong.extend(difference(&none.odd, &filter.odd, row.racy));
+    wrong.extend(difference(&none.kinds(), &filter.kinds(), slack));
+    wrong.extend(difference(&none.odd, &filter.odd, slack));
     for share in [0.5, 0.99] {
         let (limit, took) = (base.worst(share).mul_f64(1.5) + Duration::from_millis(10), filter.quantile(share));
         if took > limit {
@@ -232,16 +232,20 @@ fn judge(row: &Row, evidence: &mut Evidence) {
 
 /// What the clients of the filter's listener did not get as those of the listener without it.
 ///
-/// Where the moment decides, as when connections are drained, as many good answers must come, but for a few, and no kind
-/// of answer that did not come without the filter.
-pub fn difference(none: &Kinds, filter: &Kinds, racy: bool) -> Option<String> {
-    let all = |kinds: &Kinds| kinds.values().sum::<u64>() as f64;
-    let good = |kinds: &Kinds| kinds.get("200").copied().unwrap_or(0) as f64 / all(kinds).max(1.0);
-    let same = if racy {
-        let foreign = filter.keys().any(|kind| !none.contains_key(kind) && kind.parse::<u16>().is_ok_and(|s| s != 200));
-        !foreign && good(filter) >= good(none) - SLACK
-    } else {
-        none == filter
+/// Where the moment decides, as when connections are drained, as many answers must come, but for this share of all, and no
+/// status that did not come without the filter.
+pub fn difference(none: &Kinds, filter: &Kinds, slack: Option<f64>) -> Option<String> {
+    let status = |kind: &str| kind.parse::<u16>().is_ok();
+    let answered = |kinds: &Kinds| {
+        let answers: u64 = kinds.iter().filter(|(kind, _)| status(kind)).map(|(_, count)| count).sum();
+        answers as f64 / kinds.values().sum::<u64>().max(1) as f64
+    };
+    let same = match slack {
+        None => none == filter,
+        Some(slack) => {
+            let foreign = filter.keys().any(|kind| !none.contains_key(kind) && status(kind));
+            !foreign && answered(filter) >= answered(none) - slack
+        }
     };
     (!same).then(|| format!("{OTHER}: {none:?} without the filter, {filter:?} with it"))
 }
