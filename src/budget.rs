@@ -6,12 +6,17 @@ use crate::stats::Outcome;
 /// Parts of a copy that the token bucket counts in, so that a nanosecond at one copy a second is one part.
 const PARTS: u64 = 1_000_000_000;
 
+/// The most bytes of headers that are held of requests whose bodies are still to come. What is held of a body is bounded by
+/// the configuration; this bounds the rest, for which clients need not send a body at all.
+const MAX_HEADERS: usize = 64 << 20;
+
 /// The limits of one worker and what of them is in use.
 #[derive(Debug)]
 pub struct Budget {
     max_buffered: usize,
     max_in_flight: usize,
     buffered: usize,
+    headers: usize,
     in_flight: usize,
     bucket: Option<Bucket>,
 }
@@ -23,6 +28,7 @@ impl Budget {
             max_buffered: limits.max_buffered_bytes,
             max_in_flight: limits.max_in_flight,
             buffered: 0,
+            headers: 0,
             in_flight: 0,
             bucket: limits.rate.map(Bucket::new),
         }
@@ -43,6 +49,18 @@ impl Budget {
     /// Returns how many bytes of bodies are held.
     pub fn buffered(&self) -> usize {
         self.buffered
+    }
+
+    /// Takes room for the headers of a request that has not ended; false, and nothing taken, where there is none.
+    pub fn hold_headers(&mut self, bytes: usize) -> bool {
+        let room = self.headers.checked_add(bytes).filter(|held| *held <= MAX_HEADERS);
+        self.headers = room.unwrap_or(self.headers);
+        room.is_some()
+    }
+
+    /// Gives back room for headers.
+    pub fn release_headers(&mut self, bytes: usize) {
+        self.headers = self.headers.saturating_sub(bytes);
     }
 
     /// Tells whether a copy may be sent at `now`, in nanoseconds from any fixed time.
@@ -122,6 +140,17 @@ mod tests {
         budget.release(10);
         assert!(budget.hold(10));
         assert!(!budget.hold(usize::MAX));
+    }
+
+    #[test]
+    fn headers_have_a_room_of_their_own() {
+        let mut budget = Budget::new(&limits(1, None));
+        assert!(budget.hold_headers(MAX_HEADERS));
+        assert!(!budget.hold_headers(1));
+        assert!(budget.hold(10));
+        budget.release_headers(1);
+        assert!(budget.hold_headers(1));
+        assert!(!budget.hold_headers(usize::MAX));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Pending {
     /// What becomes of the copy to each mirror, in the rule's order.
     pub fates: Vec<Fate>,
     body: Body,
+    /// Bytes of headers that the budget knows of.
+    held_headers: usize,
 }
 
 impl Pending {
@@ -65,7 +67,7 @@ impl Pending {
             }
         };
         let fates = rule.mirrors.iter().map(fate).collect();
-        Self { decision, headers: HeaderMap::default(), fates, body: Body::default() }
+        Self { decision, headers: HeaderMap::default(), fates, body: Body::default(), held_headers: 0 }
     }
 
     /// Goes on with the request's headers, and with what they decide.
@@ -79,6 +81,16 @@ impl Pending {
         if self.wants_body() && self.announced_length().is_some_and(|length| length > max_body) {
             self.body_is_too_large(rule);
         }
+    }
+
+    /// Takes room for the headers until the request ends; where there is none, no copy can wait for that.
+    pub fn wait(&mut self, budget: &mut Budget) {
+        let size = self.headers.size();
+        if budget.hold_headers(size) {
+            self.held_headers = size;
+            return;
+        }
+        self.lose(Outcome::BufferLimit);
     }
 
     /// Tells whether any copy still waits for the request's end.
@@ -113,16 +125,13 @@ impl Pending {
 
     /// Notes that the request will never be complete.
     pub fn abort(&mut self, budget: &mut Budget) {
-        for fate in &mut self.fates {
-            if matches!(fate, Fate::Copy { .. }) {
-                *fate = Fate::Not(Outcome::Incomplete);
-            }
-        }
+        self.lose(Outcome::Incomplete);
         self.body.give_back(budget);
     }
 
-    /// Takes the gathered body in one piece, and out of the budget; `None` where memory does not suffice for that.
+    /// Takes the gathered body in one piece, and what is held out of the budget; `None` where memory does not suffice for that.
     pub fn take_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
+        budget.release_headers(std::mem::take(&mut self.held_headers));
         self.body.give_back(budget).into_one_piece()
     }
 
@@ -141,6 +150,14 @@ impl Pending {
                     OnOversized::Skip => Fate::Not(Outcome::BodyTooLarge),
                     OnOversized::Omit => Fate::Copy { with_body: false },
                 };
+            }
+        }
+    }
+
+    fn lose(&mut self, outcome: Outcome) {
+        for fate in &mut self.fates {
+            if matches!(fate, Fate::Copy { .. }) {
+                *fate = Fate::Not(outcome);
             }
         }
     }

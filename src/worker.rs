@@ -93,6 +93,9 @@ impl Worker {
         if pending.wants_end() {
             let rule = self.config.rules.get(pending.decision.rule)?;
             pending.read_headers(request.into_headers(), rule, self.config.limits.max_body_bytes);
+            if !ends {
+                pending.wait(&mut self.state.borrow_mut().budget);
+            }
         }
         Some(pending)
     }

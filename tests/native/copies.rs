@@ -244,3 +244,31 @@ fn properties_are_asked_for_by_the_paths_that_envoy_knows() {
         assert_eq!(outcomes(&envoy), [("sent".to_owned(), 1)], "{condition}");
     }
 }
+
+#[test]
+fn the_headers_of_uploads_under_way_have_a_limit_too_and_make_room_when_they_end() {
+    let (envoy, root) = Envoy::with(ONE);
+    let large = "x".repeat(1 << 19);
+    let begin = || envoy.begin(root, request("/", &[("x-large", &large)]), false);
+    // Each is a little more than half a MiB, of 64 MiB in all.
+    let mut uploads: Vec<_> = (0..128).map(|_| begin()).collect();
+    let outcome = |name: &str| Envoy::host(|host| books::sum(host, "copies_total", &[("outcome", name)]));
+    assert_eq!(outcome("buffer_limit"), 1);
+    // What has ended with its headers needs no room, and is sent.
+    envoy.serve(root, request("/", &[("x-large", &large)]), b"");
+    assert_eq!((outcome("buffer_limit"), outcome("sent")), (1, 1));
+    let ended = uploads.remove(0);
+    envoy.body(ended, b"", true);
+    uploads.push(begin());
+    assert_eq!((outcome("buffer_limit"), outcome("sent")), (1, 2));
+    for upload in uploads {
+        envoy.end(upload);
+    }
+    envoy.end(ended);
+    // Broken off, they make room as well.
+    let again: Vec<_> = (0..127).map(|_| begin()).collect();
+    assert_eq!(outcome("buffer_limit"), 1);
+    again.into_iter().for_each(|upload| envoy.end(upload));
+    envoy.answer_all("200");
+    envoy.check();
+}
