@@ -250,6 +250,13 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
             virtual_service(mirror).replace("hosts:", "gateways: [g], hosts:"),
             "spec.gateways: the plugin does not know its gateway",
         ),
+        (
+            http_route(
+                "matches: [{path: {value: /a}}, {path: {value: /b}}], filters: [{type: RequestHeaderModifier, \
+                        requestHeaderModifier: {remove: [te]}}, {type: RequestMirror, requestMirror: {backendRef: {name: m, port: 80}}}]",
+            ),
+            "spec.rules[0].filters[0].requestHeaderModifier.remove: te belongs to one hop",
+        ),
         (parent("{name: g, sectionName: http}"), "spec.parentRefs[0].sectionName: left out"),
         (parent("{kind: Service, name: s, port: 80}"), "spec.parentRefs[0].port: left out"),
         (

@@ -1,7 +1,7 @@
 //! What converting a resource needs to know of the others, and to say of what does not carry over.
 
 use super::hosts::Domain;
-use crate::input::{Document, Place};
+use crate::input::Document;
 use crate::tree::Tree;
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -98,13 +98,27 @@ impl<'a> Resource<'a> {
 
     /// Warns of what the converted configuration cannot say.
     pub(super) fn warn(&self, path: &str, what: impl Display) {
-        self.notes.warnings.borrow_mut().push(said(&self.document.place, path, what));
+        self.note(&self.notes.warnings, path, what);
     }
 
     /// Says what has to be changed before this can be converted.
+    pub(super) fn error(&self, path: &str, what: impl Display) {
+        self.note(&self.notes.errors, path, what);
+    }
+
+    /// Says what has to be changed before there can be what was asked for.
     pub(super) fn refuse<T>(&self, path: &str, what: impl Display) -> Option<T> {
-        self.notes.errors.borrow_mut().push(said(&self.document.place, path, what));
+        self.error(path, what);
         None
+    }
+
+    /// Notes something once, however many rules a route becomes.
+    fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
+        let note = format!("{}: {path}: {what}", self.document.place);
+        let mut notes = notes.borrow_mut();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
 
     /// Returns the full name of a host, as Istio finds it: one without dots is a Service of the same namespace.
@@ -156,10 +170,6 @@ impl<'a> Resource<'a> {
             }
         }
     }
-}
-
-fn said(place: &Place, path: &str, what: impl Display) -> String {
-    format!("{place}: {path}: {what}")
 }
 
 /// Reads a whole number, which proto3 JSON may write as a string.

@@ -39,7 +39,7 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
             "Service" => {
                 domains.push(Domain::Names(vec![Name::of_service(name, namespace, resource.cluster_domain)]));
             }
-            kind => drop(resource.refuse::<()>(&join(&path, "kind"), format_args!("{kind}: not Gateway or Service"))),
+            kind => resource.error(&join(&path, "kind"), format_args!("{kind}: not Gateway or Service")),
         }
     }
     if parents.is_empty() || !gateways.is_empty() {
@@ -56,7 +56,7 @@ fn read_hostnames(resource: &Resource<'_>) -> Vec<Domain> {
             Some(domain) => domains.push(domain),
             None => {
                 let path = format!("spec.hostnames[{index}]");
-                resource.refuse::<()>(&path, format_args!("{}: not a hostname", hostname.json()));
+                resource.error(&path, format_args!("{}: not a hostname", hostname.json()));
             }
         }
     }
@@ -148,7 +148,7 @@ fn read_match(resource: &Resource<'_>, entry: &Tree, uri: &Uri<'_>, path: &str) 
                 "RegularExpression" => "regex",
                 kind => {
                     let path = format!("{path}.{name}[{index}].type");
-                    resource.refuse::<()>(&path, format_args!("{kind}: not Exact or RegularExpression"));
+                    resource.error(&path, format_args!("{kind}: not Exact or RegularExpression"));
                     continue;
                 }
             };

@@ -47,9 +47,7 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
         let domain = if in_mesh { Domain::of_mesh(&full, resource.cluster_domain) } else { Domain::new(&full) };
         match domain {
             Some(domain) => domains.push(domain),
-            None => drop(
-                resource.refuse::<()>(&format!("spec.hosts[{index}]"), format_args!("{}: not a host", host.json())),
-            ),
+            None => resource.error(&format!("spec.hosts[{index}]"), format_args!("{}: not a host", host.json())),
         }
     }
     let mut routes = Vec::new();
@@ -223,7 +221,7 @@ fn read_mirrors(resource: &Resource<'_>, http: &Tree, path: &str, changes: &Chan
     let several = field(http, "mirrors").map(Tree::items).unwrap_or_default();
     let one = field(http, "mirror");
     if one.is_some() && !several.is_empty() {
-        resource.refuse::<()>(path, "mirror and mirrors: at most one of them");
+        resource.error(path, "mirror and mirrors: at most one of them");
         return Vec::new();
     }
     let mut mirrors = Vec::new();
@@ -240,7 +238,7 @@ fn read_mirrors(resource: &Resource<'_>, http: &Tree, path: &str, changes: &Chan
             Some(mirror) => {
                 mirrors.extend(read_mirror(resource, mirror, &join(&path, "destination"), percentage, &path, changes));
             }
-            None => drop(resource.refuse::<()>(&join(&path, "destination"), "missing")),
+            None => resource.error(&join(&path, "destination"), "missing"),
         }
     }
     mirrors
