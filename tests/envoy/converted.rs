@@ -10,7 +10,6 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::bootstrap::{Form, wasm};
 use crate::harness::client::{Client, Req};
 use crate::harness::process::{Envoy, Folder, ROOT};
 use crate::harness::upstream::{Answer, Received, Service, Upstream};
@@ -152,10 +151,11 @@ fn http_routes_by_their_precedence_and_whole_elements_of_a_path() {
 /// both send the copies that the table says, and the same.
 fn side_by_side(file: &str, rows: Vec<Row>) {
     let path = format!("{ROOT}/tests/mirrorctl/routes/{file}");
-    let output = Command::new(env!("CARGO_BIN_EXE_mirrorctl")).args(["convert", &path]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mirrorctl")).args(["convert", "-o", "envoy", &path]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let plugin: Value = serde_saphyr::from_str(&text).unwrap();
+    let filter: Value = serde_saphyr::from_str(&text).unwrap();
     let hosts = native::virtual_hosts(&std::fs::read_to_string(path).unwrap());
     let clusters = native::clusters(&hosts);
     block_on(async {
@@ -166,7 +166,7 @@ fn side_by_side(file: &str, rows: Vec<Row>) {
         let primary = Upstream::start("primary", Service::from(Answer::status(200))).await;
         let mut plain = hosts.clone();
         native::strip(&mut plain);
-        let listeners = [listener("native", &hosts, None), listener("plugin", &plain, Some(&plugin))];
+        let listeners = [listener("native", &hosts, None), listener("plugin", &plain, Some(filter))];
         let addresses = upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream.address));
         let clusters: Vec<_> = addresses.chain([("primary", primary.address)]).map(cluster).collect();
         let bootstrap = json!({
@@ -249,8 +249,7 @@ fn cluster((name, address): (&str, SocketAddr)) -> Value {
 }
 
 /// A listener that routes by the hosts, whatever port a request names, as Istio's do.
-fn listener(name: &str, hosts: &[Value], plugin: Option<&Value>) -> Value {
-    let filter = plugin.map(|plugin| json!({"name": "traffic_mirror", "typed_config": wasm(plugin, Form::Struct)}));
+fn listener(name: &str, hosts: &[Value], filter: Option<Value>) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {"@type": format!("{TYPES}.http.router.v3.Router")}});
     let manager = json!({
         "@type": format!("{TYPES}.network.http_connection_manager.v3.HttpConnectionManager"),
