@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 /// The longest regular expression that the plugin takes, in characters.
 const LONGEST: usize = 1024;
 
-/// Any port, or none.
-const PORT: &str = "(:[0-9]+)?";
+/// A port, or none: to Envoy, all that stands behind the last colon.
+const PORT: &str = "(:[^:]*)?";
 
 /// One of the domains by which Envoy chooses a virtual host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn hosts_are_asked_for_by_all_their_names() {
         for (host, expected) in [
-            ("reviews.test.svc.cluster.local", r"reviews(\.test(\.svc(\.cluster\.local)?)?)?(:[0-9]+)?"),
-            ("Shop.example.com", r"shop\.example\.com(:[0-9]+)?"),
-            ("*.example.com", r".+\.example\.com(:[0-9]+)?"),
-            ("a.b.c.svc.cluster.local", r"a\.b\.c\.svc\.cluster\.local(:[0-9]+)?"),
+            ("reviews.test.svc.cluster.local", r"reviews(\.test(\.svc(\.cluster\.local)?)?)?(:[^:]*)?"),
+            ("Shop.example.com", r"shop\.example\.com(:[^:]*)?"),
+            ("*.example.com", r".+\.example\.com(:[^:]*)?"),
+            ("a.b.c.svc.cluster.local", r"a\.b\.c\.svc\.cluster\.local(:[^:]*)?"),
         ] {
             let conditions = Domain::of_mesh(host, "cluster.local").unwrap().conditions();
             let regexes: Vec<_> = conditions.iter().filter_map(|condition| condition.text_at(&["regex"])).collect();
