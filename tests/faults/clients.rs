@@ -135,7 +135,7 @@ pub fn big_uploads(to: SocketAddr) -> Odd {
 /// Clients that come one after the other, each with one request: they meet what is configured now.
 pub fn newcomers(to: SocketAddr) -> Odd {
     many(100, move |n| async move {
-        sleep(Duration::from_millis(18) * n as u32).await;
+        sleep(Duration::from_millis(24) * n as u32).await;
         Plain::post("/new", b"comer".into()).send(to).await
     })
 }

@@ -124,7 +124,7 @@ fn row(name: &'static str, act: Act, proof: Proof) -> Row {
         act: Some(act),
         beside: Some(clients::newcomers),
         racy: true,
-        times: 2,
+        times: 3,
         ..Row::new(name, both(in_flight(), proof))
     }
 }
