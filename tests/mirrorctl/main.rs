@@ -13,8 +13,18 @@
 mod check;
 mod convert;
 mod explain;
+#[allow(dead_code, reason = "the tests of the filter itself use the rest")]
+#[path = "../envoy/harness/mod.rs"]
+mod harness;
+#[allow(dead_code, reason = "the tests of the examples use the rest")]
+#[path = "../examples/readme.rs"]
 mod readme;
+#[allow(dead_code, reason = "the tests of the examples use the rest")]
+#[path = "../examples/scene.rs"]
+mod scene;
 mod schema;
+mod shown;
+mod stats;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

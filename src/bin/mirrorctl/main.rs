@@ -1,12 +1,15 @@
-//! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code.
+//! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code, and
+//! reads its metrics.
 
 mod check;
 mod convert;
 mod explain;
 mod found;
 mod input;
+mod metrics;
 mod report;
 mod schema;
+mod stats;
 mod tree;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -14,7 +17,7 @@ use clap_complete::Shell;
 use report::Report;
 use std::process::ExitCode;
 
-/// Checks, explains and converts configurations of the traffic-mirror plugin
+/// Checks, explains and converts configurations of the traffic-mirror plugin, and reads its metrics
 #[derive(Parser)]
 #[command(name = "mirrorctl", version, after_help = "Exit codes: 0 all is well, 1 findings, 2 wrong usage.")]
 struct Cli {
@@ -45,6 +48,10 @@ enum Command {
     /// The rules decide as the routes do: their order, their hosts, and what is not mirrored carry over, and so does what a
     /// route changes in its requests. What the plugin cannot know is named in a warning.
     Convert(convert::Conversion),
+    /// Show the metrics: what was mirrored, how it was answered, and whether the books balance
+    ///
+    /// Books that do not balance are a finding. Envoy reads its counters one by one, so they are read again before that is said.
+    Stats(stats::Reading),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a script that completes commands in a shell
@@ -69,6 +76,7 @@ fn run(command: Command) -> Result<Report, String> {
         Command::Check { files } => check::run(&files),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
+        Command::Stats(reading) => stats::run(&reading),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }

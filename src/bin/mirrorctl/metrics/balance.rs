@@ -1,0 +1,117 @@
+//! Whether the books balance, from one reading or several.
+//!
+//! Envoy reads its counters one by one while others count. So a count is known only to lie between the first reading's and the
+//! last's, and books are out of balance only if nothing in between balances.
+
+use super::books::{Books, Mirror};
+
+/// Where a count lies.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    low: f64,
+    high: f64,
+}
+
+impl Range {
+    fn minus(self, other: Self) -> Self {
+        Self { low: self.low - other.high, high: self.high - other.low }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { low: self.low + other.low, high: self.high + other.high }
+    }
+
+    fn meets(self, other: Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
+
+    /// Tells whether this may be a multiple of another count: mirrors of one rule with the same cluster share their series.
+    fn may_be_multiple_of(self, other: Self) -> bool {
+        if other.high <= 0.0 {
+            return self.low <= 0.0;
+        }
+        let times = (self.low / other.high).ceil().max(1.0);
+        self.meets(Self { low: other.low * times, high: other.high * times })
+    }
+}
+
+/// Tells what does not balance between the first and the last of these readings.
+pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = Range { low: 0.0, high: 0.0 };
+    let none = Mirror::default();
+    for (name, rule, target, mirror) in last.pairs() {
+        let earlier = first.rules.get(name);
+        let before = earlier.and_then(|rule| rule.mirrors.get(target)).unwrap_or(&none);
+        let range = |count: fn(&Mirror) -> f64| Range { low: count(before), high: count(mirror) };
+        let requests = Range { low: earlier.map_or(0.0, |rule| rule.requests), high: rule.requests };
+        let outcomes = range(|mirror| mirror.outcomes.sum());
+        let (sent, answers) = (range(Mirror::sent), range(|mirror| mirror.classes.sum()));
+        let pairs = range(|mirror| mirror.results.sum());
+        if !outcomes.may_be_multiple_of(requests) {
+            let (outcomes, requests) = (outcomes.high, requests.high);
+            found.push(format!("{name} → {target}: {outcomes} outcomes of copies for {requests} requests"));
+        }
+        if answers.low > sent.high {
+            found.push(format!("{name} → {target}: {} answers to {} copies sent", answers.low, sent.high));
+        }
+        if pairs.low > sent.high {
+            found.push(format!("{name} → {target}: {} pairs compared of {} copies sent", pairs.low, sent.high));
+        }
+        open = open.plus(sent.minus(answers));
+    }
+    let in_flight = Range { low: first.in_flight.min(last.in_flight), high: first.in_flight.max(last.in_flight) };
+    if !open.meets(in_flight) {
+        let (open, in_flight) = (open.high, in_flight.high);
+        found.push(format!("all rules: {open} copies sent and not answered, but {in_flight} in flight"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn books(requests: u32, sent: u32, unsampled: u32, answers: u32, pairs: u32, in_flight: u32) -> Books {
+        Books::read(&format!(
+            "traffic_mirror_requests_total{{rule=\"r\"}} {requests}\n\
+             traffic_mirror_copies_total{{rule=\"r\",mirror=\"m\",outcome=\"sent\"}} {sent}\n\
+             traffic_mirror_copies_total{{rule=\"r\",mirror=\"m\",outcome=\"unsampled\"}} {unsampled}\n\
+             traffic_mirror_responses_total{{rule=\"r\",mirror=\"m\",class=\"2xx\"}} {answers}\n\
+             traffic_mirror_compared_total{{rule=\"r\",mirror=\"m\",result=\"same\"}} {pairs}\n\
+             traffic_mirror_in_flight{{}} {in_flight}\n"
+        ))
+        .unwrap()
+    }
+
+    fn alone(books: &Books) -> Vec<String> {
+        imbalances(books, books)
+    }
+
+    #[test]
+    fn one_reading_balances_or_says_what_does_not() {
+        assert_eq!(alone(&books(5, 4, 1, 3, 2, 1)), [""; 0]);
+        assert_eq!(alone(&books(0, 0, 0, 0, 0, 0)), [""; 0]);
+        assert_eq!(alone(&books(5, 4, 0, 4, 4, 0)), ["r → m: 4 outcomes of copies for 5 requests"]);
+        assert_eq!(alone(&books(0, 1, 0, 1, 1, 0)), ["r → m: 1 outcomes of copies for 0 requests"]);
+        assert_eq!(alone(&books(5, 4, 1, 3, 3, 0)), ["all rules: 1 copies sent and not answered, but 0 in flight"]);
+        assert_eq!(alone(&books(5, 4, 1, 4, 5, 0)), ["r → m: 5 pairs compared of 4 copies sent"]);
+        assert_eq!(alone(&books(5, 4, 1, 5, 4, 0))[0], "r → m: 5 answers to 4 copies sent");
+    }
+
+    #[test]
+    fn mirrors_that_share_a_cluster_share_their_series() {
+        assert_eq!(alone(&books(5, 8, 2, 8, 8, 0)), [""; 0]);
+        assert_eq!(alone(&books(5, 9, 2, 9, 9, 0)), ["r → m: 11 outcomes of copies for 5 requests"]);
+    }
+
+    #[test]
+    fn what_is_counted_while_it_is_read_is_no_imbalance() {
+        // Alone, neither balances: the outcomes were read a moment after the requests.
+        let (first, last) = (books(10, 11, 0, 11, 11, 0), books(14, 15, 0, 15, 15, 0));
+        assert_eq!([alone(&first).len(), alone(&last).len()], [1, 1]);
+        assert_eq!(imbalances(&first, &last), [""; 0]);
+        // But one that stays while nothing is counted is.
+        assert_eq!(imbalances(&first, &first).len(), 1);
+    }
+}

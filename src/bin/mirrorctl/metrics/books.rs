@@ -1,0 +1,182 @@
+//! The books of one reading: what is counted for each rule and each of its mirrors.
+
+use super::histogram::Histogram;
+use super::text::samples;
+use std::collections::BTreeMap;
+
+/// Counts by a label's value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Counts(pub(crate) BTreeMap<String, f64>);
+
+impl Counts {
+    pub(crate) fn get(&self, label: &str) -> f64 {
+        self.0.get(label).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn sum(&self) -> f64 {
+        self.0.values().sum()
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self(self.0.iter().map(|(label, count)| (label.clone(), count - earlier.get(label))).collect())
+    }
+}
+
+/// What is counted for a mirror of a rule.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Mirror {
+    pub(crate) outcomes: Counts,
+    pub(crate) classes: Counts,
+    /// Empty where the rule does not compare.
+    pub(crate) results: Counts,
+    pub(crate) response_time: Histogram,
+    pub(crate) slower: Histogram,
+    pub(crate) faster: Histogram,
+}
+
+impl Mirror {
+    pub(crate) fn sent(&self) -> f64 {
+        self.outcomes.get("sent")
+    }
+
+    /// Tells whether its rule compares.
+    pub(crate) fn compares(&self) -> bool {
+        !self.results.0.is_empty()
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            outcomes: self.outcomes.since(&earlier.outcomes),
+            classes: self.classes.since(&earlier.classes),
+            results: self.results.since(&earlier.results),
+            response_time: self.response_time.since(&earlier.response_time),
+            slower: self.slower.since(&earlier.slower),
+            faster: self.faster.since(&earlier.faster),
+        }
+    }
+}
+
+/// What is counted for a rule.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Rule {
+    pub(crate) requests: f64,
+    pub(crate) mirrors: BTreeMap<String, Mirror>,
+}
+
+/// All that one reading shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Books {
+    pub(crate) rules: BTreeMap<String, Rule>,
+    pub(crate) ignored: Counts,
+    pub(crate) in_flight: f64,
+    pub(crate) buffered_bytes: f64,
+}
+
+impl Books {
+    /// Reads the page that Prometheus would be shown.
+    ///
+    /// # Errors
+    /// What to tell the user where the page is broken, or has nothing of the filter's.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let samples = samples(text)?;
+        if samples.iter().any(|sample| sample.name.starts_with("rule_")) {
+            return Err("the labels are still in the metrics' names: stats_config or extraStatTags is missing".into());
+        }
+        let mut books = Self::default();
+        for sample in samples {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            let add = |counts: &mut Counts, name| *counts.0.entry(label(name)).or_default() += sample.value;
+            match sample.name {
+                "in_flight" => books.in_flight += sample.value,
+                "buffered_bytes" => books.buffered_bytes += sample.value,
+                "ignored_total" => add(&mut books.ignored, "reason"),
+                "requests_total" => books.rules.entry(label("rule")).or_default().requests += sample.value,
+                name => {
+                    let Some(mirror) = sample.labels.get("mirror") else { continue };
+                    let rule = books.rules.entry(label("rule")).or_default();
+                    let mirror = rule.mirrors.entry(mirror.clone()).or_default();
+                    let bound = || label("le").parse().unwrap_or(f64::INFINITY);
+                    match name {
+                        "copies_total" => add(&mut mirror.outcomes, "outcome"),
+                        "responses_total" => add(&mut mirror.classes, "class"),
+                        "compared_total" => add(&mut mirror.results, "result"),
+                        "response_time_ms_bucket" => mirror.response_time.add(bound(), sample.value),
+                        "slower_ms_bucket" => mirror.slower.add(bound(), sample.value),
+                        "faster_ms_bucket" => mirror.faster.add(bound(), sample.value),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        if books.rules.is_empty() {
+            return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
+        }
+        Ok(books)
+    }
+
+    /// Returns what has come since an earlier reading; what is in flight and held stays as it is now.
+    ///
+    /// # Errors
+    /// What to tell the user where it is no earlier reading of the same Envoy.
+    pub(crate) fn since(&self, earlier: &Self) -> Result<Self, String> {
+        let mut rules = BTreeMap::new();
+        for (name, rule) in &self.rules {
+            let before = earlier.rules.get(name).cloned().unwrap_or_default();
+            if rule.requests < before.requests {
+                return Err("the counters went back: this Envoy was started anew".into());
+            }
+            let since = |(target, mirror): (&String, &Mirror)| {
+                let before = before.mirrors.get(target).cloned().unwrap_or_default();
+                (target.clone(), mirror.since(&before))
+            };
+            let requests = rule.requests - before.requests;
+            rules.insert(name.clone(), Rule { requests, mirrors: rule.mirrors.iter().map(since).collect() });
+        }
+        Ok(Self { rules, ignored: self.ignored.since(&earlier.ignored), ..*self })
+    }
+
+    /// Returns each rule's mirrors.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &Rule, &str, &Mirror)> {
+        self.rules.iter().flat_map(|(name, rule)| {
+            rule.mirrors.iter().map(move |(target, mirror)| (&**name, rule, &**target, mirror))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "\
+        traffic_mirror_requests_total{rule=\"r\"} 4\n\
+        traffic_mirror_ignored_total{reason=\"marked\"} 2\n\
+        traffic_mirror_copies_total{rule=\"r\",mirror=\"m\",outcome=\"sent\"} 3\n\
+        traffic_mirror_copies_total{rule=\"r\",mirror=\"m\",outcome=\"unsampled\"} 1\n\
+        traffic_mirror_response_time_ms_bucket{rule=\"r\",mirror=\"m\",le=\"5\"} 1\n\
+        traffic_mirror_response_time_ms_bucket{rule=\"r\",mirror=\"m\",le=\"+Inf\"} 2\n\
+        traffic_mirror_response_time_ms_sum{rule=\"r\",mirror=\"m\"} 20\n\
+        traffic_mirror_in_flight{} 1\n";
+
+    #[test]
+    fn a_page_is_entered_under_rule_and_mirror() {
+        let books = Books::read(PAGE).unwrap();
+        let (name, rule, target, mirror) = books.pairs().next().unwrap();
+        assert_eq!((name, rule.requests, target, mirror.sent()), ("r", 4.0, "m", 3.0));
+        assert_eq!((mirror.outcomes.sum(), mirror.response_time.count(), mirror.compares()), (4.0, 2.0, false));
+        assert_eq!((books.in_flight, books.ignored.get("marked")), (1.0, 2.0));
+    }
+
+    #[test]
+    fn a_page_without_the_filters_series_is_an_error() {
+        assert!(Books::read("envoy_x{} 1\n").unwrap_err().starts_with("nothing of the filter's here"));
+        let unlabelled = "traffic_mirror_rule___r____requests_total{} 1\n";
+        assert!(Books::read(unlabelled).unwrap_err().contains("stats_config"));
+    }
+
+    #[test]
+    fn what_came_since_is_counted_alone() {
+        let (before, now) = (Books::read(PAGE).unwrap(), Books::read(&PAGE.replace("} 4", "} 9")).unwrap());
+        assert_eq!(now.since(&before).unwrap().rules.get("r").unwrap().requests, 5.0);
+        assert!(before.since(&now).unwrap_err().contains("started anew"));
+    }
+}

@@ -1,0 +1,128 @@
+//! `mirrorctl stats`: the figures of a real Envoy, with the calculator of the examples, and books that do not balance.
+
+use crate::harness::client::Req;
+use crate::harness::{block_on, eventually};
+use crate::scene::{Ports, Scene};
+use crate::{Ran, mirrorctl};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// The calculator's only mirror.
+pub const V3: &str = "outbound|80|v3|calcbackendsvc.calc.svc.cluster.local";
+/// What the calculator's clients connect to.
+pub const FRONT: u16 = 10000;
+
+/// A request to the calculator.
+pub fn calculation(path: &str) -> Req {
+    Req::get(path).authority("calcbackendsvc")
+}
+
+/// Runs mirrorctl beside an Envoy that the test goes on to look after.
+pub async fn beside(args: &[&str]) -> Ran {
+    let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let run = move || mirrorctl(&args.iter().map(|arg| &**arg).collect::<Vec<_>>(), "");
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[test]
+fn figures_are_what_was_sent() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("calcbackend", "envoy.yaml", &mut ports).await;
+        let mut client = scene.client(FRONT, &mut ports).await;
+        for path in ["/fibonacci", "/fibonacci", "/lucas", "/fibonacci"] {
+            client.send(calculation(path)).await;
+        }
+        client.send(calculation("/").header("user-agent", "Mobile")).await;
+        client.send(calculation("/").header("x-mirrored-request", "true")).await;
+        scene.settle().await;
+        let admin = scene.envoy.admin.to_string();
+        let mut shown = Value::Null;
+        // Envoy shows what its histograms hold a few seconds later.
+        eventually("the histograms", async || {
+            shown = serde_json::from_str(&beside(&["stats", &admin, "--json"]).await.ok()).unwrap();
+            let mirror = &shown["rules"][0]["mirrors"][0];
+            if mirror["responseTimeMs"]["count"] == 4 { Ok(()) } else { Err(shown.to_string()) }
+        })
+        .await;
+        let mut mirror = shown["rules"][0]["mirrors"][0].take();
+        let counted = |counts: &mut Value| {
+            let counts = counts.take();
+            let counts = counts.as_object().unwrap().iter().filter(|(_, count)| **count != 0);
+            json!(counts.map(|(label, count)| (label.clone(), count.clone())).collect::<serde_json::Map<_, _>>())
+        };
+        for (field, expected) in [
+            ("copies", json!({ "sent": 4 })),
+            ("answers", json!({ "2xx": 3, "5xx": 1 })),
+            ("compared", json!({ "same": 3, "different": 1 })),
+        ] {
+            assert_eq!(counted(&mut mirror[field]), expected, "{field}");
+        }
+        // v3 takes 20 ms, or 600 ms; v1 always 200 ms.
+        let within = |value: &Value, low: f64, high: f64| (low..=high).contains(&value.as_f64().unwrap());
+        assert!(within(&mirror["responseTimeMs"]["p50"], 10.0, 50.0), "{mirror}");
+        assert!(within(&mirror["responseTimeMs"]["p99"], 500.0, 1000.0), "{mirror}");
+        assert!(within(&mirror["fasterMs"]["p50"], 100.0, 250.0) && mirror["fasterMs"]["count"] == 3, "{mirror}");
+        assert!(within(&mirror["slowerMs"]["p50"], 250.0, 500.0) && mirror["slowerMs"]["count"] == 1, "{mirror}");
+        assert_eq!((&mirror["mirror"], &mirror["share"]), (&json!(V3), &json!(1.0)));
+        let rules = [("desktop", 4), ("mobile", 1)];
+        for (rule, (name, requests)) in shown["rules"].as_array().unwrap().iter().zip(rules) {
+            assert_eq!((&rule["rule"], &rule["requests"]), (&json!(name), &json!(requests)));
+        }
+        assert_eq!((&shown["inFlight"], &shown["bufferedBytes"]), (&json!(0), &json!(0)));
+        assert_eq!((&shown["ignored"]["marked"], &shown["balanced"]), (&json!(1), &json!(true)));
+
+        let text = beside(&["stats", &format!("http://{admin}/stats/prometheus")]).await.ok();
+        for line in [
+            &*format!("desktop → {V3}"),
+            "  requests   4",
+            "  share      100 %",
+            "  copies     4 sent",
+            "  answers    3 2xx, 1 5xx",
+            "  compared   1 different, 3 same; same status: 75 %",
+            "mobile: mirrored nowhere",
+            "Never mirrored: 1 marked",
+            "In flight: 0 copies; held: 0 bytes",
+            "The books balance.",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+
+        let mut watch = Command::new(env!("CARGO_BIN_EXE_mirrorctl"));
+        let mut watch = watch.args(["stats", &admin, "--watch", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // First the totals alone, then with what came meanwhile.
+        assert!(shown.any(|line| line == "  requests   4") && shown.any(|line| line == "  requests   4 (0.0/s)"));
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+
+        let page = scene.envoy.admin("/stats/prometheus").await;
+        let saved = mirrorctl(&["stats", "-"], &page).ok();
+        assert_eq!(saved, text);
+        let lost = page.replace("requests_total{rule=\"desktop\"} 4", "requests_total{rule=\"desktop\"} 5");
+        let ran = mirrorctl(&["stats", "-", "--json"], &lost);
+        let shown: Value = serde_json::from_str(&ran.out).unwrap();
+        let imbalance = format!("desktop → {V3}: 4 outcomes of copies for 5 requests");
+        assert_eq!((ran.code, ran.err), (1, format!("The books do not balance: {imbalance}\n")));
+        assert_eq!((&shown["balanced"], &shown["imbalances"]), (&json!(false), &json!([imbalance])));
+    });
+}
+
+#[test]
+fn where_nothing_can_be_read_it_was_not_used_as_it_should_be() {
+    // A port that is held and never listens.
+    let refused = Ports::default().address(1).to_string();
+    for (args, stdin, said) in [
+        (&["stats", &refused][..], "", "onnection refused"),
+        (&["stats", "https://127.0.0.1:9901"], "", "Envoy's admin endpoint has no TLS"),
+        (&["stats", "no-such-file"], "", "neither a file nor HOST:PORT"),
+        (&["stats", "-", "--watch"], "", "a file cannot be watched"),
+        (&["stats", "-"], "", "nothing of the filter's here"),
+        (&["stats", "-"], "traffic_mirror_requests_total{rule=\"r\" 1\n", "line 1 is not in Prometheus' text format"),
+    ] {
+        let ran = mirrorctl(args, stdin);
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{args:?}");
+        assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    }
+}
