@@ -25,6 +25,7 @@ mod scene;
 mod schema;
 mod shown;
 mod stats;
+mod verdict;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -11,6 +11,7 @@ mod report;
 mod schema;
 mod stats;
 mod tree;
+mod verdict;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -52,6 +53,12 @@ enum Command {
     ///
     /// Books that do not balance are a finding. Envoy reads its counters one by one, so they are read again before that is said.
     Stats(stats::Reading),
+    /// Watch for a while, and tell whether each mirror is as good as its primary
+    ///
+    /// A mirror that is worse is a finding. Judged are the rules that compare; of the others it is told what is counted. Envoy
+    /// shows what its histograms hold some seconds late (stats_flush_interval): so times are of a period that began and ended a
+    /// little earlier.
+    Report(verdict::Watch),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a script that completes commands in a shell
@@ -77,6 +84,7 @@ fn run(command: Command) -> Result<Report, String> {
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),
+        Command::Report(watch) => verdict::run(&watch),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }

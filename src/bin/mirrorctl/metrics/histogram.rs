@@ -74,6 +74,15 @@ pub(crate) fn quantile(bins: &[Bin], q: f64) -> Option<f64> {
     None
 }
 
+/// Estimates how many values are above a bound.
+pub(crate) fn above(bins: &[Bin], bound: f64) -> f64 {
+    let part = |bin: &Bin| match (bin.high - bound) / (bin.high - bin.low) {
+        part if part.is_nan() => f64::from(u8::from(bin.low >= bound)),
+        part => part.clamp(0.0, 1.0),
+    };
+    bins.iter().filter(|bin| bin.count > 0.0).map(|bin| bin.count * part(bin)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +118,15 @@ mod tests {
         assert_eq!(quantile(&bins, 0.4), Some(-1.0));
         assert_eq!(quantile(&bins, 0.5), Some(0.5));
         assert_eq!(quantile(&bins, 0.8), Some(3.0));
+    }
+
+    #[test]
+    fn values_above_a_bound_are_estimated_within_its_bin() {
+        let bins = difference(
+            &histogram(&[(1.0, 0.0), (5.0, 4.0), (f64::INFINITY, 6.0)]),
+            &histogram(&[(1.0, 2.0), (f64::INFINITY, 3.0)]),
+        );
+        assert_eq!([-9.0, -1.0, -0.5, 0.0, 2.0, 5.0].map(|bound| above(&bins, bound)), [8.0, 8.0, 7.0, 6.0, 5.0, 2.0]);
     }
 
     #[test]

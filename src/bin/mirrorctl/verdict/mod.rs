@@ -1,0 +1,91 @@
+//! `mirrorctl report`: watches for a while, and tells whether each mirror is as good as its primary.
+
+mod findings;
+mod judge;
+
+use crate::metrics::books::Books;
+use crate::metrics::source::Source;
+use crate::report::Report;
+use clap::Args;
+use judge::{Demands, Word};
+use std::io::{IsTerminal, Write, stderr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// What is watched, how long, and what is asked of it.
+#[derive(Args)]
+pub(crate) struct Watch {
+    /// Envoy's admin endpoint: HOST:PORT or an http URL
+    url: String,
+    /// How long to watch
+    #[arg(long = "for", default_value = "60s")]
+    period: humantime::Duration,
+    /// How long to wait between two readings
+    #[arg(long, default_value = "1s")]
+    interval: humantime::Duration,
+    /// The share of the pairs that is to have the same status, in percent
+    #[arg(long, default_value_t = 99.0, value_name = "PERCENT")]
+    agreement: f64,
+    /// By how much an answer may be slower and still be as fast, in milliseconds
+    #[arg(long, default_value_t = 5.0, value_name = "MS")]
+    tolerance: f64,
+    /// Write Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Watches, and judges.
+///
+/// # Errors
+/// What to tell the user where nothing can be watched.
+pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
+    let source = Source::new(&watch.url)?;
+    if !source.is_live() {
+        return Err(format!("{}: a file cannot be watched", watch.url));
+    }
+    if !(0.0..100.0).contains(&watch.agreement) || watch.tolerance.is_nan() || watch.tolerance < 0.0 {
+        return Err("--agreement: at least 0 and below 100; --tolerance: not negative".into());
+    }
+    let demands = Demands { agreement: watch.agreement / 100.0, tolerance: watch.tolerance };
+    let period = period(&source, watch)?;
+    let findings = findings::findings(&period, &demands);
+    let title = format!("What {} mirrored in {}", watch.url, watch.period);
+    let mut report = Report::default();
+    let write = if watch.markdown { findings::markdown } else { findings::text };
+    report.text(&write(&title, &findings));
+    report.text(&format!("\n{}\n", findings::demands(&demands)));
+    let worse =
+        |finding: &&findings::Finding| finding.verdict.as_ref().is_some_and(|verdict| verdict.word == Word::Worse);
+    for finding in findings.iter().filter(worse) {
+        report.finding(format_args!("Worse: {}", finding.heading));
+    }
+    Ok(report)
+}
+
+/// Reads now and then, and returns what has come in the whole period.
+fn period(source: &Source, watch: &Watch) -> Result<Books, String> {
+    let start = Instant::now();
+    let end: Duration = *watch.period;
+    let first = source.read()?;
+    let mut last = first.clone();
+    while let Some(left) = end.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        sleep(left.min(*watch.interval));
+        last = source.read()?;
+        progress(&last.since(&first)?, start.elapsed(), watch);
+    }
+    if stderr().is_terminal() {
+        let _ = writeln!(stderr());
+    }
+    last.since(&first)
+}
+
+/// Tells who waits for the end how far it is.
+fn progress(period: &Books, elapsed: Duration, watch: &Watch) {
+    if stderr().is_terminal() {
+        let requests: f64 = period.rules.values().map(|rule| rule.requests).sum();
+        let sent: f64 = period.pairs().map(|(_, _, _, mirror)| mirror.sent()).sum();
+        let elapsed = elapsed.as_secs();
+        // Whoever closed the other end does not want to know.
+        let _ = write!(stderr(), "\r{elapsed} s of {}: {requests} requests, {sent} copies", watch.period);
+    }
+}
