@@ -2,9 +2,14 @@
 
 use crate::Ran;
 use crate::harness::block_on;
+use crate::harness::process::Folder;
 use crate::mirrorctl;
 use crate::scene::{Ports, Scene};
 use crate::stats::{FRONT, V3, beside, calculation};
+use roxmltree::{Document, ParsingOptions};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// Clients that ask at the same time, and how often each does: in half of the period. The other half is for Envoy's histograms,
@@ -50,7 +55,7 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
             "  requests     100",
             "  copies       100 sent",
             "  answers      100 2xx",
-            "  failures     0 of 5xx and failed: 0 %",
+            "  failures     0 (5xx or failed), 0 %",
             "  compared     100 same",
             "mobile: mirrored nowhere",
         ] {
@@ -58,14 +63,20 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
         }
 
         // Now one in five is wrong; what was counted before is no part of it.
-        let bad = watched(&scene, &mut ports, 5, &["--markdown"]).await;
+        let folder = Folder::new();
+        let (file, admin) = (folder.path("report.html"), scene.envoy.admin.to_string());
+        let html = ["report", &admin, "--for", "9s", "--agreement", "95", "--html", file.to_str().unwrap()];
+        let (bad, page) = tokio::join!(watched(&scene, &mut ports, 5, &["--markdown"]), beside(&html));
+        assert_eq!((page.code, &*page.out, &*page.err), (1, "", &*bad.err));
+        is_whole(&fs::read_to_string(&file).unwrap());
+        is_shown(&folder, &file);
         assert_eq!((bad.code, bad.err), (1, format!("Worse: desktop → {V3}\n")), "{}", bad.out);
         let escaped = V3.replace('|', "\\|");
         for line in [
             &*format!("## desktop → {escaped}"),
             "**worse**: of 100 pairs, 80 % (95 % confidence: 71.1 % to 86.7 %) have the same status; wanted are 95 %",
             "| answers | 80 2xx, 20 5xx |",
-            "| failures | 20 of 5xx and failed: 20 % |",
+            "| failures | 20 (5xx or failed), 20 % |",
             "| compared | 20 different, 80 same |",
         ] {
             assert!(bad.out.lines().any(|found| found == line), "{line}\n{}", bad.out);
@@ -78,9 +89,63 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
             "{by}"
         );
 
-        let few = beside(&["report", &scene.envoy.admin.to_string(), "--for", "1s"]).await.ok();
+        let few = beside(&["report", &admin, "--for", "1s"]).await.ok();
         assert!(few.contains("too few to say: of 0 pairs"), "{few}");
     });
+}
+
+/// What the page's charts are called, and bars of theirs: v3 takes 20 ms, or 600 ms; v1 always 200 ms.
+const CHARTS: [(&str, &[&str]); 2] = [
+    ("By how much the mirror was slower (negative: faster)", &["-250 to -100", "250 to 500", "80.0 %", "20.0 %"]),
+    ("How long the mirror took", &["10 to 25", "500 to 1000", "80.0 %", "20.0 %"]),
+];
+
+/// The page can be read as XML, has all figures, and asks for nothing else.
+fn is_whole(page: &str) {
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(page, options).unwrap();
+    let text = |node: roxmltree::Node<'_, '_>| {
+        node.descendants()
+            .filter(|node| node.is_text())
+            .filter_map(|node| Some(node.text()?.trim().into()))
+            .collect::<Vec<String>>()
+    };
+    let words = text(document.root_element());
+    for word in ["worse", "80 2xx, 20 5xx", "20 different, 80 same", "20 (5xx or failed), 20 %"] {
+        assert!(words.iter().any(|found| found == word), "{word}\n{words:#?}");
+    }
+    let charts: Vec<_> =
+        document.descendants().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "svg"))).collect();
+    assert_eq!(charts.len(), CHARTS.len());
+    for (chart, (title, bars)) in charts.iter().zip(CHARTS) {
+        let words = text(*chart);
+        for word in [title].iter().chain(bars) {
+            assert!(words.iter().any(|found| found == word), "{word}\n{words:#?}");
+        }
+    }
+    let asks = |node: &roxmltree::Node<'_, '_>| ["src", "href", "data"].iter().any(|name| node.has_attribute(*name));
+    assert!(!document.descendants().any(|node| asks(&node)) && !page.contains("url(") && !page.contains("@import"));
+}
+
+/// Chromium, where there is one, shows the charts' bars in their colours.
+fn is_shown(folder: &Folder, file: &Path) {
+    let url = format!("file://{}", file.display());
+    let chromium = |args: &[&str]| {
+        let profile = format!("--user-data-dir={}", folder.path("chromium").display());
+        let fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=860,1400", &profile];
+        Command::new("chromium").args(fixed).args(args).arg(&url).output()
+    };
+    let Ok(dom) = chromium(&["--dump-dom"]) else {
+        eprintln!("no chromium on PATH: the page was read, but not looked at");
+        return;
+    };
+    let dom = String::from_utf8_lossy(&dom.stdout).into_owned();
+    assert_eq!(dom.matches("<svg").count(), CHARTS.len(), "{dom}");
+    assert!(["#2E7D32", "#C62828", "#1565C0"].iter().all(|colour| dom.contains(colour)), "{dom}");
+    let picture = folder.path("report.png");
+    chromium(&[&format!("--screenshot={}", picture.display())]).unwrap();
+    // An empty page of this size is some 5 kB.
+    assert!(fs::metadata(&picture).unwrap().len() > 20_000);
 }
 
 #[test]

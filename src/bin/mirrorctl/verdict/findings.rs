@@ -6,24 +6,28 @@ use crate::metrics::histogram::difference;
 use crate::stats::table::{counts, percent, quantiles, share};
 
 /// What is to be said of a rule and one of its mirrors.
-pub(crate) struct Finding {
+pub(crate) struct Finding<'a> {
     pub(crate) heading: String,
     /// Where the rule compares.
     pub(crate) verdict: Option<Verdict>,
     pub(crate) rows: Vec<(&'static str, String)>,
+    /// What the charts show.
+    pub(crate) mirror: Option<&'a Mirror>,
 }
 
 /// Judges what has come in a period.
-pub(crate) fn findings(period: &Books, demands: &Demands) -> Vec<Finding> {
+pub(crate) fn findings<'a>(period: &'a Books, demands: &Demands) -> Vec<Finding<'a>> {
     let nowhere = period.rules.iter().filter(|(_, rule)| rule.mirrors.is_empty()).map(|(name, rule)| Finding {
         heading: format!("{name}: mirrored nowhere"),
         verdict: None,
         rows: vec![("requests", rule.requests.to_string())],
+        mirror: None,
     });
     let pairs = period.pairs().map(|(name, rule, target, mirror)| Finding {
         heading: format!("{name} → {target}"),
         verdict: mirror.compares().then(|| judge(mirror, demands)),
         rows: rows(rule, mirror),
+        mirror: Some(mirror),
     });
     pairs.chain(nowhere).collect()
 }
@@ -35,7 +39,7 @@ fn rows(rule: &Rule, mirror: &Mirror) -> Vec<(&'static str, String)> {
         ("share", share(mirror.sent(), rule.requests)),
         ("copies", counts(&mirror.outcomes, None)),
         ("answers", counts(&mirror.classes, None)),
-        ("failures", format!("{failures} of 5xx and failed: {}", share(failures, mirror.classes.sum()))),
+        ("failures", format!("{failures} (5xx or failed), {}", share(failures, mirror.classes.sum()))),
         ("latency", quantiles(&mirror.response_time.bins())),
     ];
     if mirror.compares() {
@@ -57,7 +61,7 @@ pub(crate) fn demands(demands: &Demands) -> String {
     )
 }
 
-pub(crate) fn text(title: &str, findings: &[Finding]) -> String {
+pub(crate) fn text(title: &str, findings: &[Finding<'_>]) -> String {
     let mut text = format!("{title}\n");
     for finding in findings {
         text.push_str(&format!("\n{}\n", finding.heading));
@@ -69,7 +73,7 @@ pub(crate) fn text(title: &str, findings: &[Finding]) -> String {
     text
 }
 
-pub(crate) fn markdown(title: &str, findings: &[Finding]) -> String {
+pub(crate) fn markdown(title: &str, findings: &[Finding<'_>]) -> String {
     let mut text = format!("# {title}\n");
     for finding in findings {
         text.push_str(&format!("\n## {}\n\n", finding.heading.replace('|', "\\|")));

@@ -1,14 +1,18 @@
 //! `mirrorctl report`: watches for a while, and tells whether each mirror is as good as its primary.
 
+mod charts;
 mod findings;
 mod judge;
+mod page;
 
 use crate::metrics::books::Books;
 use crate::metrics::source::Source;
 use crate::report::Report;
 use clap::Args;
 use judge::{Demands, Word};
+use std::fs;
 use std::io::{IsTerminal, Write, stderr};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,6 +36,9 @@ pub(crate) struct Watch {
     /// Write Markdown
     #[arg(long)]
     markdown: bool,
+    /// Write a page of HTML with charts into a file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "markdown")]
+    html: Option<PathBuf>,
 }
 
 /// Watches, and judges.
@@ -51,11 +58,16 @@ pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
     let findings = findings::findings(&period, &demands);
     let title = format!("What {} mirrored in {}", watch.url, watch.period);
     let mut report = Report::default();
-    let write = if watch.markdown { findings::markdown } else { findings::text };
-    report.text(&write(&title, &findings));
-    report.text(&format!("\n{}\n", findings::demands(&demands)));
+    let demands = findings::demands(&demands);
+    if let Some(file) = &watch.html {
+        let page = page::render(&title, &findings, &demands)?;
+        fs::write(file, page).map_err(|error| format!("{}: {error}", file.display()))?;
+    } else {
+        let write = if watch.markdown { findings::markdown } else { findings::text };
+        report.text(&format!("{}\n{demands}\n", write(&title, &findings)));
+    }
     let worse =
-        |finding: &&findings::Finding| finding.verdict.as_ref().is_some_and(|verdict| verdict.word == Word::Worse);
+        |finding: &&findings::Finding<'_>| finding.verdict.as_ref().is_some_and(|verdict| verdict.word == Word::Worse);
     for finding in findings.iter().filter(worse) {
         report.finding(format_args!("Worse: {}", finding.heading));
     }
