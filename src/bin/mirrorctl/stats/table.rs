@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn figures_are_no_finer_than_they_are_known() {
-        assert_eq!([0.0, 0.04, -3.14, 12.7, -185.2].map(milliseconds), ["0 ms", "0 ms", "-3.1 ms", "13 ms", "-185 ms"]);
+        assert_eq!([0.0, 0.04, -3.12, 12.7, -185.2].map(milliseconds), ["0 ms", "0 ms", "-3.1 ms", "13 ms", "-185 ms"]);
         assert_eq!([0.5, 0.99999, 1.0, 0.0].map(percent), ["50 %", "99.9 %", "100 %", "0 %"]);
         assert_eq!(share(1.0, 0.0), "-");
     }
