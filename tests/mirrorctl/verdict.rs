@@ -97,7 +97,8 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
 /// What the page's charts are called, and bars of theirs: v3 takes 20 ms, or 600 ms; v1 always 200 ms.
 const CHARTS: [(&str, &[&str]); 2] = [
     ("By how much the mirror was slower (negative: faster)", &["-250 to -100", "250 to 500", "80.0 %", "20.0 %"]),
-    ("How long the mirror took", &["10 to 25", "500 to 1000", "80.0 %", "20.0 %"]),
+    // One answer or another may take a little longer.
+    ("How long the mirror took", &["10 to 25", "500 to 1000"]),
 ];
 
 /// The page can be read as XML, has all figures, and asks for nothing else.

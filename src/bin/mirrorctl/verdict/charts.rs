@@ -55,7 +55,8 @@ fn drawn(svg: &mut String, title: &str, bins: &[Bin]) -> Result<(), Box<dyn Erro
         .y_label_formatter(&|share| format!("{share} %"))
         .y_labels(5)
         .x_desc("milliseconds")
-        .label_style((FONT, 11))
+        // So many that they would touch are written smaller.
+        .label_style((FONT, if shown.len() > 10 { 8 } else { 11 }))
         .draw()?;
     chart.draw_series(shown.iter().enumerate().map(|(index, bin)| {
         let corners = [(SegmentValue::Exact(index), 0.0), (SegmentValue::Exact(index.saturating_add(1)), share(bin))];
