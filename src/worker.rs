@@ -153,7 +153,7 @@ impl Worker {
             };
             self.enter(index, rule, number, mirror, outcome);
         }
-        rule.compares_status && self.state.borrow().pairs.wants_end(stream)
+        self.state.borrow().pairs.wants_end(stream)
     }
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
@@ -253,12 +253,10 @@ impl Worker {
         }
     }
 
-    /// Sets a mirror's answer beside the primary's, where the rule wants it.
+    /// Sets a mirror's answer beside the primary's, where the copy makes a pair.
     fn pair(&self, call: &Call, answer: Option<Answer>) {
-        if self.config.rules.get(call.rule).is_some_and(|rule| rule.compares_status) {
-            let settled = self.state.borrow_mut().pairs.answered(call.stream, call.mirror, answer);
-            settled.iter().for_each(|pair| self.enter_pair(pair));
-        }
+        let settled = self.state.borrow_mut().pairs.answered(call.stream, call.mirror, answer);
+        settled.iter().for_each(|pair| self.enter_pair(pair));
     }
 
     /// Enters how primary and mirror compare into the books.
