@@ -296,9 +296,10 @@ pub fn classify(status: &[u8], is_grpc: bool, is_from_mirror: impl FnOnce() -> b
 mod tests {
     use super::*;
 
-    fn ledger() -> (Ledger, Vec<(Kind, String)>) {
-        let config =
-            Config::from_bytes(br#"{"rules":[{"name":"r","mirrors":[{"cluster":"c"},{"clusterHeader":"x"}]}]}"#);
+    const TWO_MIRRORS: &str = r#"{"rules":[{"name":"r","mirrors":[{"cluster":"c"},{"clusterHeader":"x"}]}]}"#;
+
+    fn ledger(config: &str) -> (Ledger, Vec<(Kind, String)>) {
+        let config = Config::from_bytes(config.as_bytes());
         let mut names = Vec::new();
         let ledger = Ledger::new::<()>(&config.unwrap(), |kind, name| {
             names.push((kind, name.to_owned()));
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_defined_once_under_the_name_of_the_contract() {
-        let (_, names) = ledger();
+        let (_, names) = ledger(TWO_MIRRORS);
         for (kind, name) in [
             (Kind::Counter, "traffic_mirror.rule=.=r;.;requests_total"),
             (Kind::Counter, "traffic_mirror.reason=.=marked;.;ignored_total"),
@@ -327,14 +328,9 @@ mod tests {
 
     #[test]
     fn pairs_have_metrics_where_the_rule_compares_and_nowhere_else() {
-        let config = Config::from_bytes(
-            br#"{"rules":[{"name":"r","compare":{"status":true},"mirrors":[{"cluster":"c"}]},{"mirrors":[{"cluster":"c"}]}]}"#,
+        let (ledger, names) = ledger(
+            r#"{"rules":[{"name":"r","compare":{"status":true},"mirrors":[{"cluster":"c"}]},{"mirrors":[{"cluster":"c"}]}]}"#,
         );
-        let mut names = Vec::new();
-        let ledger = Ledger::new::<()>(&config.unwrap(), |kind, name| {
-            names.push((kind, name.to_owned()));
-            Ok(u32::try_from(names.len()).unwrap())
-        });
         for (kind, name) in [
             (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;result=.=primary_only;.;compared_total"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
@@ -342,7 +338,6 @@ mod tests {
         ] {
             assert_eq!(names.iter().filter(|found| **found == (kind, name.to_owned())).count(), 1, "{name}");
         }
-        let ledger = ledger.unwrap();
         let books = ledger.mirror(0, 0).unwrap().pairs.as_ref().unwrap();
         for result in Compared::ALL {
             let name = &names[usize::try_from(books.compared(*result).unwrap().next()).unwrap() - 1].1;
@@ -353,7 +348,7 @@ mod tests {
 
     #[test]
     fn each_counter_is_found_under_its_own_label() {
-        let (ledger, names) = ledger();
+        let (ledger, names) = ledger(TWO_MIRRORS);
         let name = |counter: &Counter| names[usize::try_from(counter.next()).unwrap() - 1].1.clone();
         for outcome in Outcome::ALL {
             let found = name(ledger.mirror(0, 1).unwrap().outcome(*outcome).unwrap());
