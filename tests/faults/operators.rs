@@ -13,7 +13,7 @@ use crate::server::Behaviour;
 /// What is done a third into each round, and undone at two thirds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Another rule.
+    /// Another rule, which does not compare.
     Replace,
     /// A configuration that the filter refuses.
     Bad,
@@ -56,7 +56,7 @@ impl Act {
 
     fn settings(self, version: u64) -> Settings {
         let (plugin, native) = match self {
-            Self::Replace => (Some(mirroring("other", "mirror2")), Some("mirror2")),
+            Self::Replace => (Some(other()), Some("mirror2")),
             // The other listeners stay as they are, as this one does.
             Self::Bad => return Settings { plugin: Some(bad()), version: version - 1, ..Self::settled(version) },
             Self::Rename => (Some(mirroring("renamed", "renamed")), Some("renamed")),
@@ -69,6 +69,12 @@ impl Act {
     fn settled(version: u64) -> Settings {
         Settings { plugin: Some(mirroring(RULE, "mirror")), native: Some("mirror"), version }
     }
+}
+
+fn other() -> Value {
+    let mut plugin = mirroring("other", "mirror2");
+    plugin["rules"][0]["compare"] = Value::Null;
+    plugin
 }
 
 fn bad() -> Value {

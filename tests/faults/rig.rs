@@ -62,11 +62,11 @@ impl Plan {
     }
 }
 
-/// A configuration that mirrors all there is, within small limits.
+/// A configuration that mirrors all there is, and compares the answers, within small limits.
 pub fn mirroring(rule: &str, cluster: &str) -> Value {
     let timeout = format!("{}ms", TIMEOUT.as_millis());
     json!({
-        "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}]}],
+        "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}], "compare": {"status": true}}],
         "limits": {"maxBodyBytes": 1 << 20, "maxBufferedBytes": 8 << 20, "maxInFlight": 64},
     })
 }
@@ -199,7 +199,7 @@ impl Rig {
         traps(&log).first().map_or(Ok(last), |trap| Err(format!("a VM died: {trap}")))
     }
 
-    /// The books, over all rules and mirrors that were ever configured: how often each outcome and each class.
+    /// The books, over all rules and mirrors that were ever configured.
     pub fn books(&self, ledger: &Ledger) -> Books {
         let mut books = Books::default();
         for (rule, mirrors) in &self.accounts {
@@ -210,17 +210,21 @@ impl Rig {
                 for class in ledger::CLASSES {
                     *books.classes.entry(class).or_default() += ledger.responses(rule, mirror, class);
                 }
+                for result in ledger::COMPARED {
+                    *books.pairs.entry(result).or_default() += ledger.compared(rule, mirror, result);
+                }
             }
         }
         books
     }
 }
 
-/// What became of the copies.
+/// What became of the copies: how often each outcome, each class of answers, and each result of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     pub outcomes: BTreeMap<&'static str, i64>,
     pub classes: BTreeMap<&'static str, i64>,
+    pub pairs: BTreeMap<&'static str, i64>,
 }
 
 /// Envoy's own statistics.

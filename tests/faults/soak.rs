@@ -191,6 +191,7 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
             let books = rig.books(&ledger);
             println!("copies {:?}", nonzero(&books.outcomes));
             println!("answers of mirrors {:?}", nonzero(&books.classes));
+            println!("compared {:?}", nonzero(&books.pairs));
             println!("the books balance; 0 in flight, 0 bytes held");
             // No request that was answered is missing in the books, nor is any in them that nobody sent.
             let (counted, sent) = (books.outcomes.values().sum::<i64>().unsigned_abs(), filter.values().sum());

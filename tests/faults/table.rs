@@ -26,7 +26,8 @@ one run; it fails if anything in the column **filter** is worse than in the colu
 
 One Envoy with one worker has three listeners, which share one primary: **none** has no mirror, **native** Envoy's own \
 (`request_mirror_policies`), **filter** this one, with `fail_open: true`, `maxBodyBytes` 1 MiB, `maxBufferedBytes` 8 MiB, \
-`maxInFlight` 64 and a `timeout` of 1 s. Every request is mirrored. While the fault lasts, each listener gets the same load: \
+`maxInFlight` 64 and a `timeout` of 1 s. Every request is mirrored, and how it was answered \
+is compared (`compare`). While the fault lasts, each listener gets the same load: \
 150 requests a second, over HTTP/1.1 and HTTP/2, GETs and POSTs of 1 KiB and 100 KiB, sent when they are due whether those \
 before are answered or not. The listeners take turns, in random order.
 
@@ -45,7 +46,8 @@ A row fails
 how many are answered, as when connections are drained, 5 % fewer are let pass, and no foreign status;
 - if the filter's p50 or p99, median over the rounds, is above 1.5 × the worst round without a mirror, plus 10 ms. Such a row is \
 measured once more, with more rounds, before it is condemned (`measured again`);
-- if afterwards the books do not balance, something is in flight or held, or a VM died.
+- if afterwards the books do not balance, those of the pairs included (*compared* adds up to `sent`), something is in flight or \
+held, or a VM died.
 ";
 
 /// Measures all rows that were asked for, writes them down, and hands back what was wrong.
@@ -166,18 +168,20 @@ fn milliseconds(time: Duration) -> String {
 /// The filter's copies, and Envoy's memory.
 fn copies(rows: &[(&Row, &Evidence)]) -> String {
     let mut text =
-        "| fault | shown by | copies | answers of the mirror | MiB before | none, native, filter | after |\n\
-                    |---|---|---|---|---|---|---|\n"
+        "| fault | shown by | copies | answers of the mirror | compared | MiB before | none, native, filter | after |\n\
+                    |---|---|---|---|---|---|---|---|\n"
             .to_owned();
     for (row, evidence) in rows {
         let peaks = evidence.columns.each_ref().map(|column| mebibytes(column.peak)).join(", ");
         let (before, after) = (mebibytes(evidence.before), mebibytes(evidence.after));
-        let [outcomes, classes] = [&evidence.books.outcomes, &evidence.books.classes].map(|counts| {
+        let books = &evidence.books;
+        let [outcomes, classes, pairs] = [&books.outcomes, &books.classes, &books.pairs].map(|counts| {
             let counts = counts.iter().filter(|(_, count)| **count > 0);
             counts.map(|(name, count)| format!("{count} `{name}`")).collect::<Vec<_>>().join(", ")
         });
         let shown = &evidence.shown;
-        writeln!(text, "| {} | {shown} | {outcomes} | {classes} | {before} | {peaks} | {after} |", row.name).unwrap();
+        writeln!(text, "| {} | {shown} | {outcomes} | {classes} | {pairs} | {before} | {peaks} | {after} |", row.name)
+            .unwrap();
     }
     text
 }
