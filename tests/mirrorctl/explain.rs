@@ -29,6 +29,7 @@ rules:
     body: omit
   - cluster: never
     percentage: 0
+  compare: { status: true }
 limits: { maxBodyBytes: 10 }
 ";
 
@@ -76,7 +77,9 @@ mirror recorder
 "#;
     let out = explain(&[&args[..], &more].concat());
     assert!(out.starts_with(expected), "{out}");
-    assert!(out.ends_with("mirror never\n  sample: 0 %: not selected\n"), "{out}");
+    let end =
+        "mirror never\n  sample: 0 %: not selected\ncompare: a mirror's status and time are set beside the primary's\n";
+    assert!(out.ends_with(end), "{out}");
 }
 
 #[test]

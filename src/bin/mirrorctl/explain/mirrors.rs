@@ -108,6 +108,9 @@ pub(crate) fn explain(
             }
         }
     }
+    if rule.compares_status && pending.fates.iter().any(|fate| matches!(fate, Fate::Copy { .. })) {
+        report.line("compare: a mirror's status and time are set beside the primary's");
+    }
 }
 
 fn copy(
