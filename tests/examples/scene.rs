@@ -86,14 +86,18 @@ pub struct Scene {
 impl Scene {
     /// Starts it; what the file says of ports is replaced.
     pub async fn start(example: &str, file: &str, ports: &mut Ports) -> Self {
-        let config = yaml(&read(example, file)).remove(0);
+        Self::of(yaml(&read(example, file)).remove(0), ports).await
+    }
+
+    /// The same of a configuration that is none of the files, as it stands.
+    pub async fn of(config: Value, ports: &mut Ports) -> Self {
         let mut own = config.clone();
         own["admin"]["address"]["socket_address"]["port_value"] = json!(0);
         let admin = own["admin"].take();
         ports.replace(&mut own);
         own["admin"] = admin;
         let envoy = Envoy::start(Folder::new(), &own, 2).await;
-        let envoy = envoy.unwrap_or_else(|refused| panic!("{example}/{file}: {}\n{}", refused.status, refused.log));
+        let envoy = envoy.unwrap_or_else(|refused| panic!("{}\n{}", refused.status, refused.log));
         let accounts = plugins(&config).iter().flat_map(accounts).collect();
         Self { envoy, config, accounts }
     }
