@@ -194,6 +194,37 @@ fn every_configuration_that_is_shown_is_accepted_as_json_and_as_struct() {
     }
 }
 
+/// Returns the anchors of a document's headings.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let plain =
+        |heading: &str| heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c)).collect();
+    let headings =
+        markdown.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    headings.map(|heading| -> String { plain(heading) }).map(|plain| plain.to_lowercase().replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_link_within_the_repository_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)").unwrap();
+    let mut links = 0;
+    for path in files(&["md"]) {
+        let text = read(&path);
+        for found in link.captures_iter(&text).filter(|found| !found[1].contains("://")) {
+            let target = if found[1].is_empty() { path.clone() } else { path.parent().unwrap().join(&found[1]) };
+            assert!(target.exists(), "{}: {}", path.display(), &found[0]);
+            let anchor = found.get(2).map(|anchor| anchor.as_str());
+            assert!(
+                anchor.is_none_or(|anchor| anchors(&read(&target)).contains(anchor)),
+                "{}: {}",
+                path.display(),
+                &found[0]
+            );
+            links += 1;
+        }
+    }
+    assert!(links > 40, "{links}");
+}
+
 /// Returns the tags that envoy.yaml takes out of stat names, each with its expression.
 fn stats_tags() -> Vec<(String, Regex)> {
     let tags = yaml("envoy.yaml", &read("envoy.yaml"))[0]["stats_config"]["stats_tags"].take();
@@ -312,7 +343,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
         "rewrite": with_unknown("uriRegexRewrite", unknown()),
         "headers": unknown(),
     });
-    let rule = json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror]});
+    let rule = json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror], "compare": unknown()});
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
@@ -323,7 +354,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
             known.insert(object, fields.split(", ").map(str::to_owned).collect());
         }
     }
-    assert_eq!(known.len(), 13, "{:?}", known.keys());
+    assert_eq!(known.len(), 14, "{:?}", known.keys());
     known
 }
 
