@@ -5,6 +5,7 @@ Python's standard library is all it needs.
 
 import contextlib
 import http.client
+import itertools
 import os
 import pathlib
 import re
@@ -13,10 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS_TO_START = 30
+# How many ask at once, where it is about load.
+CLIENTS = 4
 
 
 class Failure(Exception):
@@ -142,6 +146,23 @@ def fetch(port, path, headers=None, method="GET"):
         connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
+
+
+def load(paths, seconds, host):
+    """Asks for these paths in turn, with several clients at once: {port: [path, ...]}."""
+    until = time.monotonic() + seconds
+    clients = [threading.Thread(target=client, args=(port, own, until, host)) for port, own in paths.items() for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+
+
+def client(port, paths, until, host):
+    for path in itertools.cycle(paths):
+        if time.monotonic() > until:
+            return
+        fetch(port, path, {"host": host})
 
 
 def read_metrics(admin):
