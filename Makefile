@@ -4,6 +4,8 @@ WASM_TARGET ?= wasm32-wasip1
 # What `make run`, `make demo` and `make example` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
 
+# Where `make pictures` leaves them.
+PICTURES ?= docs
 # How long `make fuzz` runs each of its targets
 FUZZ_SECONDS ?= 60
 # How long `make soak` takes.
@@ -27,7 +29,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,7 +100,11 @@ prometheus-test: build python ## try rules, alerts and dashboard on a real Prome
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test
 
 dashboard-preview: build python plotting ## draw the dashboard's queries of such a run: docs/dashboard.svg
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python tools/prometheus-test --seconds 60 --preview docs/dashboard.svg
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python tools/prometheus-test --seconds 60 --preview $(PICTURES)/dashboard.svg
+
+pictures: build mirrorctl python plotting dashboard-preview ## draw the README's pictures, each of a real run: docs/
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && for picture in request.svg demo.svg report.png; do \
+	.tools/bench/bin/python tools/draw-$${picture%.*} $(PICTURES)/$$picture || exit 1; done
 
 validate: build ## let Envoy check envoy.yaml, and those of the examples
 	@ENVOY=$$(tools/find-envoy) && for file in envoy.yaml examples/*/envoy*.yaml; do \
