@@ -127,7 +127,7 @@ impl Writer {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
         let (name_length, value_length) = (length(name), length(value));
-        if self.push_sizes(&[name_length, value_length].concat()) {
+        if self.push_sizes([name_length, value_length].as_flattened()) {
             for part in [name, b"\0", value, b"\0"] {
                 self.buffer.extend_from_slice(part);
             }

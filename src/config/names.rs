@@ -8,33 +8,40 @@ use std::fmt;
 ///
 /// No edit may name such a header either. `te` is left to the copy, which may carry `trailers`.
 pub fn stays_behind(name: &[u8]) -> bool {
-    match name {
-        b"connection" | b"keep-alive" | b"proxy-connection" | b"te" | b"trailer" | b"transfer-encoding"
-        | b"upgrade" | b"expect" | b"http2-settings" | b"host" | b"content-length" => true,
-        _ => name.strip_prefix(b"x-envoy-").is_some_and(is_control),
-    }
+    HOP_BY_HOP.contains(&name) || name.strip_prefix(b"x-envoy-").is_some_and(|name| CONTROL.contains(&name))
 }
 
-/// Tells whether this, after `x-envoy-`, names one of Envoy's control headers.
-fn is_control(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"retry-on"
-            | b"retry-grpc-on"
-            | b"max-retries"
-            | b"retriable-header-names"
-            | b"retriable-status-codes"
-            | b"hedge-on-per-try-timeout"
-            | b"upstream-rq-timeout-ms"
-            | b"upstream-rq-per-try-timeout-ms"
-            | b"upstream-rq-timeout-alt-response"
-            | b"upstream-alt-stat-name"
-            | b"upstream-stream-duration-ms"
-            | b"expected-rq-timeout-ms"
-            | b"internal"
-            | b"attempt-count"
-    )
-}
+const HOP_BY_HOP: [&[u8]; 11] = [
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"expect",
+    b"http2-settings",
+    b"host",
+    b"content-length",
+];
+
+/// Envoy's control headers, without `x-envoy-`.
+const CONTROL: [&[u8]; 14] = [
+    b"retry-on",
+    b"retry-grpc-on",
+    b"max-retries",
+    b"retriable-header-names",
+    b"retriable-status-codes",
+    b"hedge-on-per-try-timeout",
+    b"upstream-rq-timeout-ms",
+    b"upstream-rq-per-try-timeout-ms",
+    b"upstream-rq-timeout-alt-response",
+    b"upstream-alt-stat-name",
+    b"upstream-stream-duration-ms",
+    b"expected-rq-timeout-ms",
+    b"internal",
+    b"attempt-count",
+];
 
 /// The name of a header: a token in lower case, or one of HTTP/2's pseudo headers where a match asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
