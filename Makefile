@@ -19,7 +19,7 @@ BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile faults --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin
 # Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
-CRATES := tools/finish bench/floor bench/micro bench/pace schema fuzz
+CRATES := tools/finish bench/count bench/floor bench/micro bench/pace schema fuzz
 
 define lint-crate
 cargo fmt --check --manifest-path $(1)/Cargo.toml

@@ -1,0 +1,247 @@
+//! The least of a Proxy-Wasm host: what the filter asks while it serves a GET, answered as Envoy would.
+
+use wasmi::{Caller, Config, Engine, Error, Extern, Func, Linker, Memory, Module, Store, TypedFunc};
+
+/// The filter's root context; the streams follow.
+const ROOT: u32 = 1;
+const OK: i32 = 0;
+const NOT_FOUND: i32 = 1;
+/// Of `proxy_get_buffer_bytes`.
+const PLUGIN_CONFIGURATION: i32 = 7;
+/// Of `proxy_get_header_map_value`.
+const REQUEST_HEADERS: i32 = 0;
+
+const HEADERS: [(&str, &str); 16] = [
+    (":authority", "reviews:9080"),
+    (":path", "/reviews/17?sort=newest"),
+    (":method", "GET"),
+    (":scheme", "http"),
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
+    ("accept", "application/json"),
+    ("accept-language", "en-GB,en;q=0.7"),
+    ("authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfG"),
+    ("cookie", "session=0123456789abcdef; theme=dark"),
+    ("x-user-id", "42"),
+    ("x-request-id", "5d0e1b6e-5a0c-4c39-9d7a-2d2d8a9c2b11"),
+    ("x-forwarded-for", "10.0.0.1"),
+    ("x-forwarded-proto", "http"),
+    ("x-tenant", "acme"),
+    ("referer", "http://reviews:9080/"),
+    ("x-b3-sampled", "0"),
+];
+
+/// What has been spent.
+#[derive(Clone, Copy, Default)]
+pub struct Cost {
+    pub instructions: u64,
+    pub calls: u64,
+}
+
+/// What the host knows.
+struct Host {
+    configuration: Vec<u8>,
+    metrics: u32,
+    /// Nanoseconds; each reading is a little later.
+    clock: u64,
+    /// The calls that are not answered yet.
+    in_flight: Vec<u32>,
+    token: u32,
+    calls: u64,
+}
+
+/// The module at work.
+pub struct Vm {
+    store: Store<Host>,
+    create: TypedFunc<(u32, u32), ()>,
+    headers: TypedFunc<(u32, u32, u32), u32>,
+    answer: TypedFunc<(u32, u32, u32, u32, u32), ()>,
+    done: TypedFunc<u32, u32>,
+    stream: u32,
+}
+
+impl Vm {
+    /// Starts it with a configuration; `None`: it does not take it.
+    pub fn start(module: &[u8], configuration: Vec<u8>) -> Result<Option<Self>, Error> {
+        let mut config = Config::default();
+        config.consume_fuel(true);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, module)?;
+        let size = configuration.len() as u32;
+        let host = Host { configuration, metrics: 0, clock: 0, in_flight: Vec::new(), token: 0, calls: 0 };
+        let mut store = Store::new(&engine, host);
+        store.set_fuel(u64::MAX)?;
+        let mut linker = Linker::new(&engine);
+        define(&mut linker)?;
+        // What it names and never calls. What is there already is refused, and stays.
+        for import in module.imports() {
+            let ty = import.ty().func().ok_or_else(|| Error::new("an import that is no function"))?.clone();
+            let name = format!("{}.{}", import.module(), import.name());
+            let func = Func::new(&mut store, ty, move |_, _, _| Err(Error::new(format!("{name} was called"))));
+            let _ = linker.define(import.module(), import.name(), func);
+        }
+        let instance = linker.instantiate_and_start(&mut store, &module)?;
+        instance.get_typed_func::<(), ()>(&store, "_initialize")?.call(&mut store, ())?;
+        let mut vm = Self {
+            create: instance.get_typed_func(&store, "proxy_on_context_create")?,
+            headers: instance.get_typed_func(&store, "proxy_on_request_headers")?,
+            answer: instance.get_typed_func(&store, "proxy_on_http_call_response")?,
+            done: instance.get_typed_func(&store, "proxy_on_done")?,
+            stream: ROOT,
+            store,
+        };
+        vm.create.call(&mut vm.store, (ROOT, 0))?;
+        let configure: TypedFunc<(u32, u32), u32> = instance.get_typed_func(&vm.store, "proxy_on_configure")?;
+        let is_taken = configure.call(&mut vm.store, (ROOT, size))? != 0;
+        Ok(is_taken.then_some(vm))
+    }
+
+    /// Serves a GET from its headers to its end, and then the answers to its copies.
+    pub fn request(&mut self) -> Result<(), Error> {
+        self.stream += 1;
+        self.create.call(&mut self.store, (self.stream, ROOT))?;
+        self.headers.call(&mut self.store, (self.stream, HEADERS.len() as u32, 1))?;
+        self.done.call(&mut self.store, self.stream)?;
+        for token in std::mem::take(&mut self.store.data_mut().in_flight) {
+            self.answer.call(&mut self.store, (ROOT, token, 1, 0, 0))?;
+        }
+        Ok(())
+    }
+
+    pub fn cost(&self) -> Cost {
+        let left = self.store.get_fuel().unwrap_or_default();
+        Cost { instructions: u64::MAX - left, calls: self.store.data().calls }
+    }
+}
+
+/// What the filter calls. A call counts, whatever comes of it.
+fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap("env", "proxy_define_metric", |mut vm: Caller<'_, Host>, _: i32, _: i32, _: i32, id: i32| {
+        vm.data_mut().metrics += 1;
+        let metric = vm.data().metrics;
+        put(&mut vm, id, metric)
+    })?;
+    linker.func_wrap("env", "proxy_increment_metric", |mut vm: Caller<'_, Host>, _: i32, _: i64| counted(&mut vm))?;
+    linker.func_wrap("env", "proxy_record_metric", |mut vm: Caller<'_, Host>, _: i32, _: i64| counted(&mut vm))?;
+    linker.func_wrap("env", "proxy_log", |_: i32, _: i32, _: i32| OK)?;
+    linker.func_wrap("env", "proxy_get_log_level", |mut vm: Caller<'_, Host>, level: i32| put(&mut vm, level, 3))?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_buffer_bytes",
+        |mut vm: Caller<'_, Host>, buffer: i32, _: i32, _: i32, data: i32, size: i32| {
+            let bytes = (buffer == PLUGIN_CONFIGURATION).then(|| vm.data().configuration.clone());
+            give(&mut vm, bytes, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_pairs",
+        |mut vm: Caller<'_, Host>, _: i32, data: i32, size: i32| give(&mut vm, Some(encoded(&HEADERS)), data, size),
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_value",
+        |mut vm: Caller<'_, Host>, map: i32, name: i32, length: i32, data: i32, size: i32| {
+            let mut wanted = vec![0; length as usize];
+            memory(&vm)?.read(&vm, name as usize, &mut wanted).map_err(|error| Error::new(error.to_string()))?;
+            let headers: &[(&str, &str)] = if map == REQUEST_HEADERS { &HEADERS } else { &[(":status", "200")] };
+            let value =
+                headers.iter().find(|(name, _)| name.as_bytes() == wanted).map(|(_, value)| value.as_bytes().to_vec());
+            give(&mut vm, value, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_property",
+        |mut vm: Caller<'_, Host>, path: i32, length: i32, data: i32, size: i32| {
+            let mut wanted = vec![0; length as usize];
+            memory(&vm)?.read(&vm, path as usize, &mut wanted).map_err(|error| Error::new(error.to_string()))?;
+            let value = (wanted == b"response\0code").then(|| 200_i64.to_le_bytes().to_vec());
+            give(&mut vm, value, data, size)
+        },
+    )?;
+    #[allow(clippy::too_many_arguments, reason = "the ABI's")]
+    fn call(
+        mut vm: Caller<'_, Host>,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        _: i32,
+        token: i32,
+    ) -> Result<i32, Error> {
+        let host = vm.data_mut();
+        host.token += 1;
+        let number = host.token;
+        host.in_flight.push(number);
+        put(&mut vm, token, number)
+    }
+    linker.func_wrap("env", "proxy_http_call", call)?;
+    linker.func_wrap(
+        "wasi_snapshot_preview1",
+        "clock_time_get",
+        |mut vm: Caller<'_, Host>, _: i32, _: i64, time: i32| {
+            vm.data_mut().clock += 1_000_000;
+            let now = vm.data().clock;
+            write(&mut vm, time, &now.to_le_bytes())?;
+            counted(&mut vm)
+        },
+    )?;
+    linker.func_wrap(
+        "wasi_snapshot_preview1",
+        "environ_sizes_get",
+        |mut vm: Caller<'_, Host>, count: i32, size: i32| {
+            put(&mut vm, count, 0)?;
+            put(&mut vm, size, 0)
+        },
+    )?;
+    linker.func_wrap("wasi_snapshot_preview1", "environ_get", |_: i32, _: i32| OK)?;
+    linker.func_wrap("wasi_snapshot_preview1", "random_get", |mut vm: Caller<'_, Host>, bytes: i32, length: i32| {
+        // Any will do, as long as they are the same each time.
+        write(&mut vm, bytes, &vec![42; length as usize])?;
+        counted(&mut vm)
+    })?;
+    Ok(())
+}
+
+fn counted(vm: &mut Caller<'_, Host>) -> Result<i32, Error> {
+    vm.data_mut().calls += 1;
+    Ok(OK)
+}
+
+fn memory(vm: &Caller<'_, Host>) -> Result<Memory, Error> {
+    vm.get_export("memory").and_then(Extern::into_memory).ok_or_else(|| Error::new("no memory"))
+}
+
+fn write(vm: &mut Caller<'_, Host>, place: i32, bytes: &[u8]) -> Result<(), Error> {
+    memory(vm)?.write(vm, place as usize, bytes).map_err(|error| Error::new(error.to_string()))
+}
+
+fn put(vm: &mut Caller<'_, Host>, place: i32, number: u32) -> Result<i32, Error> {
+    write(vm, place, &number.to_le_bytes())?;
+    counted(vm)
+}
+
+/// Hands a buffer over, in memory that the module allocates.
+fn give(vm: &mut Caller<'_, Host>, bytes: Option<Vec<u8>>, data: i32, size: i32) -> Result<i32, Error> {
+    counted(vm)?;
+    let Some(bytes) = bytes else { return Ok(NOT_FOUND) };
+    let allocate = vm.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
+    let allocate: TypedFunc<u32, u32> = allocate.ok_or_else(|| Error::new("no allocator"))?.typed(&*vm)?;
+    let place = allocate.call(&mut *vm, bytes.len() as u32)?;
+    write(vm, place as i32, &bytes)?;
+    write(vm, data, &place.to_le_bytes())?;
+    write(vm, size, &(bytes.len() as u32).to_le_bytes())?;
+    Ok(OK)
+}
+
+/// Headers in the ABI's encoding: their number, the lengths of all, then names and values, each with a zero behind it.
+fn encoded(headers: &[(&str, &str)]) -> Vec<u8> {
+    let lengths = headers.iter().flat_map(|(name, value)| [name.len() as u32, value.len() as u32]);
+    let numbers = std::iter::once(headers.len() as u32).chain(lengths);
+    let texts = headers.iter().flat_map(|(name, value)| [*name, "\0", *value, "\0"]);
+    numbers.flat_map(u32::to_le_bytes).chain(texts.flat_map(str::bytes)).collect()
+}
