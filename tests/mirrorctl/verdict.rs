@@ -92,8 +92,9 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
             "{by}"
         );
 
-        let few = beside(&["report", &admin, "--for", "1s"]).await.ok();
-        assert!(few.contains("too few to say: of 0 pairs"), "{few}");
+        let few = beside(&["report", &admin, "--for", "1s"]).await;
+        assert_eq!((few.code, few.err), (1, format!("Too few to say: desktop → {V3}\n")));
+        assert!(few.out.contains("too few to say: of 0 pairs"), "{}", few.out);
     });
 }
 
@@ -181,7 +182,8 @@ fn what_cannot_be_watched_is_wrong_usage() {
         &["report", "Cargo.toml"][..],
         &["report", "-"],
         &["report", "127.0.0.1:1", "--agreement", "100"],
-        &["report", "127.0.0.1:1", "--tolerance", "-1"],
+        &["report", "127.0.0.1:1", "--tolerance", "0.5"],
+        &["report", "127.0.0.1:1", "--interval", "0s"],
         &["report", "127.0.0.1:1", "--for", "soon"],
     ] {
         let ran = mirrorctl(args, "");

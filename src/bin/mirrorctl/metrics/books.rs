@@ -4,6 +4,9 @@ use super::histogram::Histogram;
 use super::text::samples;
 use std::collections::BTreeMap;
 
+/// The labels of the filter's metrics.
+const LABELS: [&str; 6] = ["rule", "mirror", "outcome", "class", "reason", "result"];
+
 /// Counts by a label's value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Counts(pub(crate) BTreeMap<String, f64>);
@@ -17,8 +20,10 @@ impl Counts {
         self.0.values().sum()
     }
 
-    fn since(&self, earlier: &Self) -> Self {
-        Self(self.0.iter().map(|(label, count)| (label.clone(), count - earlier.get(label))).collect())
+    /// `None` where a count went back.
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        let since = |(label, count): (&String, &f64)| Some((label.clone(), risen(*count, earlier.get(label))?));
+        self.0.iter().map(since).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -44,15 +49,15 @@ impl Mirror {
         !self.results.0.is_empty()
     }
 
-    fn since(&self, earlier: &Self) -> Self {
-        Self {
-            outcomes: self.outcomes.since(&earlier.outcomes),
-            classes: self.classes.since(&earlier.classes),
-            results: self.results.since(&earlier.results),
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
+            outcomes: self.outcomes.since(&earlier.outcomes)?,
+            classes: self.classes.since(&earlier.classes)?,
+            results: self.results.since(&earlier.results)?,
             response_time: self.response_time.since(&earlier.response_time),
             slower: self.slower.since(&earlier.slower),
             faster: self.faster.since(&earlier.faster),
-        }
+        })
     }
 }
 
@@ -61,6 +66,22 @@ impl Mirror {
 pub(crate) struct Rule {
     pub(crate) requests: f64,
     pub(crate) mirrors: BTreeMap<String, Mirror>,
+}
+
+impl Rule {
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        let none = Mirror::default();
+        let since = |(target, mirror): (&String, &Mirror)| {
+            Some((target.clone(), mirror.since(earlier.mirrors.get(target).unwrap_or(&none))?))
+        };
+        let mirrors = self.mirrors.iter().map(since).collect::<Option<_>>()?;
+        Some(Self { requests: risen(self.requests, earlier.requests)?, mirrors })
+    }
+}
+
+/// Returns by how much a counter has risen, which cannot fall.
+fn risen(now: f64, before: f64) -> Option<f64> {
+    (now >= before).then_some(now - before)
 }
 
 /// All that one reading shows.
@@ -79,8 +100,10 @@ impl Books {
     /// What to tell the user where the page is broken, or has nothing of the filter's.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let samples = samples(text)?;
-        if samples.iter().any(|sample| sample.name.starts_with("rule_")) {
-            return Err("the labels are still in the metrics' names: stats_config or extraStatTags is missing".into());
+        let is_unlabelled = |name: &str| LABELS.iter().any(|label| name.starts_with(&format!("{label}_")));
+        if let Some(sample) = samples.iter().find(|sample| is_unlabelled(sample.name)) {
+            let name = sample.name;
+            return Err(format!("a label is still in a metric's name, {name}: stats_config or extraStatTags lacks it"));
         }
         let mut books = Self::default();
         for sample in samples {
@@ -119,20 +142,15 @@ impl Books {
     /// # Errors
     /// What to tell the user where it is no earlier reading of the same Envoy.
     pub(crate) fn since(&self, earlier: &Self) -> Result<Self, String> {
-        let mut rules = BTreeMap::new();
-        for (name, rule) in &self.rules {
-            let before = earlier.rules.get(name).cloned().unwrap_or_default();
-            if rule.requests < before.requests {
-                return Err("the counters went back: this Envoy was started anew".into());
-            }
-            let since = |(target, mirror): (&String, &Mirror)| {
-                let before = before.mirrors.get(target).cloned().unwrap_or_default();
-                (target.clone(), mirror.since(&before))
-            };
-            let requests = rule.requests - before.requests;
-            rules.insert(name.clone(), Rule { requests, mirrors: rule.mirrors.iter().map(since).collect() });
-        }
-        Ok(Self { rules, ignored: self.ignored.since(&earlier.ignored), ..*self })
+        let none = Rule::default();
+        let since = |(name, rule): (&String, &Rule)| {
+            Some((name.clone(), rule.since(earlier.rules.get(name).unwrap_or(&none))?))
+        };
+        let books = || {
+            let rules = self.rules.iter().map(since).collect::<Option<_>>()?;
+            Some(Self { rules, ignored: self.ignored.since(&earlier.ignored)?, ..*self })
+        };
+        books().ok_or_else(|| "the counters went back: this Envoy was started anew".into())
     }
 
     /// Returns each rule's mirrors.
@@ -169,8 +187,10 @@ mod tests {
     #[test]
     fn a_page_without_the_filters_series_is_an_error() {
         assert!(Books::read("envoy_x{} 1\n").unwrap_err().starts_with("nothing of the filter's here"));
-        let unlabelled = "traffic_mirror_rule___r____requests_total{} 1\n";
-        assert!(Books::read(unlabelled).unwrap_err().contains("stats_config"));
+        for unlabelled in ["rule___r____requests_total{}", "result___same____compared_total{rule=\"r\",mirror=\"m\"}"] {
+            let page = format!("{PAGE}traffic_mirror_{unlabelled} 1\n");
+            assert!(Books::read(&page).unwrap_err().contains("stats_config"), "{unlabelled}");
+        }
     }
 
     #[test]
@@ -178,5 +198,8 @@ mod tests {
         let (before, now) = (Books::read(PAGE).unwrap(), Books::read(&PAGE.replace("} 4", "} 9")).unwrap());
         assert_eq!(now.since(&before).unwrap().rules.get("r").unwrap().requests, 5.0);
         assert!(before.since(&now).unwrap_err().contains("started anew"));
+        // Of another life of the Envoy, in which the rule had more requests by now, and fewer copies were sent.
+        let anew = Books::read(&PAGE.replace("} 4", "} 9").replace("} 3", "} 2")).unwrap();
+        assert!(anew.since(&before).unwrap_err().contains("started anew"));
     }
 }

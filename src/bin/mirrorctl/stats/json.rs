@@ -1,8 +1,8 @@
 //! The books as JSON.
 
-use super::table::QUANTILES;
 use crate::metrics::books::{Books, Counts, Mirror, Rule};
 use crate::metrics::histogram::{Histogram, quantile};
+use crate::metrics::words::QUANTILES;
 use serde_json::{Map, Value, json};
 
 pub(crate) fn render(books: &Books, imbalances: &[String]) -> Value {

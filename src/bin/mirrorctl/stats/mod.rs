@@ -23,8 +23,8 @@ pub(crate) struct Reading {
     #[arg(long)]
     json: bool,
     /// Show it again and again, with what came meanwhile; every 2 seconds, or so many
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "json",
-          value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          conflicts_with = "json", value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
 }
 
@@ -44,13 +44,24 @@ pub(crate) fn run(reading: &Reading) -> Result<Report, String> {
     } else {
         report.text(&table::render(&books, None));
         if imbalances.is_empty() {
-            report.line("The books balance.");
+            report.line(BALANCED);
         }
     }
-    for imbalance in imbalances {
-        report.finding(format_args!("The books do not balance: {imbalance}"));
+    if !imbalances.is_empty() {
+        report.finding(unbalanced(&imbalances));
     }
     Ok(report)
+}
+
+const BALANCED: &str = "The books balance.";
+
+/// Tells what does not balance, and what else may be the reason.
+fn unbalanced(imbalances: &[String]) -> String {
+    let lines: String = imbalances.iter().map(|imbalance| format!("The books do not balance: {imbalance}\n")).collect();
+    format!(
+        "{lines}Nor does a rule that has had other mirrors since this Envoy started, or has the name of another plugin's, nor what \
+         was saved while copies were made."
+    )
 }
 
 /// Shows the metrics until nobody reads them any more.
@@ -60,17 +71,26 @@ fn watch(source: &Source, pause: Duration) -> Result<(), String> {
     }
     let mut last: Option<(Books, Instant)> = None;
     loop {
-        let (books, imbalances) = source.read_balanced()?;
-        let now = Instant::now();
-        // After a restart there is nothing to compare with.
-        let since = last.and_then(|(last, at)| Some((books.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
-        let since = since.as_ref().map(|(since, seconds)| (since, *seconds));
-        let state = if imbalances.is_empty() { "balance" } else { "do not balance" };
-        let text = format!("{CLEAR}{}The books {state}.\n", table::render(&books, since));
-        if stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()).is_err() {
+        let text = match source.read_balanced() {
+            Ok((books, imbalances)) => {
+                let now = Instant::now();
+                // After a restart there is nothing to compare with.
+                let since =
+                    last.and_then(|(last, at)| Some((books.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
+                let since = since.as_ref().map(|(since, seconds)| (since, *seconds));
+                let state = if imbalances.is_empty() { BALANCED.to_owned() } else { unbalanced(&imbalances) };
+                let text = format!("{}{state}", table::render(&books, since));
+                last = Some((books, now));
+                text
+            }
+            // An Envoy that was there may come back.
+            Err(error) if last.is_some() => error,
+            Err(error) => return Err(error),
+        };
+        let shown = writeln!(stdout(), "{CLEAR}{text}").and_then(|()| stdout().flush());
+        if shown.is_err() {
             return Ok(());
         }
-        last = Some((books, now));
         sleep(pause);
     }
 }

@@ -11,7 +11,7 @@ const FASTER: RGBColor = RGBColor(46, 125, 50);
 const SLOWER: RGBColor = RGBColor(198, 40, 40);
 const PLAIN: RGBColor = RGBColor(21, 101, 192);
 
-/// Draws which share of the values is in each bin; of a difference, faster and slower in two colours.
+/// Draws which share of the values is in each bin; of a difference, faster, slower and as fast in colours of their own.
 ///
 /// # Errors
 /// What the drawing library says.
@@ -29,10 +29,11 @@ fn drawn(svg: &mut String, title: &str, bins: &[Bin]) -> Result<(), Box<dyn Erro
     let shown = bins.get(first..end).unwrap_or_default();
     let share = |bin: &Bin| 100.0 * bin.count / total(bins).max(1.0);
     let highest = shown.iter().map(share).fold(1.0, f64::max);
-    let colour = |bin: &Bin| match (is_difference, bin.low < 0.0) {
-        (true, true) => FASTER,
-        (true, false) => SLOWER,
-        (false, _) => PLAIN,
+    let colour = |bin: &Bin| match is_difference {
+        true if bin.low < 0.0 => FASTER,
+        true if bin.low > 0.0 => SLOWER,
+        // The first bin from 0 has what is too close to be told apart.
+        _ => PLAIN,
     };
 
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();

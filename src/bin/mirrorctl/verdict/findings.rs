@@ -1,9 +1,8 @@
 //! What a period showed of each rule and mirror, as rows of words and figures; written as text or Markdown.
 
-use super::judge::{Demands, Verdict, agreement, judge};
-use crate::metrics::books::{Books, Mirror, Rule};
-use crate::metrics::histogram::difference;
-use crate::stats::table::{counts, percent, quantiles, share};
+use super::judge::{Demands, Verdict, judge};
+use crate::metrics::books::{Books, Mirror};
+use crate::metrics::words::rows;
 
 /// What is to be said of a rule and one of its mirrors.
 pub(crate) struct Finding<'a> {
@@ -26,38 +25,18 @@ pub(crate) fn findings<'a>(period: &'a Books, demands: &Demands) -> Vec<Finding<
     let pairs = period.pairs().map(|(name, rule, target, mirror)| Finding {
         heading: format!("{name} → {target}"),
         verdict: mirror.compares().then(|| judge(mirror, demands)),
-        rows: rows(rule, mirror),
+        rows: [vec![("requests", rule.requests.to_string())], rows(rule, mirror, None)].concat(),
         mirror: Some(mirror),
     });
     pairs.chain(nowhere).collect()
 }
 
-fn rows(rule: &Rule, mirror: &Mirror) -> Vec<(&'static str, String)> {
-    let failures = mirror.classes.get("failed") + mirror.classes.get("5xx");
-    let mut rows = vec![
-        ("requests", rule.requests.to_string()),
-        ("share", share(mirror.sent(), rule.requests)),
-        ("copies", counts(&mirror.outcomes, None)),
-        ("answers", counts(&mirror.classes, None)),
-        ("failures", format!("{failures} (5xx or failed), {}", share(failures, mirror.classes.sum()))),
-        ("latency", quantiles(&mirror.response_time.bins())),
-    ];
-    if mirror.compares() {
-        let (status, _) = agreement(mirror);
-        let bins = difference(&mirror.slower, &mirror.faster);
-        rows.push(("compared", counts(&mirror.results, None)));
-        rows.push(("same status", status.to_string()));
-        rows.push(("slower by", format!("{} (negative: faster)", quantiles(&bins))));
-    }
-    rows
-}
-
 /// Tells what the demands are.
 pub(crate) fn demands(demands: &Demands) -> String {
     format!(
-        "Good is what has the primary's status in {} and is not more often slower than faster by more than {} ms.",
-        percent(demands.agreement),
-        demands.tolerance
+        "Good is what has the primary's status in {} % and is not more often slower than faster by more than {} ms. Compared is \
+         when each answer was whole: the primary's is when its client has read it, and a copy begins when its request is whole.",
+        demands.agreement, demands.tolerance
     )
 }
 

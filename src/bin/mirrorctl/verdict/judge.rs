@@ -1,48 +1,18 @@
 //! Whether a mirror is as good as its primary, from the pairs of answers of one period.
 
+use crate::metrics::agreement::{Interval, agreement};
 use crate::metrics::books::Mirror;
 use crate::metrics::histogram::{above, difference, total};
-use crate::stats::table::{milliseconds, percent};
+use crate::metrics::words::{milliseconds, percent};
 use std::fmt;
 
-/// The standard normal's quantile that 95 % of all intervals stand on.
-const Z: f64 = 1.959_963_985;
-
-/// A share, and between what bounds it lies with a confidence of 95 %.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Interval {
-    pub(crate) share: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-}
-
-impl Interval {
-    /// Wilson's interval for so many hits in so many trials: it holds for few trials too, and for all or none hit.
-    pub(crate) fn new(hits: f64, trials: f64) -> Self {
-        if trials <= 0.0 {
-            return Self { share: 0.0, low: 0.0, high: 1.0 };
-        }
-        let (share, square) = (hits / trials, Z * Z);
-        let centre = (share + square / (2.0 * trials)) / (1.0 + square / trials);
-        let spread = Z / (1.0 + square / trials)
-            * (share * (1.0 - share) / trials + square / (4.0 * trials * trials)).max(0.0).sqrt();
-        // Exactly 0 and 1 where none or all are hit, whatever rounding says.
-        let low = if hits <= 0.0 { 0.0 } else { centre - spread };
-        let high = if hits >= trials { 1.0 } else { centre + spread };
-        Self { share, low, high }
-    }
-}
-
-impl fmt::Display for Interval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (95 % confidence: {} to {})", percent(self.share), percent(self.low), percent(self.high))
-    }
-}
+/// Fewer pairs with times than these tell nothing: the first copies wait for connections.
+const FEWEST: f64 = 20.0;
 
 /// What is asked of a mirror.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Demands {
-    /// The share of answers with the primary's status that is good enough.
+    /// The percentage of answers with the primary's status that is good enough.
     pub(crate) agreement: f64,
     /// By how many milliseconds an answer may be slower and still be as fast.
     pub(crate) tolerance: f64,
@@ -75,19 +45,12 @@ pub(crate) struct Verdict {
     pub(crate) reason: String,
 }
 
-/// Tells how often the mirror answered as the primary did, of the times that the primary answered.
-pub(crate) fn agreement(mirror: &Mirror) -> (Interval, f64) {
-    let of = |result| mirror.results.get(result);
-    let trials = of("same") + of("different") + of("primary_only");
-    (Interval::new(of("same"), trials), trials)
-}
-
 /// Judges a mirror: first by status, then by time.
 pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
     let verdict = |word, reason| Verdict { word, reason };
     let (status, trials) = agreement(mirror);
-    let wanted = percent(demands.agreement);
-    if status.high < demands.agreement {
+    let (share, wanted) = (demands.agreement / 100.0, format!("{} %", demands.agreement));
+    if status.high < share {
         return verdict(Word::Worse, format!("of {trials} pairs, {status} have the same status; wanted are {wanted}"));
     }
     let bins = difference(&mirror.slower, &mirror.faster);
@@ -98,16 +61,16 @@ pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
     let times =
         format!("more than {tolerance} slower in {}, faster in {}", percent(slower.share), percent(faster.share));
     // As sure as each interval is: they do not touch.
-    if slower.low > faster.high {
+    if timed >= FEWEST && slower.low > faster.high {
         return verdict(Word::Worse, format!("of {timed} pairs, {times}"));
     }
-    if status.low < demands.agreement {
+    if status.low < share {
         let reason = format!("of {trials} pairs, {status} have the same status: that may be {wanted}, or less");
         return verdict(Word::TooFew, reason);
     }
     let alike = format!("of {trials} pairs, {status} have the same status");
-    if timed <= 0.0 {
-        return verdict(Word::TooFew, format!("{alike}; no times in this period yet"));
+    if timed < FEWEST {
+        return verdict(Word::TooFew, format!("{alike}; of {timed} the times are known"));
     }
     let word = if faster.low > slower.high { Word::Better } else { Word::AsGood };
     verdict(word, format!("{alike}; {times}"))
@@ -117,7 +80,7 @@ pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
 mod tests {
     use super::*;
 
-    const DEMANDS: Demands = Demands { agreement: 0.99, tolerance: 5.0 };
+    const DEMANDS: Demands = Demands { agreement: 99.0, tolerance: 5.0 };
 
     /// A mirror with so many results, and so many times by which it was slower and faster: up to 5 ms, up to 100 ms.
     fn mirror(same: f64, different: f64, primary_only: f64, slower: [f64; 2], faster: [f64; 2]) -> Mirror {
@@ -134,19 +97,6 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_wilsons() {
-        // From the literature: 81 of 263 gives 0.2553 to 0.3662; none of 10, 0 to 0.2775.
-        for (hits, trials, low, high) in
-            [(81.0, 263.0, 0.2553, 0.3662), (0.0, 10.0, 0.0, 0.2775), (10.0, 10.0, 0.7225, 1.0)]
-        {
-            let interval = Interval::new(hits, trials);
-            assert!((interval.low - low).abs() < 5e-5 && (interval.high - high).abs() < 5e-5, "{interval:?}");
-        }
-        assert_eq!((Interval::new(0.0, 100.0).low, Interval::new(100.0, 100.0).high), (0.0, 1.0));
-        assert_eq!(Interval::new(0.0, 0.0), Interval { share: 0.0, low: 0.0, high: 1.0 });
-    }
-
-    #[test]
     fn the_word_follows_from_status_and_then_from_time() {
         for (mirror, word) in [
             (mirror(1000.0, 0.0, 0.0, [500.0, 0.0], [500.0, 0.0]), Word::AsGood),
@@ -160,6 +110,8 @@ mod tests {
             // Few may be enough to see that it is worse, and not that it is good.
             (mirror(10.0, 10.0, 0.0, [0.0, 0.0], [0.0, 20.0]), Word::Worse),
             (mirror(20.0, 0.0, 0.0, [0.0, 20.0], [0.0, 0.0]), Word::Worse),
+            (mirror(19.0, 0.0, 0.0, [0.0, 19.0], [0.0, 0.0]), Word::TooFew),
+            (mirror(1000.0, 0.0, 0.0, [0.0, 0.0], [0.0, 19.0]), Word::TooFew),
             (mirror(20.0, 0.0, 0.0, [0.0, 0.0], [0.0, 20.0]), Word::TooFew),
             (mirror(99.0, 1.0, 0.0, [0.0, 0.0], [0.0, 100.0]), Word::TooFew),
             (mirror(1000.0, 0.0, 0.0, [0.0, 0.0], [0.0, 0.0]), Word::TooFew),

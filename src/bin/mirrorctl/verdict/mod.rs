@@ -50,10 +50,11 @@ pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
     if !source.is_live() {
         return Err(format!("{}: a file cannot be watched", watch.url));
     }
-    if !(0.0..100.0).contains(&watch.agreement) || watch.tolerance.is_nan() || watch.tolerance < 0.0 {
-        return Err("--agreement: at least 0 and below 100; --tolerance: not negative".into());
+    // Times are compared by the millisecond.
+    if !(0.0..100.0).contains(&watch.agreement) || !(1.0..).contains(&watch.tolerance) || watch.interval.is_zero() {
+        return Err("--agreement: at least 0 and below 100; --tolerance: at least 1; --interval: above 0".into());
     }
-    let demands = Demands { agreement: watch.agreement / 100.0, tolerance: watch.tolerance };
+    let demands = Demands { agreement: watch.agreement, tolerance: watch.tolerance };
     let period = period(&source, watch)?;
     let findings = findings::findings(&period, &demands);
     let title = format!("What {} mirrored in {}", watch.url, watch.period);
@@ -66,10 +67,16 @@ pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
         let write = if watch.markdown { findings::markdown } else { findings::text };
         report.text(&format!("{}\n{demands}\n", write(&title, &findings)));
     }
-    let worse =
-        |finding: &&findings::Finding<'_>| finding.verdict.as_ref().is_some_and(|verdict| verdict.word == Word::Worse);
-    for finding in findings.iter().filter(worse) {
-        report.finding(format_args!("Worse: {}", finding.heading));
+    for finding in &findings {
+        match finding.verdict.as_ref().map(|verdict| verdict.word) {
+            Some(Word::Worse) => report.finding(format_args!("Worse: {}", finding.heading)),
+            // Whoever waits for a good word did not get one.
+            Some(Word::TooFew) => report.finding(format_args!("Too few to say: {}", finding.heading)),
+            Some(Word::Better | Word::AsGood) | None => {}
+        }
+    }
+    if findings.iter().all(|finding| finding.verdict.is_none()) {
+        report.note("No rule has `compare`: nothing is said of which is better.");
     }
     Ok(report)
 }
@@ -82,8 +89,17 @@ fn period(source: &Source, watch: &Watch) -> Result<Books, String> {
     let mut last = first.clone();
     while let Some(left) = end.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
         sleep(left.min(*watch.interval));
-        last = source.read()?;
-        progress(&last.since(&first)?, start.elapsed(), watch);
+        match source.read() {
+            Ok(books) => {
+                // Each after the one before: of an Envoy that was started anew, the first might be below this one.
+                books.since(&last)?;
+                last = books;
+                progress(&last.since(&first)?, start.elapsed(), watch);
+            }
+            // One in between may fail; the last must not.
+            Err(_) if start.elapsed() < end => {}
+            Err(error) => return Err(error),
+        }
     }
     if stderr().is_terminal() {
         let _ = writeln!(stderr());
