@@ -141,6 +141,33 @@ fn a_primary_that_is_tried_again_answers_once() {
     });
 }
 
+/// Envoy makes a new stream of a request that it redirects by itself: the filter sees a second request, and copies it too.
+#[test]
+fn what_envoy_redirects_by_itself_are_two_requests() {
+    let redirecting = Service::script(|request: &Received| match request.path.as_str() {
+        "/old/200-0" => Answer::Reply {
+            status: 302,
+            headers: vec![("location", "http://a.test/new/200-0")],
+            body: "",
+            trailers: vec![],
+            after: Duration::ZERO,
+        },
+        _ => Answer::status(200),
+    });
+    let setup = Setup::new(comparing()).primary(redirecting).mirror(by_path(2)).changed(|bootstrap| {
+        let route = "/static_resources/listeners/1/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/3/route";
+        bootstrap.pointer_mut(route).unwrap()["internal_redirect_policy"] = json!({});
+    });
+    run(setup, async |mesh| {
+        assert_eq!(mesh.send(Req::get("/old/200-0").authority("a.test")).await.status, 200);
+        let copies = mesh.mirror.received(2).await;
+        let paths: Vec<_> = copies.iter().map(|copy| copy.path.as_str()).collect();
+        assert_eq!(paths, ["/old/200-0", "/new/200-0"]);
+        // The primary's first answer is the redirection, though the client never got it.
+        assert_eq!(compared(mesh, "same", 1).await, [1, 1, 0, 0, 0]);
+    });
+}
+
 #[test]
 fn each_mirror_makes_a_pair_and_what_is_not_sent_makes_none() {
     let mirrors = json!([{"cluster": "mirror"}, {"cluster": "mirror2"}, {"cluster": "refused", "percentage": 0}, {"cluster": "unknown"}]);
