@@ -29,7 +29,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: count pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does t
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
+
+count: build ## count what a request costs in the VM: instructions, host calls (MODULES="one.wasm other.wasm")
+	@cargo run --locked --quiet --manifest-path bench/count/Cargo.toml --target-dir $(TARGET)/tools -- $(or $(MODULES),$(MODULE))
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --check
@@ -113,7 +116,7 @@ validate: build ## let Envoy check envoy.yaml, and those of the examples
 check: lint build validate test ## everything that has to be green
 
 clean: ## remove what was built and installed
-	rm -rf target dist .tools fuzz/target
+	rm -rf target dist .tools fuzz/target bench/*/target schema/target tools/finish/target
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup, https://rustup.rs"; exit 1; }

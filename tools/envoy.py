@@ -3,6 +3,7 @@
 Python's standard library is all it needs.
 """
 
+import concurrent.futures
 import contextlib
 import http.client
 import itertools
@@ -14,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -151,11 +151,10 @@ def fetch(port, path, headers=None, method="GET"):
 def load(paths, seconds, host):
     """Asks for these paths in turn, with several clients at once: {port: [path, ...]}."""
     until = time.monotonic() + seconds
-    clients = [threading.Thread(target=client, args=(port, own, until, host)) for port, own in paths.items() for _ in range(CLIENTS)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(len(paths) * CLIENTS) as pool:
+        clients = [pool.submit(client, port, own, until, host) for port, own in paths.items() for _ in range(CLIENTS)]
+    for one in clients:
+        one.result()
 
 
 def client(port, paths, until, host):

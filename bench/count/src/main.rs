@@ -1,7 +1,8 @@
-//! What a request costs in the VM: its instructions, and its calls of the host. Both are exact, where a clock on a busy
-//! machine is not; what the calls cost in Envoy they do not tell.
+//! What a request costs in the VM: its instructions, and its calls of the host. Both are the same each time, where a clock
+//! on a busy machine is not; what either costs in Envoy they do not tell. The instructions are units of wasmi's fuel: one
+//! for most of them, and one for many bytes where memory is copied.
 //!
-//! `cargo run --manifest-path bench/count/Cargo.toml -- MODULE...` compares builds of the filter.
+//! `make count MODULES="one.wasm other.wasm"` compares builds of the filter.
 
 mod host;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(_) => {
-            eprintln!("which modules? count dist/traffic_mirror.wasm [OTHER.wasm]...");
+            eprintln!("which modules? make count MODULES=\"dist/traffic_mirror.wasm other.wasm\"");
             ExitCode::from(2)
         }
         Err(error) => {
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is mirrored, as in bench/plan.py: GETs with 12 headers, and a rule.
+/// What is mirrored, as in bench/plan.py: GETs with 12 headers beside the pseudo headers, and a rule.
 fn rules() -> [(&'static str, Value); 5] {
     let mirror = json!([{"cluster": "mirror"}]);
     let edited = json!([{
