@@ -4,6 +4,7 @@ pub(crate) mod agreement;
 pub(crate) mod balance;
 pub(crate) mod books;
 pub(crate) mod histogram;
+pub(crate) mod rows;
 pub(crate) mod source;
 mod text;
 pub(crate) mod words;

@@ -1,34 +1,13 @@
-//! The figures of a rule and one of its mirrors in words, row by row.
+//! Figures as they are written for people.
 
-use super::agreement::agreement;
-use super::books::{Counts, Mirror, Rule};
-use super::histogram::{Bin, difference, quantile};
+use super::books::Counts;
+use super::histogram::{Bin, quantile};
 
 /// Which quantiles are shown.
 pub(crate) const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
 /// What has come since the last reading, and in how many seconds.
 pub(crate) type Since<'a, T> = Option<(&'a T, f64)>;
-
-/// What there is to say of a mirror of a rule; with rates beside the totals, if something is known of before.
-pub(crate) fn rows(rule: &Rule, mirror: &Mirror, since: Since<'_, Mirror>) -> Vec<(&'static str, String)> {
-    let counted = |of: fn(&Mirror) -> &Counts| counts(of(mirror), since.map(|(mirror, seconds)| (of(mirror), seconds)));
-    let failures = mirror.classes.get("failed") + mirror.classes.get("5xx");
-    let mut rows = vec![
-        ("share", share(mirror.sent(), rule.requests)),
-        ("copies", counted(|mirror| &mirror.outcomes)),
-        ("answers", counted(|mirror| &mirror.classes)),
-        ("failures", format!("{failures} (5xx or failed), {}", share(failures, mirror.classes.sum()))),
-        ("latency", quantiles(&mirror.response_time.bins())),
-    ];
-    if mirror.compares() {
-        let by = quantiles(&difference(&mirror.slower, &mirror.faster));
-        rows.push(("compared", counted(|mirror| &mirror.results)));
-        rows.push(("same status", agreement(mirror).0.to_string()));
-        rows.push(("slower by", format!("{by} (negative: faster)")));
-    }
-    rows
-}
 
 /// Writes the counts that are not 0, each with its label.
 pub(crate) fn counts(counts: &Counts, since: Since<'_, Counts>) -> String {

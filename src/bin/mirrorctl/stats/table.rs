@@ -1,7 +1,8 @@
 //! The books as text.
 
 use crate::metrics::books::Books;
-use crate::metrics::words::{Since, counts, rate, rows};
+use crate::metrics::rows::rows;
+use crate::metrics::words::{Since, counts, rate};
 
 /// Draws a table for each rule and mirror; with rates beside the totals, if something is known of before.
 pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {

@@ -2,7 +2,7 @@
 
 use super::judge::{Demands, Verdict, judge};
 use crate::metrics::books::{Books, Mirror};
-use crate::metrics::words::rows;
+use crate::metrics::rows::rows;
 
 /// What is to be said of a rule and one of its mirrors.
 pub(crate) struct Finding<'a> {
