@@ -145,6 +145,10 @@ async fn once(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, Stri
     for _ in 0..effort.rounds {
         let mut order = [0, 1, 2];
         fastrand::shuffle(&mut order);
+        if fresh {
+            // Each Envoy has books of its own. Those that are looked at in the end are to be the filter's.
+            order.sort_by_key(|index| LISTENERS[*index] == "filter");
+        }
         for index in order {
             if fresh {
                 rig = Rig::start(row.plan.clone(), crew).await?;
