@@ -19,13 +19,13 @@ mod harness;
 #[allow(dead_code, reason = "the tests of the examples use the rest")]
 #[path = "../examples/readme.rs"]
 mod readme;
+mod report;
 #[allow(dead_code, reason = "the tests of the examples use the rest")]
 #[path = "../examples/scene.rs"]
 mod scene;
 mod schema;
 mod shown;
 mod stats;
-mod verdict;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

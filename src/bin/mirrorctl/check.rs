@@ -2,29 +2,29 @@
 
 use crate::found::configurations;
 use crate::input::documents;
-use crate::report::Report;
+use crate::reply::Reply;
 use std::fmt::Display;
 
 /// Checks all configurations in all files.
 ///
 /// # Errors
 /// What to tell the user where a file cannot be read.
-pub(crate) fn run(files: &[String]) -> Result<Report, String> {
-    let mut report = Report::default();
+pub(crate) fn run(files: &[String]) -> Result<Reply, String> {
+    let mut reply = Reply::default();
     for file in files {
         let mut checked = false;
         for document in documents(file)? {
             let document = match document {
                 Ok(document) => document,
                 Err(error) => {
-                    report.finding(error);
+                    reply.finding(error);
                     checked = true;
                     continue;
                 }
             };
             for found in configurations(&document) {
                 if found.is_foreign {
-                    report.note(format_args!(
+                    reply.note(format_args!(
                         "{}: {}: skipped: not a configuration of this plugin",
                         found.place, found.path
                     ));
@@ -35,19 +35,19 @@ pub(crate) fn run(files: &[String]) -> Result<Report, String> {
                     Ok(config) => {
                         let rules = count(config.rules.len(), "rule");
                         let mirrors = count(config.rules.iter().map(|rule| rule.mirrors.len()).sum(), "mirror");
-                        report.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
+                        reply.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
                     }
                     Err(violations) => {
-                        violations.iter().for_each(|violation| report.finding(at(&found.place, violation)));
+                        violations.iter().for_each(|violation| reply.finding(at(&found.place, violation)));
                     }
                 }
             }
         }
         if !checked {
-            report.finding(format_args!("{file}: no plugin configuration found"));
+            reply.finding(format_args!("{file}: no plugin configuration found"));
         }
     }
-    Ok(report)
+    Ok(reply)
 }
 
 /// Puts the place before what is wrong there.

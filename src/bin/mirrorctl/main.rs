@@ -7,15 +7,15 @@ mod explain;
 mod found;
 mod input;
 mod metrics;
+mod reply;
 mod report;
 mod schema;
 mod stats;
 mod tree;
-mod verdict;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use report::Report;
+use reply::Reply;
 use std::process::ExitCode;
 
 /// Checks, explains and converts configurations of the traffic-mirror plugin, and reads its metrics
@@ -58,7 +58,7 @@ enum Command {
     /// A mirror that is worse is a finding. Judged are the rules that compare; of the others it is told what is counted. Envoy
     /// shows what its histograms hold some seconds late (stats_flush_interval): so times are of a period that began and ended a
     /// little earlier.
-    Report(verdict::Watch),
+    Report(report::Watch),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a script that completes commands in a shell
@@ -70,7 +70,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(report) => report.print(),
+        Ok(reply) => reply.print(),
         Err(error) => {
             eprintln!("mirrorctl: {error}");
             ExitCode::from(2)
@@ -78,22 +78,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<Report, String> {
+fn run(command: Command) -> Result<Reply, String> {
     match command {
         Command::Check { files } => check::run(&files),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),
-        Command::Report(watch) => verdict::run(&watch),
+        Command::Report(watch) => report::run(&watch),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }
 }
 
-fn completions(shell: Shell) -> Report {
+fn completions(shell: Shell) -> Reply {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "mirrorctl", &mut script);
-    let mut report = Report::default();
-    report.text(&String::from_utf8_lossy(&script));
-    report
+    let mut reply = Reply::default();
+    reply.text(&String::from_utf8_lossy(&script));
+    reply
 }

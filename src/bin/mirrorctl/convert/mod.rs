@@ -9,7 +9,7 @@ mod route;
 mod virtual_service;
 
 use crate::input::{Document, documents};
-use crate::report::Report;
+use crate::reply::Reply;
 use crate::tree::Tree;
 use clap::{Args, ValueEnum};
 use context::{Gateways, Notes, Ports, Resource};
@@ -66,14 +66,14 @@ fn host_and_port(text: &str) -> Result<(String, u64), String> {
 ///
 /// # Errors
 /// What to tell the user where a file cannot be read.
-pub(crate) fn run(conversion: &Conversion) -> Result<Report, String> {
-    let mut report = Report::default();
+pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
+    let mut reply = Reply::default();
     let mut all = Vec::new();
     for file in &conversion.files {
         for document in documents(file)? {
             match document {
                 Ok(document) => all.push(document),
-                Err(error) => report.finding(error),
+                Err(error) => reply.finding(error),
             }
         }
     }
@@ -81,30 +81,30 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Report, String> {
     let rules = conversion.rules(&all, &notes);
     for warning in notes.warnings.take() {
         if conversion.strict {
-            report.finding(warning);
+            reply.finding(warning);
         } else {
-            report.note(format_args!("warning: {warning}"));
+            reply.note(format_args!("warning: {warning}"));
         }
     }
-    notes.errors.take().iter().for_each(|error| report.finding(error));
-    if rules.is_empty() && !report.has_findings() {
-        report.finding("nothing is mirrored in these files");
+    notes.errors.take().iter().for_each(|error| reply.finding(error));
+    if rules.is_empty() && !reply.has_findings() {
+        reply.finding("nothing is mirrored in these files");
     }
-    if report.has_findings() {
-        return Ok(report);
+    if reply.has_findings() {
+        return Ok(reply);
     }
     let config = Tree::field("rules", rules);
     if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
         let line = |violation| format!("what was converted is not a configuration: {violation}");
-        violations.into_iter().map(line).for_each(|line| report.finding(line));
-        return Ok(report);
+        violations.into_iter().map(line).for_each(|line| reply.finding(line));
+        return Ok(reply);
     }
-    report.text(&output::write(conversion.output, config, &conversion.installation(&all))?);
+    reply.text(&output::write(conversion.output, config, &conversion.installation(&all))?);
     for document in all.iter().filter(|_| conversion.routes) {
-        report.text("---\n");
-        report.text(&output::yaml(&output::without_mirrors(&document.tree))?);
+        reply.text("---\n");
+        reply.text(&output::yaml(&output::without_mirrors(&document.tree))?);
     }
-    Ok(report)
+    Ok(reply)
 }
 
 impl Conversion {

@@ -1,7 +1,7 @@
 //! For each mirror of the rule that decides: whether it is selected, and the copy that it would get.
 
 use super::request::Given;
-use crate::report::Report;
+use crate::reply::Reply;
 use std::borrow::Cow;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
@@ -68,16 +68,9 @@ impl Selection {
 }
 
 /// Explains what the mirrors of a rule get.
-pub(crate) fn explain(
-    report: &mut Report,
-    config: &Config,
-    rule: &Rule,
-    decision: Decision,
-    given: &Given,
-    body: &[u8],
-) {
+pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision: Decision, given: &Given, body: &[u8]) {
     if rule.mirrors.is_empty() {
-        report.line("the rule has no mirrors: the request is mirrored nowhere");
+        reply.line("the rule has no mirrors: the request is mirrored nowhere");
         return;
     }
     let headers = Request::new(given, true).into_headers();
@@ -87,7 +80,7 @@ pub(crate) fn explain(
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
         if let Some(reason) = ignored(&headers, marker.map(HeaderName::as_str), body.is_empty()) {
-            report.line(format_args!("such a request is never mirrored: {}", reason.label()));
+            reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
         pending.read_headers(headers.clone(), rule, config.limits.max_body_bytes);
@@ -95,26 +88,24 @@ pub(crate) fn explain(
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
     for ((mirror, selection), fate) in rule.mirrors.iter().zip(&selections).zip(&pending.fates) {
-        report.line(format_args!("mirror {}", mirror.target));
-        report.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
+        reply.line(format_args!("mirror {}", mirror.target));
+        reply.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
         match fate {
-            Fate::Not(outcome) if selection.is_possible() => {
-                report.line(format_args!("  no copy: {}", outcome.label()))
-            }
+            Fate::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
             Fate::Not(_) => {}
             Fate::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
-                copy(report, mirror, &headers, decision, marker, length);
+                copy(reply, mirror, &headers, decision, marker, length);
             }
         }
     }
     if rule.compares_status && pending.fates.iter().any(|fate| matches!(fate, Fate::Copy { .. })) {
-        report.line("compare: a mirror's status and time are set beside the primary's");
+        reply.line("compare: a mirror's status and time are set beside the primary's");
     }
 }
 
 fn copy(
-    report: &mut Report,
+    reply: &mut Reply,
     mirror: &Mirror,
     headers: &HeaderMap,
     decision: Decision,
@@ -122,21 +113,21 @@ fn copy(
     body: usize,
 ) {
     let cluster = stream::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
-    report.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
+    reply.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
     let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
     let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
     for (name, value) in copied.iter() {
         let why =
             why_different(mirror, headers, marker, name, value).map(|why| format!("  <- {why}")).unwrap_or_default();
-        report.line(format_args!("    {}: {}{why}", shown(name), shown(value)));
+        reply.line(format_args!("    {}: {}{why}", shown(name), shown(value)));
     }
     let body = if body == 0 { "no body".to_owned() } else { format!("a body of {body} bytes") };
-    report.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
+    reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
     let sieve = Sieve::new(mirror, headers, marker);
     let mut left =
         headers.iter().filter_map(|(name, value)| Some((name, value, sieve.left_behind(name, value)?))).peekable();
     if left.peek().is_some() {
-        report.line("  left behind:");
+        reply.line("  left behind:");
     }
     for (name, value, why) in left {
         let why = match why {
@@ -145,7 +136,7 @@ fn copy(
             LeftBehind::Removed => "headers.remove",
             LeftBehind::Marker => "the marker, which a copy gets anew",
         };
-        report.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
+        reply.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
     }
 }
 

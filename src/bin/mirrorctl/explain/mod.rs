@@ -9,7 +9,7 @@ pub(crate) use request::Description;
 use crate::check::at;
 use crate::found::configurations;
 use crate::input::{bytes, documents};
-use crate::report::Report;
+use crate::reply::Reply;
 use crate::tree::Tree;
 use request::Given;
 use traffic_mirror::config::Config;
@@ -20,43 +20,43 @@ use traffic_mirror::request::Request;
 ///
 /// # Errors
 /// What to tell the user where the request is not one, or a file cannot be read.
-pub(crate) fn run(file: &str, description: &Description) -> Result<Report, String> {
+pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String> {
     let body = description.body.as_deref().map(bytes).transpose()?;
     let given = Given::new(description, body.as_deref())?;
     let body = body.unwrap_or_default();
-    let mut report = Report::default();
+    let mut reply = Reply::default();
     let mut all = Vec::new();
     for document in documents(file)? {
         match document {
             Ok(document) => all.extend(configurations(&document).into_iter().filter(|found| !found.is_foreign)),
-            Err(error) => report.finding(error),
+            Err(error) => reply.finding(error),
         }
     }
-    if all.is_empty() && !report.has_findings() {
-        report.finding(format_args!("{file}: no plugin configuration found"));
+    if all.is_empty() && !reply.has_findings() {
+        reply.finding(format_args!("{file}: no plugin configuration found"));
     }
     for found in &all {
         if all.len() > 1 {
-            report.line(format_args!("{}: {}", found.place, found.path));
+            reply.line(format_args!("{}: {}", found.place, found.path));
         }
         match (found.read(), &found.configuration) {
-            (Ok(config), Ok((tree, _))) => explain(&mut report, &config, tree, &given, &body),
-            (Err(violations), _) => violations.iter().for_each(|violation| report.finding(at(&found.place, violation))),
-            (Ok(_), Err(violation)) => report.finding(at(&found.place, violation)),
+            (Ok(config), Ok((tree, _))) => explain(&mut reply, &config, tree, &given, &body),
+            (Err(violations), _) => violations.iter().for_each(|violation| reply.finding(at(&found.place, violation))),
+            (Ok(_), Err(violation)) => reply.finding(at(&found.place, violation)),
         }
     }
-    Ok(report)
+    Ok(reply)
 }
 
-fn explain(report: &mut Report, config: &Config, tree: &Tree, given: &Given, body: &[u8]) {
+fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body: &[u8]) {
     let matcher = Matcher::new(&config.rules);
     let decision = matcher.decide(&Request::new(given, true));
     for line in rules::explain(tree, config, given, decision.map(|decision| decision.rule)) {
-        report.line(line);
+        reply.line(line);
     }
     if let Some(decision) = decision
         && let Some(rule) = config.rules.get(decision.rule)
     {
-        mirrors::explain(report, config, rule, decision, given, body);
+        mirrors::explain(reply, config, rule, decision, given, body);
     }
 }

@@ -3,7 +3,7 @@
 mod parts;
 mod types;
 
-use crate::report::Report;
+use crate::reply::Reply;
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -13,13 +13,13 @@ use serde_json::Value;
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(crate) fn run() -> Result<Report, String> {
+pub(crate) fn run() -> Result<Reply, String> {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(unwrap_description));
     let schema = settings.into_generator().into_root_schema_for::<types::Configuration>();
     let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
-    let mut report = Report::default();
-    report.line(text);
-    Ok(report)
+    let mut reply = Reply::default();
+    reply.line(text);
+    Ok(reply)
 }
 
 /// Joins the lines of a description, which are as long as the source's.

@@ -5,7 +5,7 @@ pub(crate) mod table;
 
 use crate::metrics::books::Books;
 use crate::metrics::source::Source;
-use crate::report::Report;
+use crate::reply::Reply;
 use clap::Args;
 use std::io::{Write, stdout};
 use std::thread::sleep;
@@ -32,25 +32,25 @@ pub(crate) struct Reading {
 ///
 /// # Errors
 /// What to tell the user where there are none.
-pub(crate) fn run(reading: &Reading) -> Result<Report, String> {
+pub(crate) fn run(reading: &Reading) -> Result<Reply, String> {
     let source = Source::new(&reading.url)?;
     if let Some(seconds) = reading.watch {
-        return watch(&source, Duration::from_secs(seconds)).map(|()| Report::default());
+        return watch(&source, Duration::from_secs(seconds)).map(|()| Reply::default());
     }
     let (books, imbalances) = source.read_balanced()?;
-    let mut report = Report::default();
+    let mut reply = Reply::default();
     if reading.json {
-        report.line(json::render(&books, &imbalances));
+        reply.line(json::render(&books, &imbalances));
     } else {
-        report.text(&table::render(&books, None));
+        reply.text(&table::render(&books, None));
         if imbalances.is_empty() {
-            report.line(BALANCED);
+            reply.line(BALANCED);
         }
     }
     if !imbalances.is_empty() {
-        report.finding(unbalanced(&imbalances));
+        reply.finding(unbalanced(&imbalances));
     }
-    Ok(report)
+    Ok(reply)
 }
 
 const BALANCED: &str = "The books balance.";

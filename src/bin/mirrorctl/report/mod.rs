@@ -7,7 +7,7 @@ mod page;
 
 use crate::metrics::books::Books;
 use crate::metrics::source::Source;
-use crate::report::Report;
+use crate::reply::Reply;
 use clap::Args;
 use judge::{Demands, Word};
 use std::fs;
@@ -45,7 +45,7 @@ pub(crate) struct Watch {
 ///
 /// # Errors
 /// What to tell the user where nothing can be watched.
-pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
+pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
     let source = Source::new(&watch.url)?;
     if !source.is_live() {
         return Err(format!("{}: a file cannot be watched", watch.url));
@@ -58,27 +58,27 @@ pub(crate) fn run(watch: &Watch) -> Result<Report, String> {
     let period = period(&source, watch)?;
     let findings = findings::findings(&period, &demands);
     let title = format!("What {} mirrored in {}", watch.url, watch.period);
-    let mut report = Report::default();
+    let mut reply = Reply::default();
     let demands = findings::demands(&demands);
     if let Some(file) = &watch.html {
         let page = page::render(&title, &findings, &demands)?;
         fs::write(file, page).map_err(|error| format!("{}: {error}", file.display()))?;
     } else {
         let write = if watch.markdown { findings::markdown } else { findings::text };
-        report.text(&format!("{}\n{demands}\n", write(&title, &findings)));
+        reply.text(&format!("{}\n{demands}\n", write(&title, &findings)));
     }
     for finding in &findings {
         match finding.verdict.as_ref().map(|verdict| verdict.word) {
-            Some(Word::Worse) => report.finding(format_args!("Worse: {}", finding.heading)),
+            Some(Word::Worse) => reply.finding(format_args!("Worse: {}", finding.heading)),
             // Whoever waits for a good word did not get one.
-            Some(Word::TooFew) => report.finding(format_args!("Too few to say: {}", finding.heading)),
+            Some(Word::TooFew) => reply.finding(format_args!("Too few to say: {}", finding.heading)),
             Some(Word::Better | Word::AsGood) | None => {}
         }
     }
     if findings.iter().all(|finding| finding.verdict.is_none()) {
-        report.note("No rule has `compare`: nothing is said of which is better.");
+        reply.note("No rule has `compare`: nothing is said of which is better.");
     }
-    Ok(report)
+    Ok(reply)
 }
 
 /// Reads now and then, and returns what has come in the whole period.

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 /// How a command ends: 0: all is well; 1: there are findings; 2: it was not used as it should be.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct Reply {
     out: String,
     err: String,
     has_findings: bool,
 }
 
-impl Report {
+impl Reply {
     /// Adds a line to the output.
     pub(crate) fn line(&mut self, line: impl Display) {
         self.out.push_str(&format!("{line}\n"));
