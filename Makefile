@@ -116,7 +116,7 @@ validate: build ## let Envoy check envoy.yaml, and those of the examples
 check: lint build validate test ## everything that has to be green
 
 clean: ## remove what was built and installed
-	rm -rf target dist .tools fuzz/target bench/*/target schema/target tools/finish/target
+	rm -rf target dist .tools $(CRATES:=/target)
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup, https://rustup.rs"; exit 1; }

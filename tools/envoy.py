@@ -52,10 +52,13 @@ def unused_ports(count):
         return [probe.getsockname()[1] for probe in probes]
 
 
+def named_ports(texts):
+    return sorted({int(port) for text in texts for port in re.findall(r"(?<=port_value: )\d+", text)})
+
+
 def free_ports(texts):
     """The ports that these configurations name: each for itself if it is free, else one that stands in for it."""
-    named = sorted({int(port) for text in texts for port in re.findall(r"(?<=port_value: )\d+", text)})
-    ports = {port: port if is_free(port) else free_port() for port in named}
+    ports = {port: port if is_free(port) else free_port() for port in named_ports(texts)}
     for wanted, port in ports.items():
         if port != wanted:
             print(f"port {wanted} is taken, {port} stands in for it", file=sys.stderr)

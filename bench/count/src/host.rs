@@ -141,8 +141,7 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "env",
         "proxy_get_header_map_value",
         |mut vm: Caller<'_, Host>, map: i32, name: i32, length: i32, data: i32, size: i32| {
-            let mut wanted = vec![0; length as usize];
-            memory(&vm)?.read(&vm, name as usize, &mut wanted).map_err(|error| Error::new(error.to_string()))?;
+            let wanted = read(&vm, name, length)?;
             let headers: &[(&str, &str)] = if map == REQUEST_HEADERS { &HEADERS } else { &[(":status", "200")] };
             let value =
                 headers.iter().find(|(name, _)| name.as_bytes() == wanted).map(|(_, value)| value.as_bytes().to_vec());
@@ -153,8 +152,7 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "env",
         "proxy_get_property",
         |mut vm: Caller<'_, Host>, path: i32, length: i32, data: i32, size: i32| {
-            let mut wanted = vec![0; length as usize];
-            memory(&vm)?.read(&vm, path as usize, &mut wanted).map_err(|error| Error::new(error.to_string()))?;
+            let wanted = read(&vm, path, length)?;
             let value = (wanted == b"response\0code").then(|| 200_i64.to_le_bytes().to_vec());
             give(&mut vm, value, data, size)
         },
@@ -214,6 +212,12 @@ fn counted(vm: &mut Caller<'_, Host>) -> Result<i32, Error> {
 
 fn memory(vm: &Caller<'_, Host>) -> Result<Memory, Error> {
     vm.get_export("memory").and_then(Extern::into_memory).ok_or_else(|| Error::new("no memory"))
+}
+
+fn read(vm: &Caller<'_, Host>, place: i32, length: i32) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; length as usize];
+    memory(vm)?.read(vm, place as usize, &mut bytes).map_err(|error| Error::new(error.to_string()))?;
+    Ok(bytes)
 }
 
 fn write(vm: &mut Caller<'_, Host>, place: i32, bytes: &[u8]) -> Result<(), Error> {

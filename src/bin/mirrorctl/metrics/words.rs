@@ -9,6 +9,11 @@ pub(crate) const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p9
 /// What has come since the last reading, and in how many seconds.
 pub(crate) type Since<'a, T> = Option<(&'a T, f64)>;
 
+/// Writes a name and what there is to say of it, as a line of a table.
+pub(crate) fn row(name: &str, value: &str) -> String {
+    format!("  {name:<12} {value}\n")
+}
+
 /// Writes the counts that are not 0, each with its label.
 pub(crate) fn counts(counts: &Counts, since: Since<'_, Counts>) -> String {
     let filled = counts.0.iter().filter(|(_, count)| **count > 0.0);

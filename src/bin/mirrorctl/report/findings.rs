@@ -3,6 +3,7 @@
 use super::judge::{Demands, Verdict, judge};
 use crate::metrics::books::{Books, Mirror};
 use crate::metrics::rows::rows;
+use crate::metrics::words::row;
 
 /// What is to be said of a rule and one of its mirrors.
 pub(crate) struct Finding<'a> {
@@ -45,9 +46,9 @@ pub(crate) fn text(title: &str, findings: &[Finding<'_>]) -> String {
     for finding in findings {
         text.push_str(&format!("\n{}\n", finding.heading));
         if let Some(Verdict { word, reason }) = &finding.verdict {
-            text.push_str(&format!("  {:<12} {word}: {reason}\n", "verdict"));
+            text.push_str(&row("verdict", &format!("{word}: {reason}")));
         }
-        finding.rows.iter().for_each(|(name, value)| text.push_str(&format!("  {name:<12} {value}\n")));
+        finding.rows.iter().for_each(|(name, value)| text.push_str(&row(name, value)));
     }
     text
 }

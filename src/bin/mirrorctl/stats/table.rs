@@ -2,7 +2,7 @@
 
 use crate::metrics::books::Books;
 use crate::metrics::rows::rows;
-use crate::metrics::words::{Since, counts, rate};
+use crate::metrics::words::{Since, counts, rate, row};
 
 /// Draws a table for each rule and mirror; with rates beside the totals, if something is known of before.
 pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
@@ -25,10 +25,6 @@ pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
     }
     text.push_str(&format!("In flight: {} copies; held: {} bytes\n", books.in_flight, books.buffered_bytes));
     text
-}
-
-fn row(name: &str, value: &str) -> String {
-    format!("  {name:<12} {value}\n")
 }
 
 #[cfg(test)]
