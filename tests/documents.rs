@@ -17,7 +17,8 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::stats::{Class, Compared, Ignored, Kind as MetricKind, Ledger, Outcome};
+use traffic_mirror::ledger::{Kind as MetricKind, Metrics};
+use traffic_mirror::outcome::{Class, Compared, Ignored, Outcome};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -259,7 +260,7 @@ fn the_readme_lists_the_metrics_that_there_are_as_prometheus_shows_them() {
         Ok(0)
     };
     for config in &configurations {
-        Ledger::new(&accept(config), &mut define).unwrap();
+        Metrics::default().ledger(&accept(config), &mut define).unwrap();
     }
     let readme = read("README.md");
     let defined: BTreeSet<_> = series.keys().cloned().collect();
