@@ -2,7 +2,8 @@
 
 use super::context::{Resource, whole};
 use super::hosts::{Domain, Name};
-use super::mirror::{Changes, Path, destination, escape};
+use super::mirror::{Changes, Path, destination};
+use super::pattern;
 use super::route::{Rank, Route, Table};
 use super::virtual_service::timeout;
 use crate::tree::{Tree, join};
@@ -213,15 +214,15 @@ fn read_mirrors(resource: &Resource<'_>, rule: &Tree, path: &str, uri: &Uri<'_>)
 
 /// Reads a change of the path; a prefix is replaced by elements, as it is matched.
 fn read_rewrite(filter: &Tree, uri: &Uri<'_>) -> Path {
-    let replacement = |name| filter.text_at(&["path", name]);
-    if let Some(path) = replacement("replaceFullPath") {
+    let given = |name| filter.text_at(&["path", name]);
+    if let Some(path) = given("replaceFullPath") {
         return Path::whole(path);
     }
-    let (Some(new), Uri::Prefix(prefix)) = (replacement("replacePrefixMatch"), uri) else { return Path::Keep };
-    let prefix = prefix.replace('.', "\\.");
+    let (Some(new), Uri::Prefix(prefix)) = (given("replacePrefixMatch"), uri) else { return Path::Keep };
+    let prefix = pattern::literal(prefix);
     match new.trim_end_matches('/') {
         "" => Path::Regex(format!("^{prefix}/?"), "/".to_owned()),
-        new => Path::Regex(format!("^{prefix}"), escape(new)),
+        new => Path::Regex(format!("^{prefix}"), pattern::replacement(new)),
     }
 }
 

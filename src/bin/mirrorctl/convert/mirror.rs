@@ -1,6 +1,7 @@
 //! What the router does to a request before it copies it, as edits of the plugin's copy.
 
 use super::context::Resource;
+use super::pattern::replacement;
 use crate::tree::Tree;
 use traffic_mirror::config::{HeaderName, stays_behind};
 use traffic_mirror::copy::shadow;
@@ -31,13 +32,8 @@ pub(super) enum Path {
 impl Path {
     /// Replaces the whole path.
     pub(super) fn whole(path: &str) -> Self {
-        Self::Regex("^.*$".to_owned(), escape(path))
+        Self::Regex("^.*$".to_owned(), replacement(path))
     }
-}
-
-/// Writes text as a replacement that stands for itself.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
 }
 
 impl Changes {
