@@ -122,7 +122,7 @@ fn hosts_are_full_by_namespace_and_domain_and_ports_are_found() {
     let entry = "---\nkind: ServiceEntry\nmetadata: {name: e}\nspec: {hosts: [m.example], ports: [{number: 81}]}\n";
     for (to, more, args, host, port) in [
         ("m", service("default", "{port: 8080}"), &[][..], "m.default.svc.cluster.local", 8080),
-        ("m", service("n", "{port: 8080}"), &["--namespace", "n"], "m.n.svc.cluster.local", 8080),
+        ("m", service("ns", "{port: 8080}"), &["--namespace", "ns"], "m.ns.svc.cluster.local", 8080),
         ("m", service("default", "{port: 1}"), &["--cluster-domain", "mesh.test"], "m.default.svc.mesh.test", 1),
         ("m", service("default", "{port: 1}, {port: 2}"), &["--port", "m=2"], "m.default.svc.cluster.local", 2),
         (
@@ -296,9 +296,12 @@ fn what_cannot_be_converted_is_refused_with_its_path() {
         ),
         (virtual_service("mirrors: [{}]"), "spec.http[0].mirrors[0].destination: missing"),
         (virtual_service("mirror: {subset: v1}"), "spec.http[0].mirror.host: missing"),
-        (virtual_service("mirror: {host: m, port: {number: x}}"), "spec.http[0].mirror.port.number: \"x\": not a port"),
+        (
+            virtual_service("mirror: {host: m, port: {number: x}}"),
+            "spec.http[0].mirror.port.number: \"x\": not a whole number between 1 and 65535",
+        ),
         (virtual_service(&format!("mirror: {to}")).replace("[a]", "['a b']"), "spec.hosts[0]: \"a b\": not a host"),
-        (http_route("filters: [{type: RequestMirror}]"), "spec.rules[0].filters[0].requestMirror.backendRef: missing"),
+        (http_route("filters: [{type: RequestMirror}]"), "spec.rules[0].filters[0].requestMirror: missing"),
         (
             http_route("filters: [{type: RequestMirror, requestMirror: {backendRef: {kind: Bucket, name: b}}}]"),
             "spec.rules[0].filters[0].requestMirror.backendRef.kind: Bucket: not Service or Hostname",

@@ -26,6 +26,7 @@ mod scene;
 mod schema;
 mod shown;
 mod stats;
+mod types;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

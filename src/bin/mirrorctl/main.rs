@@ -7,6 +7,7 @@ mod explain;
 mod found;
 mod input;
 mod metrics;
+mod node;
 mod reply;
 mod report;
 mod schema;

@@ -42,25 +42,25 @@ impl Changes {
         &mut self,
         resource: &Resource<'_>,
         path: &str,
-        remove: &[Tree],
-        set: &[(String, Tree)],
-        add: &[(String, Tree)],
+        remove: &[&str],
+        set: &[(&str, &str)],
+        add: &[(&str, &str)],
     ) {
-        for name in remove.iter().filter_map(Tree::text) {
+        for name in remove {
             if is_editable(resource, &format!("{path}.remove"), name) {
-                self.remove.push(name.into());
+                self.remove.push((*name).into());
             }
         }
         for (kind, edits) in [("add", add), ("set", set)] {
             for (name, value) in edits {
                 let path = format!("{path}.{kind}.{name}");
                 if ["host", ":authority"].contains(&&*name.to_ascii_lowercase()) {
-                    self.authority = value.text().map(str::to_owned);
-                } else if value.text().is_some_and(|value| value.contains('%')) {
+                    self.authority = Some((*value).to_owned());
+                } else if value.contains('%') {
                     resource.warn(&path, "the plugin does not fill in Envoy's variables: left out of the copy");
                 } else if is_editable(resource, &path, name) {
                     let list = if kind == "set" { &mut self.set } else { &mut self.add };
-                    list.push((name.clone(), value.clone()));
+                    list.push(((*name).to_owned(), (*value).into()));
                 }
             }
         }
