@@ -92,6 +92,11 @@ fn what_a_route_changes_in_its_requests_carries_over() {
             json!({"rewrite": {"authority": "b-shadow"}, "headers": {"set": {"a": "1"}}}),
         ),
         ("route: [{headers: {request: {remove: [a]}}}]", "/headers", json!({"remove": ["a"]})),
+        (
+            "headers: {request: {remove: [a], set: {x: '1', b: '2'}}}, route: [{headers: {request: {remove: [A], set: {X: '3'}}}}]",
+            "/headers",
+            json!({"remove": ["a"], "set": {"b": "2", "X": "3"}}),
+        ),
         ("rewrite: {uri: /b}, match: [{uri: {exact: /a}}]", "/rewrite", json!({"uri": "/b"})),
         ("rewrite: {uri: /b}, match: [{method: {exact: GET}}]", "/rewrite", json!({"uri": "/b"})),
         ("rewrite: {uri: /b}", "/rewrite", json!({"uri": "/b"})),
@@ -240,6 +245,10 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
         (
             more("headers: {request: {set: {host2: '%PROTOCOL%'}}}"),
             "spec.http[0].headers.request.set.host2: the plugin does not fill in",
+        ),
+        (
+            more("headers: {request: {add: {a: b}}}, route: [{headers: {request: {add: {A: c}}}}]"),
+            "spec.http[0].route[0].headers.request.add.A: added once more: left out of the copy",
         ),
         (more("headers: {request: {remove: [te]}}"), "spec.http[0].headers.request.remove: te belongs to one hop"),
         (

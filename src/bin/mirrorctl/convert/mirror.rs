@@ -47,7 +47,9 @@ impl Changes {
         add: &[(&str, &str)],
     ) {
         for name in remove {
-            if is_editable(resource, &format!("{path}.remove"), name) {
+            let is_known =
+                self.remove.iter().any(|known| known.text().is_some_and(|known| known.eq_ignore_ascii_case(name)));
+            if !is_known && is_editable(resource, &format!("{path}.remove"), name) {
                 self.remove.push((*name).into());
             }
         }
@@ -60,6 +62,13 @@ impl Changes {
                     resource.warn(&path, "the plugin does not fill in Envoy's variables: left out of the copy");
                 } else if is_editable(resource, &path, name) {
                     let list = if kind == "set" { &mut self.set } else { &mut self.add };
+                    let is_known = list.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+                    if is_known && kind == "add" {
+                        resource.warn(&path, "added once more: left out of the copy");
+                        continue;
+                    }
+                    // Of what is set twice, the last counts.
+                    list.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
                     list.push(((*name).to_owned(), (*value).into()));
                 }
             }
