@@ -85,10 +85,11 @@ pub(crate) fn configurations(document: &Document) -> Vec<Found> {
 
 /// Tells whether a document without a configuration is something else than a configuration with mistakes.
 fn is_other(tree: &Tree) -> bool {
-    const ENVOY: [&str; 8] = [
+    const ENVOY: [&str; 9] = [
         "static_resources",
         "dynamic_resources",
         "resources",
+        "configs",
         "admin",
         "node",
         "layered_runtime",
