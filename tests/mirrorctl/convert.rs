@@ -65,6 +65,10 @@ fn mirrors_carry_over_in_each_spelling() {
         }
         assert_eq!(mirrors(&virtual_service(&route)), json!([expected]), "{route}");
     }
+    for port in ["80", "'80'", "80.0", "8e1"] {
+        let route = format!("mirror: {{host: m, port: {{number: {port}}}}}");
+        assert_eq!(mirrors(&virtual_service(&route)), json!([{"destination": destination}]), "{port}");
+    }
     for (share, expected) in [
         ("", json!({})),
         ("percent: 7", json!({"percentage": 7})),
@@ -308,6 +312,18 @@ fn what_cannot_be_converted_is_refused_with_its_path() {
         (
             virtual_service("mirror: {host: m, port: {number: x}}"),
             "spec.http[0].mirror.port.number: \"x\": not a whole number between 1 and 65535",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: '+1'}}"),
+            "spec.http[0].mirror.port.number: \"+1\": not a whole",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: 65536}}"),
+            "spec.http[0].mirror.port.number: 65536: not a whole",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: 0.5}}"),
+            "spec.http[0].mirror.port.number: 0.5: not a whole",
         ),
         (virtual_service(&format!("mirror: {to}")).replace("[a]", "['a b']"), "spec.hosts[0]: \"a b\": not a host"),
         (http_route("filters: [{type: RequestMirror}]"), "spec.rules[0].filters[0].requestMirror: missing"),

@@ -107,8 +107,10 @@ impl<'t> Node<'t> {
     /// Reads a whole number, which proto3 JSON may write as a string.
     pub(crate) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let number = match self.tree {
-            Tree::Number(number) => number.as_u64(),
-            Tree::Text(text) => text.parse().ok(),
+            Tree::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+            // No sign: u64's own parser would take one.
+            Tree::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Tree::Text(_) => None,
             _ => return self.mismatch("a whole number"),
         };
         number.filter(|number| range.contains(number)).or_else(|| {
@@ -168,4 +170,10 @@ impl<'t> Node<'t> {
         self.mismatches.push(Violation::new(&*self.path, value, what));
         None
     }
+}
+
+/// Takes `80.0` for 80, as the plugin does.
+fn whole(number: f64) -> Option<u64> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number that has 32 bits")]
+    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u64)
 }
