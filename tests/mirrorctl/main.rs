@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod clusters;
 mod convert;
 mod explain;
 #[allow(dead_code, reason = "the tests of the filter itself use the rest")]
