@@ -17,8 +17,8 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::ledger::{Kind as MetricKind, Metrics};
-use traffic_mirror::outcome::{Class, Compared, Ignored, Outcome};
+use traffic_mirror::core::outcome::{Class, Compared, Ignored, Outcome};
+use traffic_mirror::envoy::ledger::{Kind as MetricKind, Metrics};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";

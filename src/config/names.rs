@@ -7,7 +7,7 @@ use std::fmt;
 /// host writes it itself, or it is one of Envoy's control headers, which the router that sends the copy would obey.
 ///
 /// No edit may name such a header either. `te` is left to the copy, which may carry `trailers`.
-pub fn stays_behind(name: &[u8]) -> bool {
+pub fn never_copied(name: &[u8]) -> bool {
     HOP_BY_HOP.contains(&name) || name.strip_prefix(b"x-envoy-").is_some_and(|name| CONTROL.contains(&name))
 }
 
@@ -76,7 +76,7 @@ impl HeaderName {
     /// be a secret, so that errors show the name.
     pub(super) fn edited(node: &Node<'_>, text: &str) -> Option<Self> {
         match Self::new(text) {
-            Some(name) if stays_behind(name.0.as_bytes()) => {
+            Some(name) if never_copied(name.0.as_bytes()) => {
                 node.refuse_as(name, "the host or a single hop owns this header: it cannot be edited")
             }
             Some(name) => Some(name),
@@ -179,10 +179,10 @@ mod tests {
                        expected-rq-timeout-ms internal attempt-count";
         let control = control.split_whitespace().map(|name| format!("x-envoy-{name}"));
         for name in hop.split_whitespace().map(str::to_owned).chain(control) {
-            assert!(stays_behind(name.as_bytes()), "{name}");
+            assert!(never_copied(name.as_bytes()), "{name}");
         }
         for name in ["x-envoy-original-path", "x-envoy-", "via", "cookie", "te2", ":path"] {
-            assert!(!stays_behind(name.as_bytes()), "{name}");
+            assert!(!never_copied(name.as_bytes()), "{name}");
         }
     }
 }

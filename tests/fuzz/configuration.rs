@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use traffic_mirror::config::{Config, Mirror};
-use traffic_mirror::copy::Rewritten;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::ledger::Metrics;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::outcome::{Class, Outcome};
-use traffic_mirror::request::Request;
+use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::outcome::{Class, Outcome};
+use traffic_mirror::core::request::Request;
+use traffic_mirror::envoy::ledger::Metrics;
 
 /// Checks what becomes of the bytes.
 pub fn check(bytes: &[u8]) {

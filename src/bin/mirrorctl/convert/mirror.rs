@@ -3,8 +3,8 @@
 use super::context::Resource;
 use super::pattern::replacement;
 use crate::tree::Tree;
-use traffic_mirror::config::{HeaderName, stays_behind};
-use traffic_mirror::copy::shadow;
+use traffic_mirror::config::{HeaderName, never_copied};
+use traffic_mirror::core::copy::shadow;
 
 /// Changes that a route makes to its requests, and so to their copies.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +109,7 @@ impl Changes {
 
 /// Tells whether the plugin may edit a header; warns where it may not.
 fn is_editable(resource: &Resource<'_>, path: &str, name: &str) -> bool {
-    let is_free = HeaderName::new(name).is_some_and(|name| !stays_behind(name.as_str().as_bytes()));
+    let is_free = HeaderName::new(name).is_some_and(|name| !never_copied(name.as_str().as_bytes()));
     if !is_free {
         resource.warn(path, format_args!("{name} belongs to one hop: left out of the copy"));
     }

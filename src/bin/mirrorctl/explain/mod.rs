@@ -13,8 +13,8 @@ use crate::reply::Reply;
 use crate::tree::Tree;
 use request::Given;
 use traffic_mirror::config::Config;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::request::Request;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::request::Request;
 
 /// Explains what each configuration of a file makes of a request.
 ///

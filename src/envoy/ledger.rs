@@ -4,7 +4,7 @@
 //! is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
-use crate::outcome::{Class, Compared, Ignored, Outcome};
+use crate::core::outcome::{Class, Compared, Ignored, Outcome};
 use log::warn;
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
@@ -252,6 +252,7 @@ impl Ledger {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
 
