@@ -37,7 +37,7 @@ fn validator() -> Validator {
 /// Returns what the plugin says of a configuration.
 fn said(config: &Value) -> Vec<String> {
     let violations = Config::from_bytes(config.to_string().as_bytes()).err().unwrap_or_default();
-    violations.iter().map(ToString::to_string).collect()
+    violations.lines().collect()
 }
 
 /// Makes configurations of all cases.

@@ -60,8 +60,8 @@ pub fn configure(root: u32) -> bool {
     let config = match Config::from_bytes(&host::configuration()) {
         Ok(config) => config,
         Err(violations) => {
-            for violation in violations {
-                error!("{violation}");
+            for line in violations.lines() {
+                error!("{line}");
             }
             return false;
         }

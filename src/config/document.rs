@@ -1,6 +1,6 @@
 //! From the bytes that Envoy hands over to one tree of values: JSON text or a `google.protobuf.Struct`.
 
-use super::violation::{Violation, Violations};
+use super::violation::{Collector, Violation};
 use prost::Message;
 use prost_types::value::Kind;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -17,7 +17,7 @@ const STRUCT_TAG: u8 = 0x0a;
 ///
 /// # Errors
 /// One violation that says what was wanted, where the bytes are neither.
-pub(super) fn read(bytes: &[u8], violations: &Violations) -> Result<Value, Violation> {
+pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violation> {
     if bytes.is_empty() {
         return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
     }
@@ -34,7 +34,7 @@ pub(super) fn read(bytes: &[u8], violations: &Violations) -> Result<Value, Viola
     Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
 }
 
-fn read_json(bytes: &[u8], violations: &Violations) -> Result<Value, serde_json::Error> {
+fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Tree { path: String::new(), violations }.deserialize(&mut reader)?;
     reader.end()?;
@@ -72,7 +72,7 @@ fn from_double(number: f64) -> Value {
 /// and lose the others without a word.
 struct Tree<'a> {
     path: String,
-    violations: &'a Violations,
+    violations: &'a Collector,
 }
 
 impl<'a> Tree<'a> {
@@ -154,9 +154,9 @@ mod tests {
     use serde_json::json;
 
     fn read_alone(bytes: &[u8]) -> (Result<Value, Violation>, Vec<String>) {
-        let violations = Violations::default();
+        let violations = Collector::default();
         let value = read(bytes, &violations);
-        (value, violations.into_vec().iter().map(Violation::to_string).collect())
+        (value, violations.into_violations().lines().collect())
     }
 
     #[test]

@@ -21,10 +21,10 @@ pub use rule::{Match, Rule};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
-pub use violation::Violation;
+pub use violation::{Violation, Violations};
 
 use node::{Node, optional};
-use violation::Violations;
+use violation::Collector;
 
 /// The most that may be asked to be held in memory: half of what a Wasm VM can have in Envoy (1 GiB).
 const MOST_BYTES: u64 = 512 << 20;
@@ -72,7 +72,7 @@ impl Config {
     /// Reads a configuration from JSON text or from the bytes of a `google.protobuf.Struct`.
     ///
     /// # Errors
-    /// Every violation, in the order in which they were met; at least one.
+    /// Every violation, in the order in which they were met; at least one. Of very many the first are told.
     ///
     /// ```
     /// use traffic_mirror::config::Config;
@@ -82,12 +82,12 @@ impl Config {
     ///
     /// let errors = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"mirror","percentage":140}]}]}"#);
     /// assert_eq!(
-    ///     errors.unwrap_err()[0].to_string(),
-    ///     "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
+    ///     errors.unwrap_err().lines().collect::<Vec<_>>(),
+    ///     ["rules[0].mirrors[0].percentage: 140: not between 0 and 100"],
     /// );
     /// ```
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Vec<Violation>> {
-        let violations = Violations::default();
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Violations> {
+        let violations = Collector::default();
         let config = match document::read(bytes, &violations) {
             Ok(value) => Self::read(&Node::root(&value, &violations)),
             Err(violation) => {
@@ -95,7 +95,7 @@ impl Config {
                 None
             }
         };
-        match (config, violations.into_vec()) {
+        match (config, violations.into_violations()) {
             (Some(config), violations) if violations.is_empty() => Ok(config),
             (_, violations) => Err(violations),
         }

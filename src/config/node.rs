@@ -1,7 +1,7 @@
 //! Reads a tree of values field by field, and says of each value that does not fit where it stands and what would.
 
 use super::document::join;
-use super::violation::{Violation, Violations, shown};
+use super::violation::{Collector, Violation, shown};
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -15,11 +15,11 @@ pub(super) const HIDDEN: &str = "(not shown)";
 pub(super) struct Node<'a> {
     pub(super) path: String,
     value: &'a Value,
-    violations: &'a Violations,
+    violations: &'a Collector,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value, violations: &'a Violations) -> Self {
+    pub(super) fn root(value: &'a Value, violations: &'a Collector) -> Self {
         Self { path: String::new(), value, violations }
     }
 
@@ -90,7 +90,7 @@ pub(super) struct Object<'a> {
     path: String,
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
-    violations: &'a Violations,
+    violations: &'a Collector,
 }
 
 impl<'a> Object<'a> {

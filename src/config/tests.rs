@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn read(value: &Value) -> Result<Config, Vec<String>> {
-    Config::from_bytes(value.to_string().as_bytes()).map_err(|errors| errors.iter().map(Violation::to_string).collect())
+    Config::from_bytes(value.to_string().as_bytes()).map_err(|errors| errors.lines().collect())
 }
 
 /// Reads a configuration with one mirror that has these fields beside its cluster.
@@ -135,6 +135,24 @@ fn every_violation_is_named_at_once() {
         assert!(errors.iter().any(|error| error == violation), "{violation}\nnot in\n{}", errors.join("\n"));
     }
     assert_eq!(errors.len(), expected.len(), "{}", errors.join("\n"));
+}
+
+#[test]
+fn the_first_hundred_violations_are_told_and_the_others_counted() {
+    // Two in each rule. What is quadratic takes minutes for the last of them.
+    for (rules, last) in [
+        (50, "rules[49].mirrors[0].percentage: 140: not between 0 and 100"),
+        (51, "and 2 more"),
+        (20_000, "and 39900 more"),
+    ] {
+        let began = Instant::now();
+        let rule = |_| json!({ "name": "a b", "mirrors": [{ "cluster": "c", "percentage": 140 }] });
+        let lines = read(&json!({ "rules": (0..rules).map(rule).collect::<Vec<_>>() })).unwrap_err();
+        assert_eq!((lines.len(), &*lines[lines.len() - 1]), (if rules == 50 { 100 } else { 101 }, last));
+        assert_eq!(lines[0], "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -");
+        assert_eq!(lines[99], "rules[49].mirrors[0].percentage: 140: not between 0 and 100");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
 }
 
 #[test]

@@ -40,6 +40,16 @@ fn every_violation_is_logged_on_a_line_of_its_own_and_envoy_does_not_start() {
 }
 
 #[test]
+fn of_very_many_violations_the_first_hundred_are_logged() {
+    let rule = json!({"mirrors": [{"cluster": "mirror", "percentage": 140}]});
+    let log = refusal(json!({"rules": vec![rule; 20_000]}), Form::Text);
+    let said = lines(&log, "error").into_iter().filter(|line| line.contains("wasm log traffic_mirror"));
+    let said: Vec<_> = said.collect();
+    assert_eq!(said.len(), 101, "{log}");
+    assert!(said[99].contains("rules[99].mirrors[0].percentage: 140: ") && said[100].contains(": and 19900 more"));
+}
+
+#[test]
 fn an_unknown_field_is_refused_by_its_path() {
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "percent": 5}]}], "markerheader": "x"});
     let log = refusal(plugin, Form::Text);

@@ -130,6 +130,21 @@ fn what_only_the_text_shows_is_found_in_the_text() {
 }
 
 #[test]
+fn of_very_many_violations_the_first_hundred_are_named() {
+    let rule = "{mirrors: [{cluster: a, percentage: 140}]}";
+    let rules = vec![rule; 20_000].join(", ");
+    let document = format!("kind: WasmPlugin\nspec: {{pluginConfig: {{rules: [{rules}]}}}}\n---\n{BAD}\n");
+    let ran = mirrorctl(&["check", "-"], &document);
+    let said: Vec<_> = ran.err.lines().collect();
+    // Each configuration has its own hundred.
+    assert_eq!((ran.code, said.len()), (1, 101 + 2), "{said:#?}");
+    let place = "stdin: document 1 (WasmPlugin): ";
+    let path = "spec.pluginConfig.rules[99].mirrors[0].percentage";
+    assert_eq!(said[99], format!("{place}{path}: 140: not between 0 and 100"));
+    assert_eq!(said[100], format!("{place}and 19900 more"));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_wrong_usage() {
     let ran = mirrorctl(&["check", "no such file"], "");
     assert_eq!((ran.code, &*ran.err), (2, "mirrorctl: no such file: No such file or directory (os error 2)\n"));

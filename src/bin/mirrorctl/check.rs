@@ -38,7 +38,7 @@ pub(crate) fn run(files: &[String]) -> Result<Reply, String> {
                         reply.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
                     }
                     Err(violations) => {
-                        violations.iter().for_each(|violation| reply.finding(at(&found.place, violation)));
+                        violations.lines().for_each(|line| reply.finding(at(&found.place, &line)));
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::input::{Document, Place};
 use crate::tree::{Tree, join};
-use traffic_mirror::config::{Config, Violation};
+use traffic_mirror::config::{Config, Violation, Violations};
 
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRUCT: &str = "google.protobuf.Struct";
@@ -27,14 +27,11 @@ impl Found {
     ///
     /// # Errors
     /// What the plugin would say, with the path in the document.
-    pub(crate) fn read(&self) -> Result<Config, Vec<Violation>> {
-        let (_, text) = self.configuration.as_ref().map_err(|violation| vec![violation.clone()])?;
-        Config::from_bytes(text.as_bytes()).map_err(|violations| {
-            let below = |violation: Violation| match &*self.path {
-                "" => violation,
-                path => violation.below(path),
-            };
-            violations.into_iter().map(below).collect()
+    pub(crate) fn read(&self) -> Result<Config, Violations> {
+        let (_, text) = self.configuration.as_ref().map_err(Clone::clone)?;
+        Config::from_bytes(text.as_bytes()).map_err(|violations| match &*self.path {
+            "" => violations,
+            path => violations.below(path),
         })
     }
 }
