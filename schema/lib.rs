@@ -15,14 +15,20 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 7] = [
+const BEYOND_SCHEMA: [&str; 13] = [
     "a numerator above the denominator",
+    "rounds to none",
+    "rounds to all",
+    "the same header as",
+    "an IPv4-mapped range shorter than /96",
+    "at most maxBufferedBytes",
     "not a regular expression",
     "names a group",
     "needs an exact or prefix uri",
     "not an address range",
     "not a duration",
     "the host or a single hop owns this header",
+    "the markerHeader, which every copy carries",
 ];
 
 fn schema() -> Value {

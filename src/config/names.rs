@@ -1,6 +1,7 @@
 //! Names that have rules: of headers, of cookies and query parameters, of clusters, of rules.
 
 use super::node::Node;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Tells whether a header of this name (in lower case) stays behind when a request is copied: it belongs to one hop, or the
@@ -72,10 +73,13 @@ impl HeaderName {
         }
     }
 
-    /// Reads the name of a header that a copy may be given or may lose. The node may be the header's value, which may
-    /// be a secret, so that errors show the name.
-    pub(super) fn edited(node: &Node<'_>, text: &str) -> Option<Self> {
+    /// Reads the name of a header that a copy may be given or may lose; `marker` is the one that every copy carries. The
+    /// node may be the header's value, which may be a secret, so that errors show the name.
+    pub(super) fn edited(node: &Node<'_>, text: &str, marker: Option<&Self>) -> Option<Self> {
         match Self::new(text) {
+            Some(name) if Some(&name) == marker => {
+                node.refuse_as(name, "the markerHeader, which every copy carries: it cannot be edited")
+            }
             Some(name) if stays_behind(name.0.as_bytes()) => {
                 node.refuse_as(name, "the host or a single hop owns this header: it cannot be edited")
             }
@@ -89,6 +93,20 @@ impl HeaderName {
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The headers that one map or list names, each as it is spelled there.
+#[derive(Default)]
+pub(super) struct Spellings<'a>(BTreeMap<HeaderName, &'a str>);
+
+impl<'a> Spellings<'a> {
+    /// Takes in a header; refuses one that stands there already, in whatever spelling.
+    pub(super) fn add(&mut self, node: &Node<'_>, spelled: &'a str, name: HeaderName) -> Option<HeaderName> {
+        match self.0.insert(name.clone(), spelled) {
+            Some(other) => node.refuse_as(spelled, format_args!("the same header as {other}, which stands here too")),
+            None => Some(name),
+        }
     }
 }
 

@@ -202,6 +202,57 @@ fn limits_are_whole_numbers_in_their_ranges() {
 }
 
 #[test]
+fn a_body_may_be_one_mebibyte_long_or_as_long_as_all_that_is_held() {
+    for (limits, expected) in [
+        (json!({}), 1 << 20),
+        (json!({ "maxBufferedBytes": 1_048_577 }), 1 << 20),
+        (json!({ "maxBufferedBytes": 1_000_000 }), 1_000_000),
+        (json!({ "maxBufferedBytes": 0 }), 0),
+        (json!({ "maxBodyBytes": 7, "maxBufferedBytes": 1_000_000 }), 7),
+    ] {
+        let config = read(&json!({ "rules": [{ "mirrors": [] }], "limits": limits })).unwrap();
+        assert_eq!(config.limits.max_body_bytes, expected, "{limits}");
+    }
+}
+
+#[test]
+fn ipv4_ranges_that_are_mapped_into_ipv6_are_taken_for_ipv4() {
+    for (written, expected) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::FFFF:0a01:0203/128", "10.1.2.3/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        // Not mapped: IPv6 alone, as it is written.
+        ("::/0", "::/0"),
+        ("::10.1.2.3/104", "::a01:203/104"),
+        ("10.1.2.3/8", "10.1.2.3/8"),
+    ] {
+        let config = with_rule(&json!({ "match": [{ "sourceCidrs": [written] }], "mirrors": [] })).unwrap();
+        assert_eq!(config.rules[0].matches[0].source_cidrs[0].to_string(), expected, "{written}");
+    }
+}
+
+#[test]
+fn the_marker_of_the_configuration_is_the_header_that_cannot_be_edited() {
+    let edits = json!({ "remove": ["X-Copy"], "set": { "x-copy": "secret" }, "add": { "x-mirrored-request": "1" } });
+    let refused = |place: &str, name| {
+        let what = "the markerHeader, which every copy carries: it cannot be edited";
+        format!("rules[0].mirrors[0].headers.{place}: {name}: {what}")
+    };
+    for (marker, expected) in [
+        (Value::Null, vec![refused("add.x-mirrored-request", "x-mirrored-request")]),
+        (json!("x-COPY"), vec![refused("remove[0]", "x-copy"), refused("set.x-copy", "x-copy")]),
+        // Nothing is marked.
+        (json!(""), vec![]),
+        (json!("a b"), vec!["markerHeader: a b: not the name of a header".to_owned()]),
+    ] {
+        let rule = json!({ "mirrors": [{ "cluster": "c", "headers": edits }] });
+        let said = read(&json!({ "markerHeader": marker, "rules": [rule] })).err().unwrap_or_default();
+        assert_eq!(said, expected, "{marker}");
+    }
+}
+
+#[test]
 fn an_error_is_a_line_of_text_whatever_the_key() {
     let errors = read(&json!({ "rules": [{ "mirrors": [] }], "a\r\n\u{1b}[2J\u{85}b": 1 })).unwrap_err();
     assert_eq!(errors, ["a   [2J b: 1: unknown field; known here: rules, markerHeader, limits"]);
