@@ -15,11 +15,12 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 13] = [
+const BEYOND_SCHEMA: [&str; 14] = [
     "a numerator above the denominator",
     "rounds to none",
     "rounds to all",
     "the same header as",
+    "already the label of",
     "an IPv4-mapped range shorter than /96",
     "at most maxBufferedBytes",
     "not a regular expression",

@@ -193,7 +193,7 @@ impl Ledger {
             let mut mirrors = Vec::new();
             for mirror in &rule.mirrors {
                 mirrors.push(MirrorBooks::new(
-                    &format!("{prefix}mirror=.={};.;", mirror.target),
+                    &format!("{prefix}mirror=.={};.;", mirror.label),
                     rule.compares_status,
                     &mut define,
                 )?);

@@ -229,7 +229,7 @@ impl Worker {
     fn enter(&self, index: usize, rule: &Rule, number: usize, mirror: &Mirror, outcome: Outcome) {
         let Some(counter) = self.ledger.mirror(index, number).and_then(|books| books.outcome(outcome)) else { return };
         count(counter);
-        debug!("rule {}, mirror {}: {}", rule.name, mirror.target, outcome.label());
+        debug!("rule {}, mirror {}: {}", rule.name, mirror.label, outcome.label());
         if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
             warn_rarely(counter, rule, mirror, outcome.label());
         }
@@ -293,6 +293,6 @@ fn status_code(status: &[u8]) -> Option<u16> {
 /// Warns of the 1st, 2nd, 4th, 8th … time: a mirror that is down must not fill the log.
 fn warn_rarely(counter: &Counter, rule: &Rule, mirror: &Mirror, reason: &str) {
     if let Some(count) = counter.warning_due() {
-        warn!("rule {}, mirror {}: {reason} ({count} so far on this worker)", rule.name, mirror.target);
+        warn!("rule {}, mirror {}: {reason} ({count} so far on this worker)", rule.name, mirror.label);
     }
 }

@@ -1,6 +1,6 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
-use super::names::{HeaderName, Spellings, is_header_value};
+use super::names::{HeaderName, MirrorLabel, Spellings, is_header_value};
 use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
 use super::sample::Sample;
@@ -13,6 +13,8 @@ use std::time::Duration;
 /// One mirror of a rule.
 #[derive(Debug, Clone)]
 pub struct Mirror {
+    /// The label in metrics and logs; no other mirror of the rule has it.
+    pub label: MirrorLabel,
     /// Where the copies go.
     pub target: Target,
     /// Which requests are copied.
@@ -87,6 +89,7 @@ impl Mirror {
     /// header that no edit may name.
     pub(super) fn read(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
+        let name = object.field("name");
         let target = Target::read(&mut object);
         let sample = Sample::read(&mut object);
         let [rewrite, headers] = ["rewrite", "headers"].map(|name| object.field(name));
@@ -94,6 +97,13 @@ impl Mirror {
         let [body, on_oversized, timeout] = ["body", "onOversizedBody", "timeout"].map(|name| object.field(name));
         object.finish();
 
+        let label = match name {
+            Some(node) => MirrorLabel::read(&node),
+            None => target.as_ref().and_then(|target| {
+                let nothing = "no label is left of it, for Envoy removes the dots at the end: give the mirror a name";
+                MirrorLabel::of(target).or_else(|| node.refuse_as(format_args!("cluster {target}"), nothing))
+            }),
+        };
         let rewrite = optional(rewrite, |node| read_rewrite(node, rewritable));
         let keep_authority = optional(keep_authority, Node::flag);
         let headers = optional(headers, |node| HeaderEdits::read(node, marker));
@@ -112,6 +122,7 @@ impl Mirror {
         let (authority, path) = rewrite?.unwrap_or((None, PathRewrite::Keep));
         let shadow = if keep_authority?.unwrap_or(false) { Authority::Keep } else { Authority::Shadow };
         Some(Self {
+            label: label?,
             target: target?,
             sample: sample?,
             authority: authority.map_or(shadow, Authority::Replace),

@@ -15,7 +15,7 @@ mod target;
 mod violation;
 
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
-pub use names::{HeaderName, RuleName, stays_behind};
+pub use names::{HeaderName, MirrorLabel, RuleName, stays_behind};
 pub use pattern::Replacement;
 pub use rule::{Match, Rule};
 pub use sample::{KeySource, Ratio, Sample, Sticky};

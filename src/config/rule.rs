@@ -5,6 +5,7 @@ use super::names::{HeaderName, RuleName, Spellings, key};
 use super::node::{Node, all, optional};
 use super::string_match::StringMatch;
 use ipnet::{IpNet, Ipv4Net};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// One rule of the configuration.
@@ -74,7 +75,7 @@ impl Rule {
             !entries.is_empty() && entries.iter().all(has_prefix)
         });
         let mirrors = match mirrors {
-            Some(node) => all(node.list()?.map(|mirror| Mirror::read(&mirror, rewritable, marker))),
+            Some(node) => read_mirrors(&node, rewritable, marker),
             None => object.missing("mirrors", "a list of mirrors; [] mirrors nowhere"),
         };
         let compares_status = optional(compare, |node| {
@@ -90,6 +91,21 @@ impl Rule {
             compares_status: compares_status?.flatten().unwrap_or_default(),
         })
     }
+}
+
+fn read_mirrors(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Vec<Mirror>> {
+    let nodes: Vec<_> = node.list()?.collect();
+    let mirrors: Vec<_> = nodes.iter().map(|node| Mirror::read(node, rewritable, marker)).collect();
+    let mut seen = HashMap::new();
+    for (node, mirror) in nodes.iter().zip(&mirrors) {
+        if let Some(mirror) = mirror
+            && let Some(first) = seen.insert(mirror.label.as_str(), &node.path)
+        {
+            let hint = format_args!("already the label of {first}: give one of the two a name");
+            node.refuse_as::<()>(format_args!("label {}", mirror.label), hint);
+        }
+    }
+    mirrors.into_iter().collect()
 }
 
 impl Match {

@@ -55,8 +55,8 @@ fn every_field_of_the_contract_is_taken() {
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
     assert!(config.rules[0].compares_status);
     let mirrors = &config.rules[0].mirrors;
-    let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.target.to_string()).collect();
-    assert_eq!(labels, ["mirror", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
+    let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
+    assert_eq!(labels, ["candidate", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
     assert_eq!(mirrors[0].timeout, Duration::from_millis(1500));
     assert_eq!(mirrors[0].sample.sticky.as_ref().unwrap().seed, u64::MAX);
     assert_eq!(mirrors[1].sample.ratio, Ratio::from_fraction(333_333, 1_000_000).unwrap());
@@ -121,9 +121,9 @@ fn every_violation_is_named_at_once() {
     let expected = [
         "compare: (not shown): unknown field; known here: rules, markerHeader, limits",
         "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
-        "rules[0].mirrors[0].tiemout: 5: unknown field; known here: cluster, destination, clusterHeader, \
-         allowedClusters, percentage, fraction, consistentHash, rewrite, headers, disableShadowHostSuffixAppend, body, \
-         onOversizedBody, timeout",
+        "rules[0].mirrors[0].tiemout: 5: unknown field; known here: name, cluster, destination, \
+         clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+         disableShadowHostSuffixAppend, body, onOversizedBody, timeout",
         "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
         "rules[1].match[0].headers.a b: {}: not the name of a header",
@@ -188,6 +188,44 @@ fn rules_are_told_apart_by_their_names() {
     assert_eq!(errors, ["rules[2]: name a: already the name of rules[0]"]);
     let errors = read(&json!({ "rules": [rule("rule-1"), { "mirrors": [] }] })).unwrap_err();
     assert_eq!(errors, ["rules[1]: name rule-1: already the name of rules[0]"]);
+}
+
+#[test]
+fn mirrors_of_a_rule_are_told_apart_by_their_labels() {
+    let said = |mirrors: &Value| {
+        let config = with_rule(&json!({ "mirrors": mirrors }))?;
+        Ok(config.rules[0].mirrors.iter().map(|mirror| mirror.label.to_string()).collect::<Vec<_>>().join(" "))
+    };
+    let same = |label| {
+        let hint = "already the label of rules[0].mirrors[0]: give one of the two a name";
+        Err(vec![format!("rules[0].mirrors[1]: label {label}: {hint}")])
+    };
+    let empty = |cluster| {
+        let hint = "no label is left of it, for Envoy removes the dots at the end: give the mirror a name";
+        Err(vec![format!("rules[0].mirrors[0]: cluster {cluster}: {hint}")])
+    };
+    let to = json!({ "host": "m.test.", "port": { "number": 80 } });
+    for (mirrors, expected) in [
+        (json!([{ "cluster": "a" }, { "cluster": "a" }]), same("a")),
+        (json!([{ "cluster": "a" }, { "cluster": "a", "name": "b" }]), Ok("a b".to_owned())),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "c", "name": "b" }]), same("b")),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "b" }]), same("b")),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "b", "name": "a" }]), Ok("b a".to_owned())),
+        (json!([{ "clusterHeader": "X-To" }, { "clusterHeader": "x-to" }]), same("header:x-to")),
+        (json!([{ "clusterHeader": "X-To" }, { "cluster": "header:x-to" }]), same("header:x-to")),
+        (json!([{ "destination": to }, { "cluster": "outbound|80||m.test" }]), same("outbound|80||m.test")),
+        // As Envoy has them: without the dots at the end.
+        (json!([{ "cluster": "a.." }, { "cluster": "a" }]), same("a")),
+        (json!([{ "cluster": ".a" }, { "cluster": "a..b." }, { "cluster": "a" }]), Ok(".a a..b a".to_owned())),
+        (json!([{ "cluster": "." }, { "cluster": "a" }]), empty(".")),
+        (json!([{ "cluster": ".." }]), empty("..")),
+        (json!([{ "cluster": ".", "name": "dot" }]), Ok("dot".to_owned())),
+    ] {
+        assert_eq!(said(&mirrors), expected, "{mirrors}");
+    }
+    // Other rules are no matter.
+    let rule = json!({ "mirrors": [{ "cluster": "a" }] });
+    assert!(read(&json!({ "rules": [rule, rule] })).is_ok());
 }
 
 #[test]

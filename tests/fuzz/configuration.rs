@@ -63,7 +63,7 @@ fn names_come_out_of_metrics(config: &Config) {
             for outcome in Outcome::ALL {
                 let metric = books.outcome(*outcome).unwrap().next();
                 let labels = [label(metric, "mirror"), label(metric, "outcome")];
-                assert_eq!(labels, [expected.target.to_string(), outcome.label().to_owned()]);
+                assert_eq!(labels, [expected.label.to_string(), outcome.label().to_owned()]);
             }
             for class in Class::ALL {
                 assert_eq!(label(books.class(*class).unwrap().next(), "class"), class.label());

@@ -22,7 +22,7 @@ pub(crate) fn everything() -> Value {
             }],
             "mirrors": [
                 {
-                    "cluster": "mirror", "percentage": 50,
+                    "name": "candidate", "cluster": "mirror", "percentage": 50,
                     "consistentHash": { "httpHeaderName": "x-user-id", "seed": "18446744073709551615" },
                     "rewrite": { "authority": "reviews-v2.test", "uri": "/v2" },
                     "headers": { "remove": ["authorization"], "set": { "x-env": "staging" }, "add": { "via": "mirror" } },
@@ -81,6 +81,15 @@ pub(crate) fn mirrors() -> Vec<Case> {
             json!({ "fraction": { "numerator": 1, "denominator": 2 }, "percentage": 5 }),
             "at most one of percentage, fraction",
         ),
+        (json!({ "name": "A-z_0" }), ""),
+        (json!({ "name": null }), ""),
+        (json!({ "name": "" }), "rules[0].mirrors[0].name: \"\": not 1 to 64 of A-Z, a-z, 0-9, _ and -"),
+        (json!({ "name": "a".repeat(65) }), "not 1 to 64"),
+        (json!({ "name": "a.b" }), "not 1 to 64"),
+        (json!({ "name": 5 }), "name: 5: not a string"),
+        (json!({ "cluster": "a." }), ""),
+        (json!({ "cluster": "..", "name": "dots" }), ""),
+        (json!({ "cluster": ".." }), "rules[0].mirrors[0]: cluster ..: no label is left of it"),
         (json!({ "clusterHeader": "x" }), "cluster and clusterHeader: at most one of"),
         (json!({ "cluster": null }), "no cluster: exactly one of cluster, destination, clusterHeader"),
         (json!({ "cluster": "" }), "cluster: \"\": not the name of a cluster"),
@@ -164,6 +173,11 @@ pub(crate) fn rules() -> Vec<Case> {
     vec![
         (json!({ "mirrors": [] }), ""),
         (json!({ "mirrors": {} }), "rules[0].mirrors: {}: not a list"),
+        (
+            json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a" }] }),
+            "rules[0].mirrors[1]: label a: already the label",
+        ),
+        (json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a", "name": "b" }] }), ""),
         (json!({ "mirrors": [], "match": [{}] }), ""),
         (json!({ "mirrors": [], "match": {} }), "rules[0].match: {}: not a list"),
         (json!({ "mirrors": [], "name": "" }), "not 1 to 64"),

@@ -2,7 +2,7 @@
 //! that is wrong. Tests hold the two together.
 #![allow(dead_code, reason = "described, not read")]
 
-use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs};
+use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs, needs_name_for};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -109,8 +109,13 @@ struct StringMatch {
     exactly_one(&["cluster", "destination", "clusterHeader"]),
     at_most_one(&["percentage", "fraction"]),
     needs("allowedClusters", "clusterHeader"),
+    needs_name_for(r"^[.]+$"),
 ]))]
 struct Mirror {
+    /// Label in metrics and logs. Default: the cluster's name without dots at its end, or `header:<name>`. No two mirrors of a
+    /// rule may have the same.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))]
+    name: Option<String>,
     /// Name of an Envoy cluster.
     cluster: Option<ClusterName>,
     /// Istio's form of a cluster: `outbound|<port>|<subset>|<host>`.
