@@ -334,7 +334,14 @@ fn some_tree() -> impl Strategy<Value = Value> {
         "port",
         "number",
         "host",
+        "add",
+        "remove",
+        "sourceCidrs",
+        "withoutHeaders",
+        "maxBodyBytes",
+        "maxBufferedBytes",
         "x",
+        "X",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

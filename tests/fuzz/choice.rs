@@ -105,7 +105,7 @@ fn rule(bytes: &mut Unstructured<'_>) -> Result<Value> {
     let entries = (0..bytes.int_in_range(0..=9)?).map(|_| bytes.choose_index(ENTRIES.len()));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let is_rewritable = !entries.is_empty() && entries.iter().all(|entry| *entry < REWRITABLE);
-    // Mirrors of one target would share their series.
+    // Two mirrors of one target would have the same label.
     let mut targets = TARGETS.to_vec();
     let mirrors = (0..bytes.int_in_range(0..=3)?).map(|_| mirror(bytes, is_rewritable, &mut targets));
     let mirrors = mirrors.collect::<Result<Vec<_>>>()?;
