@@ -156,6 +156,28 @@ fn the_first_hundred_violations_are_told_and_the_others_counted() {
 }
 
 #[test]
+fn names_that_stand_twenty_thousand_times_in_one_place_are_told_apart_quickly() {
+    let began = Instant::now();
+    let many = |value: Value| vec![value; 20_000];
+    let keys: serde_json::Map<_, _> = (0..1 << 14).map(|bits| (spelled("abcdefghijklmn", bits), json!({}))).collect();
+    for (rule, more) in [
+        (json!({ "mirrors": many(json!({ "cluster": "c" })) }), 19_899),
+        (json!({ "mirrors": [{ "cluster": "c", "headers": { "remove": many(json!("a")) } }] }), 19_899),
+        (json!({ "mirrors": [], "match": [{ "headers": keys }] }), (1 << 14) - 101),
+    ] {
+        assert_eq!(with_rule(&rule).unwrap_err().last(), Some(&format!("and {more} more")));
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// Spells a word with those letters as capitals that the bits say.
+fn spelled(word: &str, bits: u32) -> String {
+    let letter =
+        |(index, letter): (usize, char)| if bits >> index & 1 == 1 { letter.to_ascii_uppercase() } else { letter };
+    word.chars().enumerate().map(letter).collect()
+}
+
+#[test]
 fn each_field_of_a_mirror_takes_only_what_the_contract_says() {
     for (fields, error) in cases::mirrors() {
         match mirror(&fields) {
