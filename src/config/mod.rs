@@ -7,6 +7,7 @@ mod document;
 mod mirror;
 mod names;
 mod node;
+mod path;
 mod pattern;
 mod rule;
 mod sample;

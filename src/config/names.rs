@@ -99,12 +99,12 @@ impl fmt::Display for HeaderName {
 
 /// The headers that one map or list names, each as it is spelled there.
 #[derive(Default)]
-pub(super) struct Spellings<'a>(BTreeMap<HeaderName, &'a str>);
+pub(super) struct Spellings(BTreeMap<HeaderName, Box<str>>);
 
-impl<'a> Spellings<'a> {
+impl Spellings {
     /// Takes in a header; refuses one that stands there already, in whatever spelling.
-    pub(super) fn add(&mut self, node: &Node<'_>, spelled: &'a str, name: HeaderName) -> Option<HeaderName> {
-        match self.0.insert(name.clone(), spelled) {
+    pub(super) fn add(&mut self, node: &Node<'_>, spelled: &str, name: HeaderName) -> Option<HeaderName> {
+        match self.0.insert(name.clone(), spelled.into()) {
             Some(other) => node.refuse_as(spelled, format_args!("the same header as {other}, which stands here too")),
             None => Some(name),
         }

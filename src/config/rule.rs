@@ -152,12 +152,12 @@ impl Match {
     }
 }
 
-fn map<'a, K>(
-    field: Option<Node<'a>>,
-    mut read_key: impl FnMut(&Node<'a>, &'a str) -> Option<K>,
+fn map<K>(
+    field: Option<Node<'_>>,
+    mut read_key: impl FnMut(&Node<'_>, &str) -> Option<K>,
 ) -> Option<Vec<(K, StringMatch)>> {
     let Some(node) = field else { return Some(Vec::new()) };
-    let entry = |(name, node): (&'a str, Node<'a>)| {
+    let entry = |(name, node): (&str, Node<'_>)| {
         let key = read_key(&node, name);
         let value = StringMatch::read(&node, false);
         Some((key?, value?))

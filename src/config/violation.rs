@@ -1,6 +1,5 @@
 //! What is wrong with a configuration: each violation with its place, its value and what would be allowed.
 
-use super::document::join;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt;
@@ -29,7 +28,7 @@ impl Violation {
 
     /// Moves it to where the configuration stands in a bigger document.
     fn below(self, parent: &str) -> Self {
-        let path = if self.path.is_empty() { parent.to_owned() } else { join(parent, &self.path) };
+        let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
         Self { path, ..self }
     }
 }
