@@ -151,7 +151,7 @@ fn to_struct(fields: &Map<String, Value>) -> prost_types::Struct {
 fn accept(Shown { place, value }: &Shown) -> Config {
     let parse = |form: &str, bytes: &[u8]| {
         Config::from_bytes(bytes).unwrap_or_else(|violations| {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            let lines: Vec<_> = violations.lines().collect();
             panic!("{place}, as {form}:\n{}", lines.join("\n"))
         })
     };
@@ -348,8 +348,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
-    for violation in violations {
-        let line = violation.to_string();
+    for line in violations.lines() {
         if let Some((place, fields)) = line.split_once(": 1: unknown field; known here: ") {
             let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "");
             known.insert(object, fields.split(", ").map(str::to_owned).collect());

@@ -53,9 +53,7 @@ pub fn configure(root: u32) -> bool {
     let config = match Config::from_bytes(&bytes) {
         Ok(config) => config,
         Err(violations) => {
-            for violation in violations {
-                error!("{violation}");
-            }
+            violations.lines().for_each(|line| error!("{line}"));
             return false;
         }
     };

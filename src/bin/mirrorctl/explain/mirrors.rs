@@ -89,7 +89,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
     for ((mirror, selection), plan) in rule.mirrors.iter().zip(&selections).zip(&pending.plans) {
-        reply.line(format_args!("mirror {}", mirror.target));
+        reply.line(format_args!("mirror {}", mirror.label));
         reply.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
         match plan {
             Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
