@@ -207,7 +207,8 @@ impl Worker {
         self.state.borrow_mut().budget.admit(sent_at)?;
         let headers = &pending.headers;
         let cluster = stream::cluster(&mirror.target, headers)?;
-        let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
+        let rewritten =
+            Rewritten::new(mirror, headers, pending.decision.matched_uri).map_err(|_| Outcome::NoCluster)?;
         let copied = rewritten.write_headers(mirror, headers, self.config.marker.as_ref());
         let token = host::send(cluster, &copied, body, mirror.timeout).map_err(|refusal| match refusal {
             Refusal::UnknownCluster => Outcome::NoCluster,

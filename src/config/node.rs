@@ -1,6 +1,7 @@
 //! Reads a tree of values field by field, and says of each value that does not fit where it stands and what would.
 
 use super::document::join;
+use super::expression::Compiler;
 use super::violation::{Violation, Violations, shown};
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -16,15 +17,17 @@ pub(super) struct Node<'a> {
     pub(super) path: String,
     value: &'a Value,
     violations: &'a Violations,
+    /// Makes the expressions of the configuration.
+    pub(super) compiler: &'a Compiler<'a>,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value, violations: &'a Violations) -> Self {
-        Self { path: String::new(), value, violations }
+    pub(super) fn root(value: &'a Value, violations: &'a Violations, compiler: &'a Compiler<'a>) -> Self {
+        Self { path: String::new(), value, violations, compiler }
     }
 
     fn child(&self, path: String, value: &'a Value) -> Self {
-        Self { path, value, violations: self.violations }
+        Self { path, value, violations: self.violations, compiler: self.compiler }
     }
 
     /// Reports that this value is not what is `allowed`.
@@ -81,7 +84,8 @@ impl<'a> Node<'a> {
     /// Reads an object whose keys are fields of ours.
     pub(super) fn object(&self) -> Option<Object<'a>> {
         let Value::Object(map) = self.value else { return self.refuse("not an object") };
-        Some(Object { path: self.path.clone(), map, known: Vec::new(), violations: self.violations })
+        let Self { violations, compiler, .. } = *self;
+        Some(Object { path: self.path.clone(), map, known: Vec::new(), violations, compiler })
     }
 }
 
@@ -91,6 +95,7 @@ pub(super) struct Object<'a> {
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
     violations: &'a Violations,
+    compiler: &'a Compiler<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -98,7 +103,7 @@ impl<'a> Object<'a> {
     pub(super) fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let value = self.map.get(name).filter(|value| !value.is_null())?;
-        Some(Node { path: join(&self.path, name), value, violations: self.violations })
+        Some(Node { path: join(&self.path, name), value, violations: self.violations, compiler: self.compiler })
     }
 
     /// Takes exactly one of several fields that exclude each other; `None` where there is none, or too many.

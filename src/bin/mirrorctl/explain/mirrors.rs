@@ -10,6 +10,7 @@ use traffic_mirror::headers::HeaderMap;
 use traffic_mirror::matcher::Decision;
 use traffic_mirror::request::Request;
 use traffic_mirror::sample::part_of_key;
+use traffic_mirror::stats::Outcome;
 use traffic_mirror::stream::{self, Fate, Pending, ignored};
 
 /// What a sample does with the request.
@@ -112,9 +113,13 @@ fn copy(
     marker: Option<&HeaderName>,
     body: usize,
 ) {
+    let Ok(rewritten) = Rewritten::new(mirror, headers, decision.matched_uri) else {
+        let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
+        reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
+        return;
+    };
     let cluster = stream::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
     reply.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
-    let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
     let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
     for (name, value) in copied.iter() {
         let why =
