@@ -27,7 +27,7 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// Finds the positions of an automaton; `None`: there are more than 127, or assertions.
+    /// Finds the positions of an automaton; `None`: there are more than 126, or assertions.
     pub(super) fn new(nfa: &NFA, ends: Ends) -> Option<Self> {
         if !nfa.look_set_any().is_empty() {
             return None;
@@ -75,6 +75,11 @@ impl Positions {
         let start = enter(nfa.start_anchored());
         let follow = [0].into_iter().chain(edges.iter().map(|(_, to)| enter(*to))).collect();
         Some(Self { ends, start, classes, takes: takes.into(), follow })
+    }
+
+    /// Returns the number of positions.
+    pub(super) fn count(&self) -> usize {
+        self.follow.len()
     }
 
     /// Tells whether the expression matches a text.
