@@ -30,3 +30,4 @@ mod sampling;
 mod transparency;
 mod traps;
 mod updates;
+mod upgrades;

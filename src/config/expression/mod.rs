@@ -93,7 +93,7 @@ impl Expression {
         }
     }
 
-    /// Tells whether a value matches.
+    /// Returns whether a value matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         match &self.engine {
             Engine::Table(table) => table.is_match(value),

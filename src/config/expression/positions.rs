@@ -82,7 +82,7 @@ impl Positions {
         self.follow.len()
     }
 
-    /// Tells whether the expression matches a text.
+    /// Returns whether the expression matches a text.
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         let again = if self.ends.open_start { self.start } else { 0 };
         let mut set = self.start;

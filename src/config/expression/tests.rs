@@ -2,7 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
 use super::super::node::Node;
-use super::super::violation::Violations;
+use super::super::violation::Collector;
 use super::*;
 use crate::config::{Config, PathRewrite, Replacement, TooMuch};
 use proptest::prelude::*;
@@ -112,7 +112,7 @@ proptest! {
 }
 
 fn replacement(text: &str) -> Replacement {
-    let (violations, shared) = (Violations::default(), Expressions::default());
+    let (violations, shared) = (Collector::default(), Expressions::default());
     Replacement::read(&Node::root(&text.into(), &violations, &Compiler::new(&shared)), None).unwrap()
 }
 
@@ -248,7 +248,7 @@ fn all_expressions_of_a_configuration_together_are_bounded() {
     // What is refused does not depend on what is there already.
     for shared in [&shared, &Expressions::default()] {
         let violations = Config::from_bytes_sharing(&configuration(&patterns), shared).unwrap_err();
-        let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        let violations: Vec<_> = violations.lines().collect();
         assert_eq!(violations.len(), 1, "{violations:?}");
         assert!(violations[0].starts_with("rules[76].match[0].uri.regex: \"\\\\pL{1,6}38\": too large together"));
     }
