@@ -183,13 +183,13 @@ impl fmt::Display for Fault {
         match self {
             Self::Syntax(reason) => write!(f, "not a regular expression: {reason}"),
             Self::Repetition => f.write_str(
-                "not a regular expression: invalid repetition size: RE2 takes at most 1000, those around it multiplied",
+                "not a regular expression: invalid repetition size: as in RE2 at most 1000, nested ones multiplied",
             ),
             Self::TooManyStates => f.write_str(
-                "a regular expression that needs too many states: use shorter repetitions, or leave out .* before them",
+                "a regular expression that needs too many states: make its repetitions shorter, or leave out .* before them",
             ),
             Self::Together => f.write_str(
-                "too large together with the regular expressions before it: all of a configuration are bounded",
+                "too large together with the regular expressions before it: use shorter repetitions, or exact, prefix or suffix",
             ),
         }
     }
