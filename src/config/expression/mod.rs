@@ -44,7 +44,7 @@ const LARGEST_OF_SMALL: usize = 1 << 16;
 const POSITION: usize = 1 << 12;
 
 /// What a state of an automaton that is kept counts for.
-const STATE: usize = 32;
+const STATE: usize = 128;
 
 /// The most steps of a search for what is to be rewritten.
 const MOST_STEPS: usize = 1 << 21;
