@@ -4,7 +4,7 @@
 use super::super::node::Node;
 use super::super::violation::Collector;
 use super::*;
-use crate::config::{Config, PathRewrite, Replacement, TooMuch};
+use crate::config::{Config, Known, PathRewrite, Replacement, TooMuch};
 use proptest::prelude::*;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use serde_json::json;
@@ -113,8 +113,8 @@ proptest! {
 }
 
 fn replacement(text: &str) -> Replacement {
-    let (violations, shared) = (Collector::default(), Expressions::default());
-    Replacement::read(&Node::root(&text.into(), &violations, &Compiler::new(&shared)), None).unwrap()
+    let (violations, shared) = (Collector::default(), Known::default());
+    Replacement::read(&Node::root(&text.into(), &violations, &Compiler::new(&shared.expressions)), None).unwrap()
 }
 
 /// Words as they stand in lists, `length` characters of them.
@@ -243,11 +243,11 @@ fn all_expressions_of_a_configuration_together_are_bounded() {
     // Two that are the same count once.
     let large = |n: usize| format!("\\pL{{1,6}}{n}");
     let mut patterns: Vec<_> = (0..38).chain(0..38).map(large).collect();
-    let shared = Expressions::default();
+    let shared = Known::default();
     let taken = Config::from_bytes_sharing(&configuration(&patterns), &shared).unwrap();
     patterns.push(large(38));
     // What is refused does not depend on what is there already.
-    for shared in [&shared, &Expressions::default()] {
+    for shared in [&shared, &Known::default()] {
         let violations = Config::from_bytes_sharing(&configuration(&patterns), shared).unwrap_err();
         let violations: Vec<_> = violations.lines().collect();
         assert_eq!(violations.len(), 1, "{violations:?}");
@@ -268,12 +268,12 @@ fn configurations_that_live_at_the_same_time_share_their_expressions() {
             json!({ "match": [{ "uri": { "regex": "a+" } }], "mirrors": [{ "cluster": "a", "rewrite": rewrite }] });
         json!({ "rules": [rule] }).to_string()
     };
-    let shared = Expressions::default();
+    let shared = Known::default();
     let read = |host| Config::from_bytes_sharing(text(host).as_bytes(), &shared).unwrap();
     let (one, other) = (read("one"), read("other"));
     assert_eq!(regex(&one), regex(&other));
-    assert_eq!(shared.len(), 2);
+    assert_eq!(shared.expressions.len(), 2);
     drop((one, other));
     Config::from_bytes_sharing(&configuration(&["b+".to_owned()]), &shared).unwrap();
-    assert_eq!(shared.len(), 1, "what no configuration has is still there");
+    assert_eq!(shared.expressions.len(), 1, "what no configuration has is still there");
 }
