@@ -386,6 +386,22 @@ mod tests {
                 "//api//v1//x?q=/api#f",
             ),
             (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^/api", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/v1/x?q=/api#f",
+            ),
+            // What they make is no path.
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^/api/", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/api/v1/x?q=/api#f",
+            ),
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^.*$", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/api/v1/x?q=/api#f",
+            ),
+            (
                 json!({ "rewrite": { "uriRegexRewrite": { "match": "nothing", "rewrite": "" } } }),
                 "host-shadow:80",
                 "/api/v1/x?q=/api#f",
@@ -394,6 +410,20 @@ mod tests {
             let request: [(&str, &[u8]); 2] = [(":authority", b"host:80"), (":path", b"/api/v1/x?q=/api#f")];
             let expected = [format!(":authority: {authority}"), format!(":path: {path}")];
             assert_eq!(copy(&mirror(fields.clone()), &request, None), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_would_become_too_long_makes_no_copy() {
+        let rewrite = json!({ "match": ".", "rewrite": "x".repeat(1024) });
+        let mirror = mirror(json!({ "rewrite": { "uriRegexRewrite": rewrite } }));
+        let path = b"/".repeat(1024);
+        for (path, query, expected) in
+            [(&path, "", Ok(())), (&path, "?", Err(TooMuch)), (&b"/".repeat(50_000), "", Err(TooMuch))]
+        {
+            let path = [path, query.as_bytes()].concat();
+            let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
+            assert_eq!(Rewritten::new(&mirror, &headers, None).map(|_| ()), expected, "{}{query}", path.len());
         }
     }
 
