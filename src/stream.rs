@@ -78,7 +78,7 @@ impl Pending {
                 *fate = Fate::Not(outcome);
             }
         }
-        if self.wants_body() && self.announced_length().is_some_and(|length| length > max_body) {
+        if self.wants_body() && self.announced_length().is_some_and(|length| length > max_body as u64) {
             self.body_is_too_large(rule);
         }
     }
@@ -139,8 +139,11 @@ impl Pending {
         self.fates.contains(&Fate::Copy { with_body: true })
     }
 
-    fn announced_length(&self) -> Option<usize> {
-        std::str::from_utf8(self.headers.first(b"content-length")?).ok()?.parse().ok()
+    /// What `content-length` says. In 64 bits, for `usize` has 32 in the module; what is above them is the most there is.
+    fn announced_length(&self) -> Option<u64> {
+        let text = std::str::from_utf8(self.headers.first(b"content-length")?).ok()?;
+        let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        number.then(|| text.parse().unwrap_or(u64::MAX))
     }
 
     fn body_is_too_large(&mut self, rule: &Rule) {
@@ -323,10 +326,17 @@ mod tests {
 
     #[test]
     fn a_body_announced_above_its_limit_is_never_held() {
-        let pending = pending(&rule(), &[("content-length", b"11"), ("x-to", b"a")]);
-        assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge));
-        assert_eq!(pending.fates[CUT], BODILESS);
-        assert_eq!(pending.fates[BY_HEADER], Fate::Not(Outcome::BodyTooLarge));
+        // Beyond 32 bits, which is all that a length has in the module, and beyond 64.
+        for length in ["11", "0011", "4294967295", "4294967296", "18446744073709551616", "99999999999999999999999"] {
+            let pending = pending(&rule(), &[("content-length", length.as_bytes()), ("x-to", b"a")]);
+            assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge), "{length}");
+            assert_eq!(pending.fates[CUT], BODILESS, "{length}");
+            assert_eq!(pending.fates[BY_HEADER], Fate::Not(Outcome::BodyTooLarge), "{length}");
+        }
+        for length in ["0", "10", "0010", "", "x", "-11", "11x"] {
+            let pending = pending(&rule(), &[("content-length", length.as_bytes()), ("x-to", b"a")]);
+            assert_eq!([SKIP, CUT, BY_HEADER].map(|mirror| pending.fates[mirror]), [WHOLE; 3], "{length}");
+        }
     }
 
     #[test]
