@@ -17,7 +17,8 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::stats::{Class, Compared, Ignored, Kind as MetricKind, Ledger, Outcome};
+use traffic_mirror::core::outcome::{Class, Compared, Ignored, Outcome};
+use traffic_mirror::envoy::ledger::{Kind as MetricKind, Metrics};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -150,7 +151,7 @@ fn to_struct(fields: &Map<String, Value>) -> prost_types::Struct {
 fn accept(Shown { place, value }: &Shown) -> Config {
     let parse = |form: &str, bytes: &[u8]| {
         Config::from_bytes(bytes).unwrap_or_else(|violations| {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            let lines: Vec<_> = violations.lines().collect();
             panic!("{place}, as {form}:\n{}", lines.join("\n"))
         })
     };
@@ -259,7 +260,7 @@ fn the_readme_lists_the_metrics_that_there_are_as_prometheus_shows_them() {
         Ok(0)
     };
     for config in &configurations {
-        Ledger::new(&accept(config), &mut define).unwrap();
+        Metrics::default().ledger(&accept(config), &mut define).unwrap();
     }
     let readme = read("README.md");
     let defined: BTreeSet<_> = series.keys().cloned().collect();
@@ -347,8 +348,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
-    for violation in violations {
-        let line = violation.to_string();
+    for line in violations.lines() {
         if let Some((place, fields)) = line.split_once(": 1: unknown field; known here: ") {
             let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "");
             known.insert(object, fields.split(", ").map(str::to_owned).collect());

@@ -7,11 +7,11 @@ use crate::host::Headers;
 use crate::wire;
 use arbitrary::{Result, Unstructured};
 use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Target};
-use traffic_mirror::copy::shadow;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::Decision;
-use traffic_mirror::request::split_path;
-use traffic_mirror::stats::{Ignored, Outcome};
+use traffic_mirror::core::copy::shadow;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Decision;
+use traffic_mirror::core::outcome::{Ignored, Outcome};
+use traffic_mirror::core::request::split_path;
 
 /// Headers that never get into a copy, beside those that `connection` lists.
 const LEFT_BEHIND: &[&str] = &[
@@ -144,13 +144,12 @@ impl Case {
     /// Finds out why the request is one of those that are never mirrored, if it is.
     pub fn never_mirrored(&self) -> Option<Ignored> {
         let has = |name: &str| self.first(name).is_some();
-        let is_first = self.end == End::Headers;
         if self.config.marker.as_ref().is_some_and(|marker| has(marker.as_str())) {
             Some(Ignored::Marked)
-        } else if !is_first && self.first(":method") == Some(b"CONNECT") {
+        } else if self.first(":method") == Some(b"CONNECT") {
             Some(Ignored::Connect)
         } else {
-            (!is_first && has("upgrade") && self.is_listed(b"upgrade")).then_some(Ignored::Upgrade)
+            (has("upgrade") && self.is_listed(b"upgrade")).then_some(Ignored::Upgrade)
         }
     }
 
@@ -163,9 +162,12 @@ impl Case {
             }
         }
         let limits = &self.config.limits;
-        let announced = self.first("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+        let announced =
+            self.first("content-length").and_then(|length| std::str::from_utf8(length).ok()).unwrap_or_default();
+        let is_number = !announced.is_empty() && announced.bytes().all(|byte| byte.is_ascii_digit());
         let mut body = Vec::new();
-        let mut is_too_large = announced.is_some_and(|length: usize| length > limits.max_body_bytes);
+        let length = announced.parse().unwrap_or(usize::MAX);
+        let mut is_too_large = is_number && length > limits.max_body_bytes;
         if mirror.body == BodyMode::Omit {
             return self.unless_incomplete(body);
         }
@@ -225,11 +227,11 @@ impl Case {
                 let rest = &self.first(":path").unwrap()[decision.matched_uri.unwrap()..];
                 [new.as_bytes(), rest].concat()
             }
-            (b":path", _, PathRewrite::Regex(regex, replacement)) => {
+            (b":path", _, PathRewrite::Regex(pattern, replacement)) => {
                 let (path, query) = split_path(self.first(":path").unwrap());
                 // A request has one path. Of several, each stays where the first has nothing to replace.
-                let rewritten = [&replacement.apply(regex, path)[..], query].concat();
-                if regex.is_match(path) { rewritten } else { value.to_vec() }
+                let rewritten = replacement.apply(pattern, path, query).unwrap();
+                rewritten.filter(|path| path.starts_with(b"/")).unwrap_or_else(|| value.to_vec())
             }
             _ => value.to_vec(),
         }

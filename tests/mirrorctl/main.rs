@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod clusters;
 mod convert;
 mod explain;
 #[allow(dead_code, reason = "the tests of the filter itself use the rest")]
@@ -26,6 +27,7 @@ mod scene;
 mod schema;
 mod shown;
 mod stats;
+mod types;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

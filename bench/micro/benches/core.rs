@@ -5,14 +5,15 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
 use std::hint::black_box;
-use traffic_mirror::budget::Budget;
+use std::rc::Rc;
+use traffic_mirror::core::budget::Budget;
 use traffic_mirror::config::{Config, Limits};
-use traffic_mirror::copy::Rewritten;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::{Decision, Matcher};
-use traffic_mirror::request::{Request, Source};
-use traffic_mirror::sample::Draw;
-use traffic_mirror::stream::Pending;
+use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::{Decision, Matcher};
+use traffic_mirror::core::request::{Request, Source};
+use traffic_mirror::core::sample::Draw;
+use traffic_mirror::core::pending::Pending;
 
 /// A request whose headers are at hand.
 struct Given(HeaderMap);
@@ -89,7 +90,7 @@ fn copying(c: &mut Criterion) {
             let Given(map) = request(headers);
             group.bench_function(BenchmarkId::new(name, headers), |b| {
                 b.iter(|| {
-                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4));
+                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4)).unwrap();
                     rewritten.write_headers(mirror, &map, config.marker.as_ref()).len()
                 });
             });
@@ -124,7 +125,7 @@ fn gathering(c: &mut Criterion) {
         let chunk = vec![0; size];
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
-                let mut budget = Budget::new(&Limits::default());
+                let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
                 let mut pending = Pending::new(decision, rule, |_| true);
                 pending.read_headers(map.clone(), rule, 1 << 20);

@@ -4,9 +4,11 @@
 mod check;
 mod convert;
 mod explain;
+mod findings;
 mod found;
 mod input;
 mod metrics;
+mod node;
 mod reply;
 mod report;
 mod schema;
@@ -31,8 +33,12 @@ enum Command {
     /// Check the plugin configurations in files
     ///
     /// A file is a configuration, JSON or YAML, or has documents with one in it: WasmPlugin, TrafficExtension,
-    /// EnvoyExtensionPolicy, EnvoyFilter, or a configuration of Envoy's.
+    /// EnvoyExtensionPolicy, EnvoyFilter, or a configuration of Envoy's. Warnings are of what the plugin takes, but what is
+    /// probably not as it was meant; each ends with its code.
     Check {
+        /// Make findings of the warnings
+        #[arg(long)]
+        strict: bool,
         /// Files to check; `-` is standard input
         #[arg(required = true)]
         files: Vec<String>,
@@ -80,7 +86,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files } => check::run(&files),
+        Command::Check { files, strict } => check::run(&files, strict),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

@@ -1,9 +1,11 @@
 //! What the router does to a request before it copies it, as edits of the plugin's copy.
 
 use super::context::Resource;
+use super::pattern::replacement;
 use crate::tree::Tree;
-use traffic_mirror::config::{HeaderName, stays_behind};
-use traffic_mirror::copy::shadow;
+use std::collections::HashSet;
+use traffic_mirror::config::{HeaderName, never_copied};
+use traffic_mirror::core::copy::shadow;
 
 /// Changes that a route makes to its requests, and so to their copies.
 #[derive(Debug, Clone, Default)]
@@ -31,13 +33,8 @@ pub(super) enum Path {
 impl Path {
     /// Replaces the whole path.
     pub(super) fn whole(path: &str) -> Self {
-        Self::Regex("^.*$".to_owned(), escape(path))
+        Self::Regex("^.*$".to_owned(), replacement(path))
     }
-}
-
-/// Writes text as a replacement that stands for itself.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
 }
 
 impl Changes {
@@ -46,25 +43,34 @@ impl Changes {
         &mut self,
         resource: &Resource<'_>,
         path: &str,
-        remove: &[Tree],
-        set: &[(String, Tree)],
-        add: &[(String, Tree)],
+        remove: &[&str],
+        set: &[(&str, &str)],
+        add: &[(&str, &str)],
     ) {
-        for name in remove.iter().filter_map(Tree::text) {
-            if is_editable(resource, &format!("{path}.remove"), name) {
-                self.remove.push(name.into());
+        for name in remove {
+            let is_known =
+                self.remove.iter().any(|known| known.text().is_some_and(|known| known.eq_ignore_ascii_case(name)));
+            if !is_known && is_editable(resource, &format!("{path}.remove"), name) {
+                self.remove.push((*name).into());
             }
         }
         for (kind, edits) in [("add", add), ("set", set)] {
             for (name, value) in edits {
                 let path = format!("{path}.{kind}.{name}");
                 if ["host", ":authority"].contains(&&*name.to_ascii_lowercase()) {
-                    self.authority = value.text().map(str::to_owned);
-                } else if value.text().is_some_and(|value| value.contains('%')) {
+                    self.authority = Some((*value).to_owned());
+                } else if value.contains('%') {
                     resource.warn(&path, "the plugin does not fill in Envoy's variables: left out of the copy");
                 } else if is_editable(resource, &path, name) {
                     let list = if kind == "set" { &mut self.set } else { &mut self.add };
-                    list.push((name.clone(), value.clone()));
+                    let is_known = list.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+                    if is_known && kind == "add" {
+                        resource.warn(&path, "added once more: left out of the copy");
+                        continue;
+                    }
+                    // Of what is set twice, the last counts.
+                    list.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                    list.push(((*name).to_owned(), (*value).into()));
                 }
             }
         }
@@ -102,9 +108,48 @@ impl Changes {
     }
 }
 
+/// Gives names to mirrors of one route that go to the same cluster: their metrics would have the same label.
+pub(super) fn named(mirrors: &[Tree]) -> Vec<Tree> {
+    // Labels have no dots at their ends.
+    let cluster = |mirror: &'_ Tree| {
+        let host = mirror.text_at(&["destination", "host"]).map(|host| host.trim_end_matches('.').to_owned());
+        [
+            host.map(Tree::from),
+            mirror.at(&["destination", "port"]).cloned(),
+            mirror.at(&["destination", "subset"]).cloned(),
+        ]
+    };
+    let clusters: Vec<_> = mirrors.iter().map(cluster).collect();
+    let mut names = HashSet::new();
+    let named = |(mirror, own): (&Tree, _)| match mirror.get("destination") {
+        Some(destination) if clusters.iter().filter(|other| *other == own).count() > 1 => {
+            let name = ("name".to_owned(), numbered(destination, &mut names).into());
+            Tree::Map([&[name], mirror.fields()].concat())
+        }
+        _ => mirror.clone(),
+    };
+    mirrors.iter().zip(&clusters).map(named).collect()
+}
+
+/// Makes a name of a destination and a number, other than those before it: `reviews-test-v2-1` for the subset v2 of the Service
+/// reviews in the namespace test.
+fn numbered(destination: &Tree, names: &mut HashSet<String>) -> String {
+    let part = |name| destination.text_at(&[name]).unwrap_or_default();
+    let (host, _) = part("host").split_once(".svc.").unwrap_or((part("host"), ""));
+    let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+    let text: String = format!("{host}-{}", part("subset")).chars().map(label).take(50).collect();
+    let text = text.trim_end_matches('-');
+    let mut candidates = (1..).map(|number| format!("{text}-{number}"));
+    let mut name = String::new();
+    while name.is_empty() || !names.insert(name.clone()) {
+        name = candidates.next().unwrap_or_default();
+    }
+    name
+}
+
 /// Tells whether the plugin may edit a header; warns where it may not.
 fn is_editable(resource: &Resource<'_>, path: &str, name: &str) -> bool {
-    let is_free = HeaderName::new(name).is_some_and(|name| !stays_behind(name.as_str().as_bytes()));
+    let is_free = HeaderName::new(name).is_some_and(|name| !never_copied(name.as_str().as_bytes()));
     if !is_free {
         resource.warn(path, format_args!("{name} belongs to one hop: left out of the copy"));
     }

@@ -1,0 +1,156 @@
+//! The host's callbacks, and which configuration and which request each of them is about. No policy: they pass on what
+//! the host says, and the request always goes on.
+//!
+//! The SDK's contexts are not used: a box and several tables for each stream cost more than all else that the filter does for
+//! a request that is not mirrored (bench/NOTES.md).
+
+use crate::core::pending::Pending;
+use crate::envoy::calls::Calls;
+use crate::envoy::root::Root;
+use crate::envoy::vm;
+use log::error;
+use proxy_wasm::traits::{Context, RootContext};
+use proxy_wasm::types::LogLevel;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+thread_local! {
+    /// The streams that are open and of which something is to be remembered.
+    static STREAMS: RefCell<BTreeMap<u32, Awaited>> = const { RefCell::new(BTreeMap::new()) };
+    /// The stream that was opened last, and its root. Its headers mostly come next, and then it needs no place among the
+    /// others.
+    static NEWEST: Cell<Option<(u32, u32)>> = const { Cell::new(None) };
+}
+
+/// What is awaited of a stream.
+enum Awaited {
+    /// Its headers; its root context is known.
+    Headers(u32),
+    /// The end of its request, and who copies it.
+    End(Rc<Root>, Pending),
+    /// The primary's response, which will be compared with the mirrors'.
+    Response(Rc<Calls>),
+}
+
+/// Registers with the SDK what serves a module that is not finished: nothing does.
+pub fn start() {
+    vm::start();
+    // Also installs the hook that puts a panic's message into Envoy's log.
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(Unfinished));
+}
+
+/// The SDK's root of a module whose exports are still the SDK's own, which know nothing of the functions below.
+struct Unfinished;
+
+impl Context for Unfinished {}
+
+impl RootContext for Unfinished {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        error!("the module is not finished: use the one that `make build` leaves in dist/");
+        false
+    }
+}
+
+/// Sets the configuration of a root to work; false: it is refused.
+pub fn configure(root: u32) -> bool {
+    vm::find_dropped(root);
+    vm::configure(root)
+}
+
+/// Takes in that a stream is opened under a root.
+pub fn open(stream: u32, root: u32) {
+    vm::find_dropped(stream);
+    if let Some((earlier, root)) = NEWEST.replace(Some((stream, root))) {
+        insert(earlier, Awaited::Headers(root));
+    }
+}
+
+/// Takes in a request's headers; `ends`: there is nothing else of it.
+pub fn headers(stream: u32, ends: bool) {
+    #[cfg(feature = "trap-for-tests")]
+    crate::envoy::trap::panic_if_asked();
+    vm::find_dropped(stream);
+    let Some(root) = root_of(stream).and_then(vm::root) else { return };
+    let Some(pending) = root.begin(ends) else { return };
+    if ends || !pending.wants_end() {
+        finish(stream, root, pending);
+    } else {
+        insert(stream, Awaited::End(root, pending));
+    }
+}
+
+/// Takes in the next `size` bytes of a request's body.
+pub fn body(stream: u32, size: usize, ends: bool) {
+    vm::find_dropped(stream);
+    let is_due = STREAMS.with_borrow_mut(|streams| match streams.get_mut(&stream) {
+        Some(Awaited::End(root, pending)) => {
+            root.chunk(pending, size);
+            ends || !pending.wants_end()
+        }
+        _ => false,
+    });
+    if is_due {
+        end(stream);
+    }
+}
+
+/// Takes in that a request is complete.
+pub fn end(stream: u32) {
+    vm::find_dropped(stream);
+    match remove(stream) {
+        Some(Awaited::End(root, pending)) => finish(stream, root, pending),
+        Some(other) => insert(stream, other),
+        None => {}
+    }
+}
+
+/// Takes in the response to a root's call, or that there will be none: then it has no headers.
+pub fn answer(root: u32, token: u32, headers: usize, trailers: usize) {
+    vm::find_dropped(root);
+    vm::answer(root, token, headers, trailers);
+}
+
+/// Takes in that the host is done with a context; false: it is to stay.
+pub fn done(context: u32) -> bool {
+    vm::find_dropped(context);
+    if let Some(may_go) = vm::leave(context) {
+        return may_go;
+    }
+    NEWEST.set(NEWEST.get().filter(|(stream, _)| *stream != context));
+    match remove(context) {
+        // What is still waiting here never ended.
+        Some(Awaited::End(root, pending)) => root.abort(context, pending),
+        Some(Awaited::Response(calls)) => calls.ended(context),
+        Some(Awaited::Headers(_)) | None => {}
+    }
+    true
+}
+
+fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
+    if root.finish(stream, pending) {
+        insert(stream, Awaited::Response(Rc::clone(root.calls())));
+    }
+}
+
+fn root_of(stream: u32) -> Option<u32> {
+    match NEWEST.take() {
+        Some((newest, root)) if newest == stream => return Some(root),
+        other => NEWEST.set(other),
+    }
+    STREAMS.with_borrow_mut(|streams| {
+        let Some(Awaited::Headers(root)) = streams.get(&stream) else { return None };
+        let root = *root;
+        streams.remove(&stream);
+        Some(root)
+    })
+}
+
+fn insert(stream: u32, awaited: Awaited) {
+    STREAMS.with_borrow_mut(|streams| streams.insert(stream, awaited));
+}
+
+fn remove(stream: u32) -> Option<Awaited> {
+    STREAMS.with_borrow_mut(|streams| streams.remove(&stream))
+}
