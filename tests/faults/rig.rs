@@ -181,19 +181,15 @@ impl Rig {
     /// The books, over all rules and mirrors that were ever configured.
     pub fn books(&self, ledger: &Ledger) -> Books {
         let mut books = Books::default();
-        for (rule, mirrors) in &self.accounts {
-            for mirror in mirrors {
-                for outcome in ledger::OUTCOMES {
-                    *books.outcomes.entry(outcome).or_default() += ledger.copies(rule, mirror, outcome);
-                }
-                for class in ledger::CLASSES {
-                    *books.classes.entry(class).or_default() += ledger.responses(rule, mirror, class);
-                }
-                for result in ledger::COMPARED {
-                    *books.pairs.entry(result).or_default() += ledger.compared(rule, mirror, result);
-                }
-            }
-        }
+        self.accounts.iter().for_each(|account| books.add(account, ledger));
+        books
+    }
+
+    /// The books of the rules that Envoy has forgotten since: with a VM go the counters that the next one does not have.
+    pub fn forgotten(&self, before: &Ledger, after: &Ledger) -> Books {
+        let mut books = Books::default();
+        let gone = self.accounts.iter().filter(|(rule, _)| after.requests(rule) < before.requests(rule));
+        gone.for_each(|account| books.add(account, before));
         books
     }
 }
@@ -204,6 +200,35 @@ pub struct Books {
     pub outcomes: BTreeMap<&'static str, i64>,
     pub classes: BTreeMap<&'static str, i64>,
     pub pairs: BTreeMap<&'static str, i64>,
+}
+
+impl Books {
+    fn add(&mut self, (rule, mirrors): &Account, ledger: &Ledger) {
+        for mirror in mirrors {
+            for outcome in ledger::OUTCOMES {
+                *self.outcomes.entry(outcome).or_default() += ledger.copies(rule, mirror, outcome);
+            }
+            for class in ledger::CLASSES {
+                *self.classes.entry(class).or_default() += ledger.responses(rule, mirror, class);
+            }
+            for result in ledger::COMPARED {
+                *self.pairs.entry(result).or_default() += ledger.compared(rule, mirror, result);
+            }
+        }
+    }
+
+    /// Both together.
+    pub fn and(mut self, other: &Self) -> Self {
+        let parts = [
+            (&mut self.outcomes, &other.outcomes),
+            (&mut self.classes, &other.classes),
+            (&mut self.pairs, &other.pairs),
+        ];
+        for (own, other) in parts {
+            other.iter().for_each(|(name, count)| *own.entry(name).or_default() += count);
+        }
+        self
+    }
 }
 
 /// Envoy's own statistics.

@@ -13,7 +13,7 @@ use crate::load::{CHANGED, Kinds, Load, Seen};
 use crate::matrix::{Beside, difference};
 use crate::operators::Act;
 use crate::plan::{Plan, small_answers};
-use crate::rig::{PUSHES, REFUSED, Rig};
+use crate::rig::{Books, PUSHES, REFUSED, Rig};
 use crate::server::Behaviour;
 use crate::uploads;
 
@@ -116,6 +116,8 @@ struct Sums {
     filter: Kinds,
     times: [Vec<Duration>; 2],
     memory: Vec<u64>,
+    /// Of rules whose counters went with an earlier VM.
+    forgotten: Books,
     wrong: Vec<String>,
 }
 
@@ -147,6 +149,7 @@ async fn run(phase: &Phase, rig: &mut Rig, sums: &mut Sums, crew: &Handle) {
     let load = Load { rate: RATE, lasts: PHASE, path: "/" };
     let (none, filter) = (rig.address("none"), rig.address("filter"));
     let odd = phase.clients.map(|(_, clients)| [none, filter].map(|to| crew.spawn(clients(to))));
+    let before = rig.ledger().await;
     let act = async {
         if let Some(act) = phase.operator {
             act.during(rig, PHASE).await;
@@ -176,6 +179,7 @@ async fn run(phase: &Phase, rig: &mut Rig, sums: &mut Sums, crew: &Handle) {
             }
         }
     }
+    sums.forgotten = sums.forgotten.clone().and(&rig.forgotten(&before, &rig.ledger().await));
     sums.memory.push(rig.usage.now());
 }
 
@@ -194,7 +198,7 @@ async fn report(elapsed: Duration, phases: usize, phase: &Phase, rig: &Rig, sums
 
 /// All faults off: what must hold then.
 async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
-    let Sums { none, filter, times, memory, mut wrong } = sums;
+    let Sums { none, filter, times, memory, forgotten, mut wrong } = sums;
     rig.mirror.becomes(Behaviour::Healthy);
     rig.primary.becomes(Behaviour::Healthy);
     if let Err(why) = rig.quiet().await {
@@ -202,7 +206,7 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
     }
     match rig.settle().await {
         Ok(ledger) => {
-            let books = rig.books(&ledger);
+            let books = rig.books(&ledger).and(&forgotten);
             println!("copies {:?}", nonzero(&books.outcomes));
             println!("answers of mirrors {:?}", nonzero(&books.classes));
             println!("compared {:?}", nonzero(&books.pairs));
