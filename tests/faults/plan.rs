@@ -34,7 +34,7 @@ pub struct Plan {
     pub plugin: Value,
     /// HTTP/2 to the upstreams.
     pub h2: bool,
-    /// Listeners come from a file, and under ECDS the filter from another, which [`Rig::configure`] replaces.
+    /// Listeners come from a file, and under ECDS the filter from another, which an operator replaces.
     pub delivery: Delivery,
     /// One more listener with the filter, `inbound`, as a sidecar has it: the plugin has a root for each direction.
     pub directions: bool,
