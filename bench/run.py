@@ -69,15 +69,16 @@ def missing(asked):
 def build():
     """Builds the floor modules and the paced load generator; returns their paths."""
 
-    def cargo(folder, *more):
-        argv = ["cargo", "build", "--quiet", "--locked", "--release", "--manifest-path", BENCH / folder / "Cargo.toml"]
-        subprocess.run([*argv, "--target-dir", TARGET / "bench", *more], check=True, cwd=envoys.ROOT)
+    def cargo(*more):
+        argv = ["cargo", "build", "--quiet", "--locked", "--release"]
+        subprocess.run([*argv, *more], check=True, cwd=envoys.ROOT)
 
-    cargo("pace")
-    cargo("floor", "--examples", "--target", "wasm32-wasip1")
+    cargo("--package", "pace", "--target-dir", TARGET)
+    cargo("--manifest-path", BENCH / "floor/Cargo.toml", "--target-dir", TARGET / "bench", "--examples",
+          "--target", "wasm32-wasip1")
     floors = TARGET / "bench/wasm32-wasip1/release/examples"
     modules = {name: floors / f"{name}.wasm" for name in ("floor_idle", "floor", "floor_body")}
-    return TARGET / "bench/release/pace", modules
+    return TARGET / "release/pace", modules
 
 
 class Bench:

@@ -1,12 +1,5 @@
 //! Every plugin configuration that a document shows is one that the plugin takes, and what the README says of metrics and
 //! fields is what there is.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, and nobody outside uses its items"
-)]
 
 use prost::Message;
 use prost_types::value::Kind;
@@ -20,7 +13,7 @@ use traffic_mirror::config::Config;
 use traffic_mirror::core::outcome::{Class, Compared, Ignored, Outcome};
 use traffic_mirror::envoy::ledger::{Kind as MetricKind, Metrics};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";

@@ -10,10 +10,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Req};
-use crate::harness::process::{Envoy, Folder, ROOT};
-use crate::harness::upstream::{Answer, Received, Service, Upstream};
-use crate::harness::{block_on, eventually};
+use harness::client::{Client, Req};
+use harness::process::{Envoy, Folder, ROOT};
+use harness::upstream::{Answer, Received, Service, Upstream};
+use harness::{block_on, eventually};
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions.filters";
 

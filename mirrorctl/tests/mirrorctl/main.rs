@@ -13,17 +13,10 @@
 mod check;
 mod clusters;
 mod convert;
+mod converted;
 mod explain;
-#[allow(dead_code, reason = "the tests of the filter itself use the rest")]
-#[path = "../envoy/harness/mod.rs"]
-mod harness;
-#[allow(dead_code, reason = "the tests of the examples use the rest")]
-#[path = "../examples/readme.rs"]
-mod readme;
+mod explained;
 mod report;
-#[allow(dead_code, reason = "the tests of the examples use the rest")]
-#[path = "../examples/scene.rs"]
-mod scene;
 mod schema;
 mod shown;
 mod stats;
@@ -32,7 +25,7 @@ mod types;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a run of mirrorctl left.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! `mirrorctl stats`: the figures of a real Envoy, with the calculator of the examples, and books that do not balance.
 
-use crate::harness::client::Req;
-use crate::harness::{block_on, eventually};
-use crate::scene::{Ports, Scene};
 use crate::{Ran, mirrorctl};
+use harness::client::Req;
+use harness::scene::{Ports, Scene};
+use harness::{block_on, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
