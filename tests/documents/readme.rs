@@ -1,0 +1,27 @@
+//! README.md is the door to the documents: short, and with a way to each of them.
+
+use crate::{ROOT, files, read};
+
+#[test]
+fn the_readme_has_at_most_1500_words() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= 1_500, "{words} words: what is for one task belongs on its page in docs/");
+}
+
+#[test]
+fn the_readme_leads_to_every_page() {
+    let readme = read("README.md");
+    let pages = files(&["md"]).into_iter().map(|path| path.strip_prefix(ROOT).unwrap().display().to_string());
+    let pages: Vec<_> = pages.filter(|page| page.starts_with("docs/") || !page.contains('/')).collect();
+    assert!(pages.len() > 12, "{pages:?}");
+    for page in pages.iter().filter(|page| *page != "README.md") {
+        assert!(readme.contains(&format!("]({page}")), "README.md does not lead to {page}");
+    }
+}
+
+#[test]
+fn the_first_screen_says_what_it_is_and_shows_one_use() {
+    let readme = read("README.md");
+    let first = readme.lines().take(25).collect::<Vec<_>>().join("\n");
+    assert!(first.contains("mirrors (shadows) live HTTP requests") && first.contains("```yaml\nrules:"), "{first}");
+}
