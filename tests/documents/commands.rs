@@ -41,7 +41,9 @@ fn every_target_of_make_is_described_in_contributing() {
 #[test]
 fn every_tool_and_test_that_a_document_names_exists() {
     // Not what fuzzing leaves: it is there only after a find.
-    let named = Regex::new(r"`((?:tools|tests|src|bench|schema|fuzz/(?:corpus|fuzz_targets)|deploy|examples)/[\w./-]*)`").unwrap();
+    let named =
+        Regex::new(r"`((?:tools|tests|src|bench|schema|fuzz/(?:corpus|fuzz_targets)|deploy|examples)/[\w./-]*)`")
+            .unwrap();
     let mut count = 0;
     for path in files(&["md"]) {
         for found in named.captures_iter(&read(&path)) {

@@ -1,6 +1,7 @@
 //! README.md is the door to the documents: short, and with a way to each of them.
 
 use crate::{ROOT, files, read};
+use regex::Regex;
 
 #[test]
 fn the_readme_has_at_most_1500_words() {
@@ -24,4 +25,19 @@ fn the_first_screen_says_what_it_is_and_shows_one_use() {
     let readme = read("README.md");
     let first = readme.lines().take(25).collect::<Vec<_>>().join("\n");
     assert!(first.contains("mirrors (shadows) live HTTP requests") && first.contains("```yaml\nrules:"), "{first}");
+}
+
+#[test]
+fn images_that_documents_name_have_the_version_of_the_plugin() {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let image = Regex::new(r"(?:traffic-mirror|dist/image):([0-9]+\.[0-9]+\.[0-9]+)").unwrap();
+    let mut count = 0;
+    for path in files(&["md", "yaml"]) {
+        for found in image.captures_iter(&read(&path)) {
+            assert_eq!(&found[1], VERSION, "{}: {}", path.display(), &found[0]);
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+    assert!(read("CHANGELOG.md").contains(&format!("\n## {VERSION}\n")), "CHANGELOG.md says nothing of {VERSION}");
 }

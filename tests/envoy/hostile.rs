@@ -45,6 +45,30 @@ fn a_client_cannot_keep_the_marker_off_a_copy() {
 }
 
 #[test]
+fn an_exclusion_by_path_holds_for_other_spellings_only_where_envoy_normalizes_paths() {
+    let spellings = ["//oauth/token", "/x/../oauth/token", "/oauth/%74oken"];
+    let excluded = json!([
+        {"name": "secret", "match": [{"uri": {"exact": "/oauth/token"}}], "mirrors": []},
+        {"name": "rest", "mirrors": [{"cluster": "mirror"}]},
+    ]);
+    for is_normalized in [false, true] {
+        let change = move |bootstrap: &mut Value| {
+            let manager = &mut bootstrap["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
+            let manager = &mut manager["typed_config"];
+            manager["normalize_path"] = json!(is_normalized);
+            manager["merge_slashes"] = json!(is_normalized);
+        };
+        run(Setup::new(json!({"rules": excluded})).changed(change), async |mesh| {
+            for path in spellings {
+                mesh.send(Req::get(path)).await;
+            }
+            let rule = if is_normalized { "secret" } else { "rest" };
+            mesh.until("all three counted", |ledger| ledger.requests(rule) == 3).await;
+        });
+    }
+}
+
+#[test]
 fn a_request_that_hides_in_a_body_stays_there() {
     run(Setup::new(all()), async |mesh| {
         let length = HIDDEN.len();
