@@ -13,19 +13,19 @@ fn owned<T: Copy>(all: &[T], label: fn(T) -> &'static str) -> BTreeSet<String> {
     all.iter().map(|value| label(*value).to_owned()).collect()
 }
 
-pub fn outcomes() -> BTreeSet<String> {
+pub(crate) fn outcomes() -> BTreeSet<String> {
     owned(Outcome::ALL, Outcome::label)
 }
 
-pub fn classes() -> BTreeSet<String> {
+pub(crate) fn classes() -> BTreeSet<String> {
     owned(Class::ALL, Class::label)
 }
 
-pub fn reasons() -> BTreeSet<String> {
+pub(crate) fn reasons() -> BTreeSet<String> {
     owned(Ignored::ALL, Ignored::label)
 }
 
-pub fn results() -> BTreeSet<String> {
+pub(crate) fn results() -> BTreeSet<String> {
     owned(Compared::ALL, Compared::label)
 }
 
