@@ -3,7 +3,7 @@
 //! Values in, values out. What is remembered is bounded by what is under way anyway: an entry for each stream that is open or
 //! has a copy in flight.
 
-use crate::stats::Compared;
+use crate::outcome::Compared;
 use std::collections::BTreeMap;
 
 /// How the primary or a mirror answered.
@@ -17,18 +17,16 @@ pub struct Answer {
 
 /// The two answers of a pair; none where that side never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
-    /// The rule that decided the request.
-    pub rule: usize,
-    /// Of its mirrors, which.
-    pub mirror: usize,
+pub struct Pair<M> {
+    /// The mirror, as the caller knows it.
+    pub mirror: M,
     /// What the client got.
     pub primary: Option<Answer>,
     /// What the mirror answered.
     pub copy: Option<Answer>,
 }
 
-impl Pair {
+impl<M> Pair<M> {
     /// Tells how the two compare.
     pub fn result(&self) -> Compared {
         match (self.primary, self.copy) {
@@ -49,27 +47,32 @@ impl Pair {
 }
 
 /// The requests whose pairs are not settled.
-#[derive(Debug, Default)]
-pub struct Pairs {
-    by_stream: BTreeMap<u32, Waiting>,
+#[derive(Debug)]
+pub struct Pairs<M> {
+    by_stream: BTreeMap<u32, Waiting<M>>,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    rule: usize,
+impl<M> Default for Pairs<M> {
+    fn default() -> Self {
+        Self { by_stream: BTreeMap::new() }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting<M> {
     /// How the primary answered, once its stream is over.
     primary: Option<Option<Answer>>,
     /// Copies that are in flight.
     in_flight: usize,
     /// Mirrors that were done before the primary was.
-    early: Vec<(usize, Option<Answer>)>,
+    early: Vec<(M, Option<Answer>)>,
 }
 
-impl Pairs {
-    /// Takes in that a copy of a stream's request, which a rule decided, was sent.
-    pub fn sent(&mut self, stream: u32, rule: usize) {
-        let waiting = self.by_stream.entry(stream).or_default();
-        waiting.rule = rule;
+impl<M> Pairs<M> {
+    /// Takes in that a copy of a stream's request was sent.
+    pub fn sent(&mut self, stream: u32) {
+        let new = || Waiting { primary: None, in_flight: 0, early: Vec::new() };
+        let waiting = self.by_stream.entry(stream).or_insert_with(new);
         waiting.in_flight = waiting.in_flight.saturating_add(1);
     }
 
@@ -79,14 +82,14 @@ impl Pairs {
     }
 
     /// Takes in a mirror's answer, or that there is none; returns the pair if that settles it.
-    pub fn answered(&mut self, stream: u32, mirror: usize, copy: Option<Answer>) -> Option<Pair> {
+    pub fn answered(&mut self, stream: u32, mirror: M, copy: Option<Answer>) -> Option<Pair<M>> {
         let waiting = self.by_stream.get_mut(&stream)?;
         waiting.in_flight = waiting.in_flight.saturating_sub(1);
         let Some(primary) = waiting.primary else {
             waiting.early.push((mirror, copy));
             return None;
         };
-        let pair = Pair { rule: waiting.rule, mirror, primary, copy };
+        let pair = Pair { mirror, primary, copy };
         if waiting.in_flight == 0 {
             self.by_stream.remove(&stream);
         }
@@ -94,18 +97,16 @@ impl Pairs {
     }
 
     /// Takes in that a stream is over, with the primary's answer, or that there was none; returns the pairs that this settles.
-    pub fn ended(&mut self, stream: u32, primary: Option<Answer>) -> impl Iterator<Item = Pair> + use<> {
-        let mut rule = 0;
+    pub fn ended(&mut self, stream: u32, primary: Option<Answer>) -> impl Iterator<Item = Pair<M>> + use<M> {
         let mut early = Vec::new();
         if let Some(waiting) = self.by_stream.get_mut(&stream) {
-            rule = waiting.rule;
             early = std::mem::take(&mut waiting.early);
             waiting.primary = Some(primary);
             if waiting.in_flight == 0 {
                 self.by_stream.remove(&stream);
             }
         }
-        early.into_iter().map(move |(mirror, copy)| Pair { rule, mirror, primary, copy })
+        early.into_iter().map(move |(mirror, copy)| Pair { mirror, primary, copy })
     }
 }
 
@@ -126,9 +127,9 @@ mod tests {
     fn the_later_side_settles_a_pair() {
         for mirror_first in [true, false] {
             let mut pairs = Pairs::default();
-            pairs.sent(STREAM, 1);
+            pairs.sent(STREAM);
             assert!(pairs.wants_end(STREAM));
-            let expected = Pair { rule: 1, mirror: 3, primary: at(5), copy: at(2) };
+            let expected = Pair { mirror: 3, primary: at(5), copy: at(2) };
             let settled: Vec<_> = if mirror_first {
                 assert_eq!(pairs.answered(STREAM, 3, at(2)), None);
                 pairs.ended(STREAM, at(5)).collect()
@@ -153,20 +154,20 @@ mod tests {
             (None, teapot, Compared::MirrorOnly),
             (None, None, Compared::Neither),
         ] {
-            assert_eq!(Pair { rule: 0, mirror: 0, primary, copy }.result(), expected);
+            assert_eq!(Pair { mirror: 0, primary, copy }.result(), expected);
         }
     }
 
     #[test]
     fn a_time_is_compared_only_where_both_answered() {
         for (primary, copy) in [(None, at(1)), (at(1), None), (None, None)] {
-            assert_eq!(Pair { rule: 0, mirror: 0, primary, copy }.slower_ms(), None);
+            assert_eq!(Pair { mirror: 0, primary, copy }.slower_ms(), None);
         }
     }
 
     #[test]
     fn what_no_copy_was_sent_of_is_no_pair() {
-        let mut pairs = Pairs::default();
+        let mut pairs = Pairs::<usize>::default();
         assert!(!pairs.wants_end(STREAM));
         assert_eq!(pairs.answered(STREAM, 0, at(1)), None);
         assert_eq!(pairs.ended(STREAM, at(1)).count(), 0);
@@ -177,7 +178,7 @@ mod tests {
         fn each_pair_is_settled_once_and_nothing_stays(streams in prop::collection::vec((1usize..4, 0usize..5), 1..6)) {
             let mut pairs = Pairs::default();
             for (stream, (copies, _)) in (0u32..).zip(&streams) {
-                (0..*copies).for_each(|_| pairs.sent(stream, 0));
+                (0..*copies).for_each(|_| pairs.sent(stream));
             }
             let mut settled = Vec::new();
             for (stream, (copies, end_after)) in (0u32..).zip(&streams) {

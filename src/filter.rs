@@ -4,9 +4,9 @@
 //! The SDK's contexts are not used: a box and several tables for each stream cost more than all else that the filter does for
 //! a request that is not mirrored (bench/NOTES.md).
 
-use crate::config::Config;
-use crate::host;
+use crate::calls::Calls;
 use crate::stream::Pending;
+use crate::vm;
 use crate::worker::Worker;
 use log::error;
 use proxy_wasm::traits::{Context, RootContext};
@@ -16,8 +16,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 thread_local! {
-    /// The configurations at work in this VM, by their root contexts.
-    static WORKERS: RefCell<BTreeMap<u32, Rc<Worker>>> = const { RefCell::new(BTreeMap::new()) };
     /// The streams that are open and of which something is to be remembered.
     static STREAMS: RefCell<BTreeMap<u32, Stream>> = const { RefCell::new(BTreeMap::new()) };
     /// The stream that was opened last, and its root. Its headers mostly come next, and then it needs no place among the
@@ -32,11 +30,12 @@ enum Stream {
     /// Its request, which has not ended, and who mirrors it.
     Waiting(Rc<Worker>, Pending),
     /// Its request was copied, and its answer will be compared with the mirrors'.
-    Compared(Rc<Worker>),
+    Compared(Rc<Calls>),
 }
 
 /// Registers with the SDK what serves a module that is not finished: nothing does.
 pub fn start() {
+    vm::start();
     // Also installs the hook that puts a panic's message into Envoy's log.
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| Box::new(Unfinished));
@@ -56,30 +55,13 @@ impl RootContext for Unfinished {
 
 /// Sets the configuration of a root to work; false: it is refused.
 pub fn configure(root: u32) -> bool {
-    log::set_max_level(host::log_level());
-    let config = match Config::from_bytes(&host::configuration()) {
-        Ok(config) => config,
-        Err(violations) => {
-            for violation in violations {
-                error!("{violation}");
-            }
-            return false;
-        }
-    };
-    match Worker::new(config) {
-        Ok(worker) => {
-            WORKERS.with_borrow_mut(|workers| workers.insert(root, Rc::new(worker)));
-            true
-        }
-        Err(reason) => {
-            error!("{reason}");
-            false
-        }
-    }
+    vm::miss_roots(root);
+    vm::configure(root)
 }
 
 /// Takes in that a stream is opened under a root.
 pub fn open(stream: u32, root: u32) {
+    vm::miss_roots(stream);
     if let Some((earlier, root)) = NEWCOMER.replace(Some((stream, root))) {
         insert(earlier, Stream::New(root));
     }
@@ -89,7 +71,8 @@ pub fn open(stream: u32, root: u32) {
 pub fn headers(stream: u32, ends: bool) {
     #[cfg(feature = "trap-for-tests")]
     crate::trap::spring();
-    let Some(worker) = root_of(stream).and_then(worker) else { return };
+    vm::miss_roots(stream);
+    let Some(worker) = root_of(stream).and_then(vm::worker) else { return };
     let Some(pending) = worker.begin(ends) else { return };
     if ends || !pending.wants_end() {
         settle(stream, worker, pending);
@@ -100,6 +83,7 @@ pub fn headers(stream: u32, ends: bool) {
 
 /// Takes in the next `size` bytes of a request's body.
 pub fn body(stream: u32, size: usize, ends: bool) {
+    vm::miss_roots(stream);
     let is_due = STREAMS.with_borrow_mut(|streams| match streams.get_mut(&stream) {
         Some(Stream::Waiting(worker, pending)) => {
             worker.chunk(pending, size);
@@ -114,6 +98,7 @@ pub fn body(stream: u32, size: usize, ends: bool) {
 
 /// Takes in that a request is complete.
 pub fn end(stream: u32) {
+    vm::miss_roots(stream);
     match remove(stream) {
         Some(Stream::Waiting(worker, pending)) => settle(stream, worker, pending),
         Some(other) => insert(stream, other),
@@ -121,43 +106,31 @@ pub fn end(stream: u32) {
     }
 }
 
-/// Takes in the answer to a root's call, or that there will be none: then it has no headers.
-pub fn answer(root: u32, token: u32, headers: usize) {
-    if let Some(worker) = worker(root)
-        && worker.answered(token, headers)
-    {
-        WORKERS.with_borrow_mut(|workers| workers.remove(&root));
-        host::done();
-    }
+/// Takes in the response to a root's call, or that there will be none: then it has no headers.
+pub fn answer(root: u32, token: u32, headers: usize, trailers: usize) {
+    vm::miss_roots(root);
+    vm::answer(root, token, headers, trailers);
 }
 
-/// Takes in that the host is done with a context; false: it is to stay until [`host::done`].
+/// Takes in that the host is done with a context; false: it is to stay.
 pub fn done(context: u32) -> bool {
-    if let Some(worker) = worker(context) {
-        let may_go = worker.leave();
-        if may_go {
-            WORKERS.with_borrow_mut(|workers| workers.remove(&context));
-        }
+    vm::miss_roots(context);
+    if let Some(may_go) = vm::leave(context) {
         return may_go;
     }
     NEWCOMER.set(NEWCOMER.get().filter(|(stream, _)| *stream != context));
     match remove(context) {
         // What is still waiting here never ended.
         Some(Stream::Waiting(worker, pending)) => worker.abort(context, pending),
-        Some(Stream::Compared(worker)) => worker.ended(context),
+        Some(Stream::Compared(calls)) => calls.ended(context),
         Some(Stream::New(_)) | None => {}
     }
     true
 }
 
-/// Finds a configuration at work. It may be its last callback: it is not borrowed while it is served.
-fn worker(root: u32) -> Option<Rc<Worker>> {
-    WORKERS.with_borrow(|workers| workers.get(&root).cloned())
-}
-
 fn settle(stream: u32, worker: Rc<Worker>, pending: Pending) {
     if worker.settle(stream, pending) {
-        insert(stream, Stream::Compared(worker));
+        insert(stream, Stream::Compared(Rc::clone(worker.calls())));
     }
 }
 

@@ -31,6 +31,11 @@ impl HeaderMap {
         Self { buffer: writer.finish() }
     }
 
+    /// Returns the headers in the ABI's encoding.
+    pub fn as_abi(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Returns how many bytes the encoded headers take.
     pub fn size(&self) -> usize {
         self.buffer.len()

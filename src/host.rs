@@ -7,8 +7,9 @@
 
 use crate::filter;
 use crate::headers::HeaderMap;
+use crate::ledger::{Counter, Kind, MetricId};
+use crate::outcome::Response;
 use crate::request::Source;
-use crate::stats::{Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, BufferType, MapType, MetricType, Status};
@@ -43,6 +44,7 @@ unsafe extern "C" {
     fn proxy_record_metric(metric: u32, value: u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_done() -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
 }
 
 // The exports of the finished module, under names that the SDK's do not have: `tools/finish` gives them those of the ABI.
@@ -91,9 +93,9 @@ extern "C" fn traffic_mirror_on_http_call_response(
     token: u32,
     headers: usize,
     _body: usize,
-    _trailers: usize,
+    trailers: usize,
 ) {
-    filter::answer(root, token, headers);
+    filter::answer(root, token, headers, trailers);
 }
 
 /// Serves the host's `proxy_on_done`. There is no `proxy_on_delete`: the host deletes a context right after it is done, and
@@ -152,11 +154,23 @@ impl Source for CurrentRequest {
     }
 }
 
-/// Returns the first value of a header of the answer whose callback is being served.
-///
-/// Only where the callback counted headers: after a reset the host has none to ask for.
-pub fn answer_header(name: &str) -> Option<Vec<u8>> {
-    header(MapType::HttpCallResponseHeaders, name)
+/// The response whose callback is being served, with the counts that the callback came with: after a reset the host has no
+/// headers to ask for.
+pub struct CurrentResponse {
+    /// How many headers it has.
+    pub headers: usize,
+    /// How many trailers it has.
+    pub trailers: usize,
+}
+
+impl Response for CurrentResponse {
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        (self.headers > 0).then(|| header(MapType::HttpCallResponseHeaders, name)).flatten()
+    }
+
+    fn trailer(&self, name: &str) -> Option<Vec<u8>> {
+        (self.trailers > 0).then(|| header(MapType::HttpCallResponseTrailers, name)).flatten()
+    }
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
@@ -164,10 +178,15 @@ fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     fetch(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
 }
 
-/// Returns the status code of the answer that the client of the stream whose callback is being served got, if any.
+/// Returns the final status code that the client of the stream whose callback is being served got, if any.
+///
+/// An informational one is not final: a client that left after `100 Continue` got no answer. Nor did a client get the
+/// redirect that Envoy follows by itself: it gets the answer to the request that this makes, which is another stream.
 pub fn response_code() -> Option<u16> {
     let code = property(b"response\0code")?;
-    u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code != 0)
+    let code = u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code >= 200)?;
+    let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
+    if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
 }
 
 /// Reads a property; the parts of its path are separated by zero bytes.
@@ -257,6 +276,11 @@ pub fn add(metric: MetricId, by: i64) {
     let _ = unsafe { proxy_increment_metric(metric, by) };
 }
 
+/// Adds one to a counter.
+pub fn count(counter: &Counter) {
+    add(counter.next(), 1);
+}
+
 /// Records a value in a histogram.
 pub fn record(metric: MetricId, value: u64) {
     // SAFETY: no pointers. The status says only whether the metric exists, and it does.
@@ -267,6 +291,19 @@ pub fn record(metric: MetricId, value: u64) {
 pub fn done() {
     // SAFETY: no pointers. The status says only whether the host waits for this.
     let _ = unsafe { proxy_done() };
+}
+
+/// Returns whether the host still has a root, of which it may have dropped all without a word. `own` is the context whose
+/// callback is being served.
+pub fn has_root(root: u32, own: u32) -> bool {
+    // SAFETY: no pointers. The host refuses a context that it does not have. It would serve all further calls of this
+    // callback on behalf of the root, so that the next line takes that back.
+    let has_root = unsafe { proxy_set_effective_context(root) } == OK;
+    if has_root {
+        // SAFETY: no pointers.
+        let _ = unsafe { proxy_set_effective_context(own) };
+    }
+    has_root
 }
 
 /// Returns the level at which Envoy logs what plugins say.

@@ -6,21 +6,19 @@ use crate::budget::Budget;
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
 use crate::headers::HeaderMap;
 use crate::matcher::Decision;
-use crate::stats::{Ignored, Outcome};
+use crate::outcome::{Ignored, Outcome};
 
-/// Chunks below this size are gathered into buffers of it: many small chunks would cost more to keep track of than
-/// they hold.
-const SMALL: usize = 16 << 10;
+/// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
+const SMALL: usize = 4 << 10;
 
-/// Finds out whether a request is one of those that are never mirrored.
-///
-/// `ends` tells that the headers are all there is: neither an upgrade nor a tunnel begins so.
-pub fn ignored(headers: &HeaderMap, marker: Option<&str>, ends: bool) -> Option<Ignored> {
+/// The least room of a piece that small chunks are gathered in.
+const PIECE: usize = 256;
+
+/// Finds out whether a request is one of those that are never mirrored. An upgrade or a tunnel is one even if it ends with
+/// its headers: its copy would be a plain request, which it is not.
+pub fn ignored(headers: &HeaderMap, marker: Option<&str>) -> Option<Ignored> {
     if marker.is_some_and(|marker| headers.first(marker.as_bytes()).is_some()) {
         return Some(Ignored::Marked);
-    }
-    if ends {
-        return None;
     }
     if headers.first(b":method") == Some(b"CONNECT") {
         return Some(Ignored::Connect);
@@ -52,8 +50,8 @@ pub struct Pending {
     /// What becomes of the copy to each mirror, in the rule's order.
     pub fates: Vec<Fate>,
     body: Body,
-    /// Bytes of headers that the budget knows of.
-    held_headers: usize,
+    /// Bytes, beside the body's, that the budget knows of.
+    held: usize,
 }
 
 impl Pending {
@@ -67,7 +65,7 @@ impl Pending {
             }
         };
         let fates = rule.mirrors.iter().map(fate).collect();
-        Self { decision, headers: HeaderMap::default(), fates, body: Body::default(), held_headers: 0 }
+        Self { decision, headers: HeaderMap::default(), fates, body: Body::default(), held: 0 }
     }
 
     /// Goes on with the request's headers, and with what they decide.
@@ -78,19 +76,17 @@ impl Pending {
                 *fate = Fate::Not(outcome);
             }
         }
-        if self.wants_body() && self.announced_length().is_some_and(|length| length > max_body) {
+        if self.wants_body() && self.announces_more_than(max_body) {
             self.body_is_too_large(rule);
         }
     }
 
-    /// Takes room for the headers until the request ends; where there is none, no copy can wait for that.
+    /// Takes room for the request until it ends; where there is none, no copy can wait for that.
     pub fn wait(&mut self, budget: &mut Budget) {
-        let size = self.headers.size();
-        if budget.hold_headers(size) {
-            self.held_headers = size;
-            return;
+        match budget.hold_request(self.headers.size().saturating_add(size_of_val(&*self.fates))) {
+            Some(held) => self.held = held,
+            None => self.lose(Outcome::BufferLimit),
         }
-        self.lose(Outcome::BufferLimit);
     }
 
     /// Tells whether any copy still waits for the request's end.
@@ -131,7 +127,7 @@ impl Pending {
 
     /// Takes the gathered body in one piece, and what is held out of the budget; `None` where memory does not suffice for that.
     pub fn take_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
-        budget.release_headers(std::mem::take(&mut self.held_headers));
+        budget.release_request(std::mem::take(&mut self.held));
         self.body.give_back(budget).into_one_piece()
     }
 
@@ -139,8 +135,15 @@ impl Pending {
         self.fates.contains(&Fate::Copy { with_body: true })
     }
 
-    fn announced_length(&self) -> Option<usize> {
-        std::str::from_utf8(self.headers.first(b"content-length")?).ok()?.parse().ok()
+    /// Returns whether the announced length of the body is above a limit. In the VM a `usize` has 32 bits, and a length may
+    /// have more; what has more than 64 is above any limit.
+    fn announces_more_than(&self, limit: usize) -> bool {
+        let Some(length) = self.headers.first(b"content-length") else { return false };
+        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+            return false;
+        }
+        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok());
+        length.is_none_or(|length| u64::try_from(limit).is_ok_and(|limit| length > limit))
     }
 
     fn body_is_too_large(&mut self, rule: &Rule) {
@@ -191,28 +194,45 @@ pub fn cluster<'a>(target: &'a Target, headers: &'a HeaderMap) -> Result<&'a [u8
     }
 }
 
-/// A body in the chunks in which it came.
+/// A body in pieces: large chunks as they came, small ones gathered.
+///
+/// Of `n` bytes it allocates at most `n + n/8 + 1 KiB`, whatever the sizes of the chunks: only the last piece has room to
+/// spare, a sixteenth of the body at most, and there are so few pieces that the list of them takes no more than another.
 #[derive(Debug, Default)]
 struct Body {
-    chunks: Vec<Vec<u8>>,
+    pieces: Vec<Vec<u8>>,
     length: usize,
 }
 
 impl Body {
-    /// Adds a chunk; `None` where memory does not suffice for that.
-    fn push(&mut self, mut chunk: Vec<u8>) -> Option<()> {
+    /// Adds a chunk; `None` where memory does not suffice for that: then the body is of no use any more.
+    fn push(&mut self, chunk: Vec<u8>) -> Option<()> {
         let length = self.length.saturating_add(chunk.len());
-        match self.chunks.last_mut() {
-            Some(last) if last.capacity().saturating_sub(last.len()) >= chunk.len() => last.extend_from_slice(&chunk),
-            last => {
-                if last.is_some() && chunk.len() < SMALL {
-                    chunk.try_reserve_exact(SMALL.saturating_sub(chunk.len())).ok()?;
+        match self.pieces.last_mut() {
+            None => self.add(chunk)?,
+            Some(last) => {
+                let spare = last.capacity().saturating_sub(last.len());
+                if spare == 0 && chunk.len() >= SMALL {
+                    self.add(chunk)?;
+                } else {
+                    let (now, rest) = chunk.split_at_checked(spare).unwrap_or((&chunk, b""));
+                    last.extend_from_slice(now);
+                    if !rest.is_empty() {
+                        let mut piece = Vec::new();
+                        piece.try_reserve_exact((length / 16).saturating_add(PIECE).max(rest.len())).ok()?;
+                        piece.extend_from_slice(rest);
+                        self.add(piece)?;
+                    }
                 }
-                self.chunks.try_reserve(1).ok()?;
-                self.chunks.push(chunk);
             }
         }
         self.length = length;
+        Some(())
+    }
+
+    fn add(&mut self, piece: Vec<u8>) -> Option<()> {
+        self.pieces.try_reserve(1).ok()?;
+        self.pieces.push(piece);
         Some(())
     }
 
@@ -223,13 +243,13 @@ impl Body {
     }
 
     fn into_one_piece(mut self) -> Option<Vec<u8>> {
-        if self.chunks.len() <= 1 {
-            return Some(self.chunks.pop().unwrap_or_default());
+        if self.pieces.len() <= 1 {
+            return Some(self.pieces.pop().unwrap_or_default());
         }
         let mut whole = Vec::new();
         whole.try_reserve_exact(self.length).ok()?;
-        for chunk in self.chunks {
-            whole.extend_from_slice(&chunk);
+        for piece in self.pieces {
+            whole.extend_from_slice(&piece);
         }
         Some(whole)
     }
@@ -241,6 +261,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Limits};
     use proptest::prelude::*;
+    use std::rc::Rc;
 
     const MAX_BODY: usize = 10;
     const MAX_BUFFERED: usize = 15;
@@ -255,7 +276,7 @@ mod tests {
     }
 
     fn budget() -> Budget {
-        Budget::new(&Limits { max_buffered_bytes: MAX_BUFFERED, ..Limits::default() })
+        Budget::new(&Limits { max_buffered_bytes: MAX_BUFFERED, ..Limits::default() }, Rc::default())
     }
 
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
@@ -354,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_body_that_no_memory_could_hold_in_one_piece_costs_the_copy() {
-        let body = Body { chunks: vec![vec![0], vec![0]], length: usize::MAX };
+        let body = Body { pieces: vec![vec![0], vec![0]], length: usize::MAX };
         assert_eq!(body.into_one_piece(), None);
     }
 
@@ -373,19 +394,40 @@ mod tests {
 
     #[test]
     fn copies_upgrades_and_tunnels_are_never_mirrored() {
-        for (headers, ends, expected) in [
-            (&[("x-mark", "")][..], true, Some(Ignored::Marked)),
-            (&[("x-mark", "true"), (":method", "CONNECT")], false, Some(Ignored::Marked)),
-            (&[(":method", "CONNECT")], false, Some(Ignored::Connect)),
-            (&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")], false, Some(Ignored::Upgrade)),
-            (&[("upgrade", "h2c"), ("connection", "close")], false, None),
-            (&[("connection", "upgrade")], false, None),
-            (&[(":method", "POST")], false, None),
-            (&[(":method", "GET")], true, None),
+        for (headers, expected) in [
+            (&[("x-mark", "")][..], Some(Ignored::Marked)),
+            (&[("x-mark", "true"), (":method", "CONNECT")], Some(Ignored::Marked)),
+            (&[(":method", "CONNECT")], Some(Ignored::Connect)),
+            (&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")], Some(Ignored::Upgrade)),
+            (&[("upgrade", "h2c"), ("connection", "close")], None),
+            (&[("connection", "upgrade")], None),
+            (&[(":method", "POST")], None),
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            assert_eq!(ignored(&map(&headers), Some("x-mark"), ends), expected, "{headers:?}");
-            assert_eq!(ignored(&map(&headers), None, true), None);
+            assert_eq!(ignored(&map(&headers), Some("x-mark")), expected, "{headers:?}");
+        }
+        assert_eq!(ignored(&map(&[("x-mark", b"true")]), None), None);
+    }
+
+    #[test]
+    fn an_announced_length_is_read_in_64_bits_and_what_has_more_is_too_large() {
+        for (length, expected) in [
+            ("10", false),
+            ("11", true),
+            ("4294967296", true),
+            ("4294967301", true),
+            ("18446744073709551615", true),
+            ("18446744073709551616", true),
+            ("99999999999999999999999999", true),
+            ("", false),
+            ("-11", false),
+            ("+11", false),
+            ("11, 11", false),
+            ("0x100", false),
+        ] {
+            let pending = pending(&rule(), &[("content-length", length.as_bytes())]);
+            assert_eq!(pending.announces_more_than(MAX_BODY), expected, "{length}");
+            assert_eq!(pending.fates[SKIP] == Fate::Not(Outcome::BodyTooLarge), expected, "{length}");
         }
     }
 
@@ -413,16 +455,20 @@ mod tests {
         }
 
         #[test]
-        fn chunks_of_any_size_make_the_same_body(sizes in prop::collection::vec(1usize..40_000, 1..12)) {
+        fn chunks_of_any_size_make_the_same_body_in_hardly_more_memory(
+            sizes in prop::collection::vec(prop_oneof![1usize..3, 1usize..40_000, 250usize..270, 4_000usize..4_200], 1..300),
+        ) {
             let mut body = Body::default();
             let mut whole = Vec::new();
             for (number, size) in sizes.into_iter().enumerate() {
-                let chunk = vec![u8::try_from(number).unwrap(); size];
+                let chunk = vec![u8::try_from(number % 256).unwrap(); size];
                 whole.extend_from_slice(&chunk);
                 body.push(chunk).unwrap();
+                let pieces: usize = body.pieces.iter().map(Vec::capacity).sum();
+                let allocated = pieces + body.pieces.capacity() * size_of::<Vec<u8>>();
+                prop_assert!(allocated <= whole.len() + whole.len() / 8 + 1024, "{} of {}", allocated, whole.len());
             }
             prop_assert_eq!(body.length, whole.len());
-            prop_assert!(body.chunks.len() <= whole.len() / (SMALL / 2) + 2);
             prop_assert_eq!(body.into_one_piece().unwrap(), whole);
         }
     }

@@ -5,10 +5,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
+use std::rc::Rc;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::Config;
 use traffic_mirror::matcher::Decision;
-use traffic_mirror::stats::Outcome;
+use traffic_mirror::outcome::Outcome;
 use traffic_mirror::stream::{Fate, Pending};
 
 /// The system's allocator, until it has none left.
@@ -44,7 +45,7 @@ const SIZES: [usize; 9] = [40_000, 10, 20_000, 10, 20_000, 10, 20_000, 10, 20_00
 fn gather(left: usize) -> (Fate, Option<usize>) {
     let config = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#).unwrap();
     let rule = config.rules.first().unwrap();
-    let mut budget = Budget::new(&config.limits);
+    let mut budget = Budget::new(&config.limits, Rc::default());
     let mut pending = Pending::new(Decision { rule: 0, matched_uri: None }, rule, |_| true);
     let chunks = SIZES.map(|size| vec![0; size]);
 

@@ -101,11 +101,6 @@ impl Config {
         }
     }
 
-    /// Tells whether no request can be copied at all.
-    pub fn is_off(&self) -> bool {
-        self.rules.iter().all(Rule::is_off)
-    }
-
     fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));

@@ -22,7 +22,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::stats::{Kind as MetricKind, Ledger};
+use traffic_mirror::ledger::{Kind as MetricKind, Metrics};
 
 const METRICS: &str = "docs/metrics.md";
 const CONFIGURATION: &str = "docs/configuration.md";
@@ -270,7 +270,7 @@ fn series() -> BTreeMap<String, String> {
         Ok(0)
     };
     for config in configurations.iter().flatten() {
-        Ledger::new(&accept(config), &mut define).unwrap();
+        Metrics::default().ledger(&accept(config), &mut define).unwrap();
     }
     series
 }

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 
 const CONFIGURATION: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
 
+/// The same to the filter, and another to the host.
+const SPACED: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]} "#;
+
 /// What comes next.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
@@ -20,11 +23,13 @@ pub enum Step {
     Stray,
     /// The newest stream ends.
     End,
-    /// Another configuration takes over.
+    /// The other configuration takes over.
     Replace,
+    /// All streams end, and then the VM does.
+    EndVm,
 }
 
-pub const STEPS: &[Step] = &[Step::Answer, Step::Request, Step::Stray, Step::End, Step::Replace];
+pub const STEPS: &[Step] = &[Step::Answer, Step::Request, Step::Stray, Step::End, Step::Replace, Step::EndVm];
 
 /// Names of headers; where there is none, bytes spell it.
 pub const NAMES: &[Option<&str>] =
@@ -60,6 +65,7 @@ struct Exchange {
 struct Run {
     envoy: Envoy,
     root: u32,
+    is_spaced: bool,
     /// By the tokens of the copies.
     exchanges: BTreeMap<u32, Exchange>,
     /// The tokens of those whose streams have not ended.
@@ -72,7 +78,15 @@ struct Run {
 impl Run {
     fn start() -> Self {
         let (envoy, root) = Envoy::with(CONFIGURATION);
-        Self { envoy, root, exchanges: BTreeMap::new(), open: Vec::new(), classes: BTreeMap::new(), times: 0 }
+        Self {
+            envoy,
+            root,
+            is_spaced: false,
+            exchanges: BTreeMap::new(),
+            open: Vec::new(),
+            classes: BTreeMap::new(),
+            times: 0,
+        }
     }
 
     fn step(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
@@ -80,7 +94,7 @@ impl Run {
             Step::Request => {
                 let kind = *bytes.choose(KINDS)?;
                 let stream = self.envoy.begin(self.root, request("/", &[("content-type", kind)]), true);
-                let is_grpc = kind.starts_with("application/grpc");
+                let is_grpc = kind == "application/grpc" || kind.starts_with("application/grpc+");
                 let token = Envoy::host(|host| host.sent.last().unwrap().token);
                 self.exchanges.insert(token, Exchange { stream, is_grpc, primary: None, copy: None });
                 self.open.push(token);
@@ -111,17 +125,47 @@ impl Run {
             }
             Step::Replace => {
                 let old = self.root;
-                self.root = self.envoy.configure(CONFIGURATION.as_bytes()).unwrap();
+                self.is_spaced = !self.is_spaced;
+                self.configure();
                 self.envoy.retire(old);
+                self.take_cancelled();
+            }
+            Step::EndVm => {
+                self.end_streams();
+                self.envoy.retire(self.root);
+                self.take_cancelled();
+                self.configure();
             }
         }
         Ok(())
     }
 
+    fn configure(&mut self) {
+        let configuration = if self.is_spaced { SPACED } else { CONFIGURATION };
+        self.root = self.envoy.configure(configuration.as_bytes()).unwrap();
+    }
+
     fn end(&mut self, token: u32, status: Option<u16>) {
         let exchange = self.exchanges.get_mut(&token).unwrap();
-        exchange.primary = status.filter(|status| *status != 0);
+        exchange.primary = status.filter(|status| *status >= 200);
         self.envoy.end_answered(exchange.stream, status);
+        self.take_cancelled();
+    }
+
+    fn end_streams(&mut self) {
+        for token in std::mem::take(&mut self.open) {
+            self.end(token, None);
+        }
+    }
+
+    /// Works out how what the host cancelled is to be counted, and lets the filter find out.
+    fn take_cancelled(&mut self) {
+        let cancelled = Envoy::host(|host| std::mem::take(&mut host.cancelled));
+        cancelled.iter().for_each(|call| self.expect(call.token, 0, &Headers::new()));
+        if !cancelled.is_empty() && Envoy::host(|host| !host.roots.is_empty()) {
+            let stream = self.envoy.open(self.root, Headers::new());
+            self.envoy.end(stream);
+        }
     }
 
     /// Works out how an answer is to be counted.
@@ -132,7 +176,14 @@ impl Run {
         let status = first(":status").filter(|_| count > 0);
         let exchange = self.exchanges.get_mut(&token).unwrap();
         let class = match status.and_then(<[u8]>::first) {
-            Some(b'1'..=b'3') if exchange.is_grpc && !is_from_mirror => "failed",
+            Some(b'1'..=b'5') if exchange.is_grpc && !is_from_mirror => "failed",
+            Some(b'1'..=b'5') if exchange.is_grpc && first("grpc-status").is_some() => {
+                match std::str::from_utf8(first("grpc-status").unwrap()).ok().and_then(|status| status.parse().ok()) {
+                    Some(0u32) => "2xx",
+                    Some(1 | 3 | 5..=11 | 16) => "4xx",
+                    _ => "5xx",
+                }
+            }
             Some(b'1') => "1xx",
             Some(b'2') => "2xx",
             Some(b'3') => "3xx",
@@ -164,9 +215,7 @@ impl Run {
     }
 
     fn finish(mut self) {
-        for token in std::mem::take(&mut self.open) {
-            self.end(token, None);
-        }
+        self.end_streams();
         for token in Envoy::host(|host| host.in_flight.keys().copied().collect::<Vec<_>>()) {
             self.expect(token, 0, &Headers::new());
             self.envoy.answer(token, Headers::new());

@@ -10,8 +10,8 @@ use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, P
 use traffic_mirror::copy::shadow;
 use traffic_mirror::headers::HeaderMap;
 use traffic_mirror::matcher::Decision;
+use traffic_mirror::outcome::{Ignored, Outcome};
 use traffic_mirror::request::split_path;
-use traffic_mirror::stats::{Ignored, Outcome};
 
 /// Headers that never get into a copy, beside those that `connection` lists.
 const LEFT_BEHIND: &[&str] = &[
@@ -144,13 +144,12 @@ impl Case {
     /// Finds out why the request is one of those that are never mirrored, if it is.
     pub fn never_mirrored(&self) -> Option<Ignored> {
         let has = |name: &str| self.first(name).is_some();
-        let is_first = self.end == End::Headers;
         if self.config.marker.as_ref().is_some_and(|marker| has(marker.as_str())) {
             Some(Ignored::Marked)
-        } else if !is_first && self.first(":method") == Some(b"CONNECT") {
+        } else if self.first(":method") == Some(b"CONNECT") {
             Some(Ignored::Connect)
         } else {
-            (!is_first && has("upgrade") && self.is_listed(b"upgrade")).then_some(Ignored::Upgrade)
+            (has("upgrade") && self.is_listed(b"upgrade")).then_some(Ignored::Upgrade)
         }
     }
 
@@ -163,9 +162,12 @@ impl Case {
             }
         }
         let limits = &self.config.limits;
-        let announced = self.first("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+        let announced =
+            self.first("content-length").and_then(|length| std::str::from_utf8(length).ok()).unwrap_or_default();
+        let is_number = !announced.is_empty() && announced.bytes().all(|byte| byte.is_ascii_digit());
         let mut body = Vec::new();
-        let mut is_too_large = announced.is_some_and(|length: usize| length > limits.max_body_bytes);
+        let length = announced.parse().unwrap_or(usize::MAX);
+        let mut is_too_large = is_number && length > limits.max_body_bytes;
         if mirror.body == BodyMode::Omit {
             return self.unless_incomplete(body);
         }

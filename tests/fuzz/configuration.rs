@@ -10,9 +10,10 @@ use std::time::Duration;
 use traffic_mirror::config::{Config, Mirror};
 use traffic_mirror::copy::Rewritten;
 use traffic_mirror::headers::HeaderMap;
+use traffic_mirror::ledger::Metrics;
 use traffic_mirror::matcher::Matcher;
+use traffic_mirror::outcome::{Class, Outcome};
 use traffic_mirror::request::Request;
-use traffic_mirror::stats::{Class, Ledger, Outcome};
 
 /// Checks what becomes of the bytes.
 pub fn check(bytes: &[u8]) {
@@ -48,7 +49,7 @@ fn is_within_bounds(config: &Config) {
 /// Takes the labels out of the metrics' names as envoy.yaml and Istio tell Envoy to.
 fn names_come_out_of_metrics(config: &Config) {
     let mut names: Vec<String> = Vec::new();
-    let ledger = Ledger::new(config, |_, name| {
+    let ledger = Metrics::default().ledger(config, |_, name| {
         names.push(name.to_owned());
         Ok::<_, Infallible>(u32::try_from(names.len() - 1).unwrap())
     });

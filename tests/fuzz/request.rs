@@ -10,13 +10,14 @@ use arbitrary::Unstructured;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Rule, Target};
 use traffic_mirror::copy::Rewritten;
 use traffic_mirror::matcher::Matcher;
+use traffic_mirror::outcome::Outcome;
 use traffic_mirror::request::Request;
 use traffic_mirror::sample::Draw;
-use traffic_mirror::stats::Outcome;
 use traffic_mirror::stream::{Fate, Pending, ignored};
 
 /// Checks what becomes of the request that the bytes spell.
@@ -51,7 +52,7 @@ impl Case {
         let (mut draw, mut generator) = (Draw::default(), Xoshiro128PlusPlus::seed_from_u64(0));
         let mut pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, &request, &mut generator));
         let marker = self.config.marker.as_ref().map(|name| name.as_str());
-        let never = ignored(request.headers(), marker, self.end == End::Headers);
+        let never = ignored(request.headers(), marker);
         assert_eq!(never, self.never_mirrored());
         let selected: Vec<_> = pending.fates.iter().map(|fate| *fate != Fate::Not(Outcome::Unsampled)).collect();
         for (selected, mirror) in selected.iter().zip(&rule.mirrors) {
@@ -70,7 +71,7 @@ impl Case {
     /// Lets the body and the end come, and returns the body that was gathered.
     fn serve_body(&self, pending: &mut Pending, rule: &Rule) -> Vec<u8> {
         let limits = &self.config.limits;
-        let mut budget = Budget::new(limits);
+        let mut budget = Budget::new(limits, Rc::default());
         for chunk in &self.chunks {
             pending.chunk(chunk.bytes.len(), rule, limits.max_body_bytes, &mut budget, || chunk.given());
             assert!(budget.buffered() <= limits.max_buffered_bytes.min(limits.max_body_bytes), "too much held");

@@ -156,6 +156,9 @@ imports! {
     fn proxy_done(host) {
         host.done()
     }
+    fn proxy_set_effective_context(host, context: u32) {
+        host.set_effective_context(context)
+    }
 }
 
 /// Defines the imports that a mirror has no business to call: those that alter a request, answer it or hold it up, and
@@ -178,7 +181,6 @@ forbidden! {
     fn proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32);
     fn proxy_continue_stream(u32);
     fn proxy_close_stream(u32);
-    fn proxy_set_effective_context(u32);
     fn proxy_set_property(*const u8, usize, *const u8, usize);
     fn proxy_set_tick_period_milliseconds(u32);
     fn proxy_get_current_time_nanoseconds(*mut u64);

@@ -37,6 +37,10 @@ fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
         (false, &[(":status", "504")], "failed"),
         (true, &[(":status", "200"), ("grpc-status", "14")], "failed"),
         (true, &[(":status", "200"), mirrors_own], "2xx"),
+        (true, &[(":status", "200"), mirrors_own, ("grpc-status", "0")], "2xx"),
+        (true, &[(":status", "200"), mirrors_own, ("grpc-status", "5")], "4xx"),
+        (true, &[(":status", "200"), mirrors_own, ("grpc-status", "13")], "5xx"),
+        (false, &[(":status", "200"), mirrors_own, ("grpc-status", "13")], "2xx"),
         // Reset, or nothing that could be a status.
         (false, &[], "failed"),
         (false, &[("server", "x")], "failed"),
@@ -83,4 +87,58 @@ fn an_answer_may_come_while_a_request_is_being_uploaded() {
     assert_eq!(Envoy::host(|host| host.sent[1].body.clone()), b"first,second");
     envoy.answer_all("200");
     envoy.check();
+}
+
+#[test]
+fn a_grpc_status_in_trailers_counts_and_what_is_grpc_is_told_by_the_copy() {
+    let made_grpc =
+        r#"{"rules":[{"mirrors":[{"cluster":"a","headers":{"set":{"content-type":"application/grpc"}}}]}]}"#;
+    let made_plain = r#"{"rules":[{"mirrors":[{"cluster":"a","headers":{"remove":["content-type"]}}]}]}"#;
+    let from_upstream = headers(&[(":status", "200"), ("x-envoy-upstream-service-time", "1")]);
+    for (configuration, kind, response, trailers, expected) in [
+        (ONE, "application/grpc", &from_upstream, &[("grpc-status", "14")][..], "5xx"),
+        (ONE, "application/grpc", &from_upstream, &[("grpc-status", "0")], "2xx"),
+        (ONE, "application/grpc-web", &from_upstream, &[("grpc-status", "14")], "2xx"),
+        (made_grpc, "text/plain", &from_upstream, &[("grpc-status", "14")], "5xx"),
+        // The host's own answer to a gRPC request that its mirror did not answer.
+        (made_grpc, "text/plain", &headers(&[(":status", "200"), ("grpc-status", "14")]), &[], "failed"),
+        (made_plain, "application/grpc", &from_upstream, &[("grpc-status", "14")], "2xx"),
+    ] {
+        let (envoy, root) = Envoy::with(configuration);
+        envoy.serve(root, request("/", &[("content-type", kind)]), b"");
+        let token = Envoy::host(|host| host.sent[0].token);
+        envoy.answer_with_trailers(token, response.clone(), headers(trailers));
+        envoy.check();
+        let classes = Envoy::host(|host| {
+            books::by(host, "responses_total", "class").into_keys().map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(classes, [expected], "{configuration} {kind} {trailers:?}");
+    }
+}
+
+#[test]
+fn what_a_client_got_is_a_final_status_that_reached_it() {
+    let compares = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
+    for (status, details, expected) in [
+        (Some(200), "via_upstream", "same"),
+        (Some(404), "via_upstream", "different"),
+        (Some(302), "via_upstream", "different"),
+        // Envoy followed the redirect by itself, as another request.
+        (Some(302), "internal_redirect", "mirror_only"),
+        // The client left after `100 Continue`.
+        (Some(100), "downstream_remote_disconnect", "mirror_only"),
+        (Some(103), "downstream_remote_disconnect", "mirror_only"),
+        (None, "downstream_remote_disconnect", "mirror_only"),
+    ] {
+        let (envoy, root) = Envoy::with(compares);
+        Envoy::host(|host| host.properties.insert("response.code_details".into(), details.into()));
+        let stream = envoy.begin(root, request("/", &[]), true);
+        envoy.end_answered(stream, status);
+        envoy.answer_all("200");
+        envoy.check();
+        let results = Envoy::host(|host| {
+            books::by(host, "compared_total", "result").into_keys().map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(results, [expected], "{status:?} {details}");
+    }
 }

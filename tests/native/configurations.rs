@@ -3,7 +3,7 @@
 use crate::abi;
 use crate::books;
 use crate::envoy::{Envoy, apart, request};
-use crate::host::{ERROR, WARN};
+use crate::host::{Direction, ERROR, Headers, WARN};
 
 const TO_A: &str = r#"{"rules":[{"name":"old","mirrors":[{"cluster":"a"}]}]}"#;
 const TO_B: &str = r#"{"rules":[{"name":"new","mirrors":[{"cluster":"b"}]}]}"#;
@@ -140,5 +140,99 @@ fn a_module_that_is_not_finished_refuses_its_configuration() {
 fn a_configuration_that_is_taken_is_taken_silently() {
     let (envoy, _) = Envoy::with(TO_A);
     Envoy::host(|host| assert!(host.logs.iter().all(|(level, _)| *level < WARN), "{:?}", host.logs));
+    envoy.check();
+}
+
+/// Begins a request whose copy waits for its response, and ends its stream.
+fn copy(envoy: &Envoy, root: u32) {
+    let stream = envoy.begin(root, request("/", &[]), true);
+    envoy.end_answered(stream, Some(200));
+}
+
+fn classes() -> std::collections::BTreeMap<String, i64> {
+    Envoy::host(|host| {
+        books::by(host, "responses_total", "class")
+            .into_iter()
+            .map(|(class, count)| (class.to_owned(), count))
+            .collect()
+    })
+}
+
+const COMPARED: &str = r#"{"rules":[{"name":"old","mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
+
+#[test]
+fn when_a_vm_ends_the_copies_of_all_its_roots_are_counted() {
+    let envoy = Envoy::start();
+    let inbound = envoy.configure_for(Direction::Inbound, COMPARED);
+    let outbound = envoy.configure_for(Direction::Outbound, COMPARED);
+    copy(&envoy, inbound);
+    copy(&envoy, outbound);
+    // A new module takes over, first for one listener, then for the other.
+    envoy.retire(inbound);
+    assert_eq!(pending(), [inbound], "the first waits for its copy: the VM goes on");
+    assert_eq!(classes(), [].into());
+    envoy.retire(outbound);
+    assert!(Envoy::host(|host| host.roots.is_empty()));
+    envoy.check();
+    assert_eq!(classes(), [("failed".to_owned(), 2)].into());
+    Envoy::host(|host| assert_eq!(books::by(host, "compared_total", "result"), [("primary_only", 2)].into()));
+}
+
+#[test]
+fn a_root_that_the_host_drops_for_another_of_its_configuration_is_missed_at_the_next_callback() {
+    let (envoy, first) = Envoy::with(COMPARED);
+    copy(&envoy, first);
+    let between = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(first);
+    let second = envoy.configure(COMPARED.as_bytes()).unwrap();
+    envoy.retire(between);
+    copy(&envoy, second);
+    let last = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(second);
+    assert_eq!(pending(), [second], "the host keeps one of a configuration");
+    assert_eq!(classes(), [].into());
+    let stream = envoy.open(last, Headers::new());
+    assert_eq!(classes(), [("failed".to_owned(), 1)].into());
+    envoy.end(stream);
+    envoy.answer_all("200");
+    envoy.check();
+    assert_eq!(classes(), [("2xx".to_owned(), 1), ("failed".to_owned(), 1)].into());
+    Envoy::host(|host| {
+        assert_eq!(books::by(host, "compared_total", "result"), [("primary_only", 1), ("same", 1)].into());
+    });
+}
+
+#[test]
+fn a_root_of_the_other_direction_is_not_taken_for_one_that_is_gone() {
+    let envoy = Envoy::start();
+    let inbound = envoy.configure_for(Direction::Inbound, COMPARED);
+    let outbound = envoy.configure_for(Direction::Outbound, COMPARED);
+    copy(&envoy, inbound);
+    copy(&envoy, outbound);
+    let new = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(inbound);
+    envoy.retire(outbound);
+    assert_eq!(pending(), [inbound, outbound]);
+    envoy.serve(new, request("/", &[]), b"");
+    assert_eq!(classes(), [].into());
+    envoy.answer_all("200");
+    envoy.check();
+    assert_eq!(classes(), [("2xx".to_owned(), 3)].into());
+    assert_eq!(Envoy::host(|host| host.roots.keys().copied().collect::<Vec<_>>()), [new]);
+}
+
+#[test]
+fn a_configuration_that_comes_again_defines_no_metric_again() {
+    let (envoy, first) = Envoy::with(TO_A);
+    let defined = || Envoy::host(|host| host.metrics.iter().count());
+    let known = defined();
+    let between = envoy.configure(TO_B.as_bytes()).unwrap();
+    envoy.retire(first);
+    // The other rule, its mirror, and nothing else.
+    let more = defined() - known;
+    assert_eq!(more, known - 5);
+    envoy.configure(TO_A.as_bytes()).unwrap();
+    envoy.retire(between);
+    assert_eq!(defined(), known + more);
     envoy.check();
 }

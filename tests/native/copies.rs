@@ -222,7 +222,7 @@ fn a_chunk_that_the_host_does_not_hand_over_costs_the_copy_and_nothing_else() {
 fn a_request_that_the_host_cannot_send_is_counted() {
     let many: Vec<_> = (0..1100).map(|_| ("x-many", "1")).collect();
     let large = "v".repeat(1 << 20);
-    let no_path = headers(&[(":authority", "primary.test"), (":method", "CONNECT")]);
+    let no_path = headers(&[(":authority", "primary.test"), (":method", "GET")]);
     for headers in [request("/", &many), request("/", &[("x-large", &large)]), no_path, Vec::new()] {
         let (envoy, root) = Envoy::with(ONE);
         envoy.serve(root, headers, b"");
@@ -271,4 +271,19 @@ fn the_headers_of_uploads_under_way_have_a_limit_too_and_make_room_when_they_end
     again.into_iter().for_each(|upload| envoy.end(upload));
     envoy.answer_all("200");
     envoy.check();
+}
+
+#[test]
+fn a_rule_at_0_percent_counts_its_requests_as_any_other() {
+    let off = r#"{"rules":[{"name":"one","match":[{"uri":{"exact":"/one"}}],"mirrors":[{"cluster":"a","percentage":0}]},
+        {"name":"two","mirrors":[{"cluster":"a","percentage":0},{"cluster":"b","percentage":0}]}]}"#;
+    let (envoy, root) = Envoy::with(off);
+    for path in ["/one", "/two", "/three"] {
+        envoy.serve(root, request(path, &[]), b"body");
+    }
+    envoy.check();
+    Envoy::host(|host| {
+        assert_eq!(books::by(host, "requests_total", "rule"), [("one", 1), ("two", 2)].into());
+        assert_eq!(books::by(host, "copies_total", "outcome"), [("unsampled", 5)].into());
+    });
 }

@@ -3,7 +3,7 @@
 
 use crate::abi;
 use crate::books;
-use crate::host::{self, Headers, Host, Phase, Root, Stream};
+use crate::host::{self, Direction, Headers, Host, Phase, Root, Stream};
 use std::panic;
 use std::sync::Once;
 
@@ -55,6 +55,13 @@ impl Envoy {
         self.configure_by(abi::traffic_mirror_on_context_create, abi::traffic_mirror_on_configure, configuration)
     }
 
+    /// Sets a configuration to work for traffic of a direction.
+    pub fn configure_for(&self, direction: Direction, configuration: &str) -> u32 {
+        let root = self.configure(configuration.as_bytes()).unwrap();
+        host::with(|host| host.roots.get_mut(&root).unwrap().key.1 = direction);
+        root
+    }
+
     /// Sets a configuration to work as [`Self::configure`] does, by the functions that the module exports for that.
     pub fn configure_by(
         &self,
@@ -63,12 +70,15 @@ impl Envoy {
         configuration: &[u8],
     ) -> Option<u32> {
         let root = host::next_context();
-        host::with(|host| host.roots.insert(root, Root::default()));
+        let key = (configuration.to_vec(), Direction::default());
+        host::with(|host| host.roots.insert(root, Root { key, ..Root::default() }));
         host::enter(root, Phase::Other, || on_create(root, 0));
         let phase = Phase::Configure(configuration.to_vec());
         let is_taken = host::enter(root, phase, || on_configure(root, configuration.len()));
         if !is_taken {
-            self.retire(root);
+            // It never was one of the VM's: nothing of it is waited for, and the VM does not end with it.
+            assert!(done(root, Phase::Other), "a root that was refused asks to stay");
+            host::with(|host| host.roots.remove(&root));
         }
         is_taken.then_some(root)
     }
@@ -138,13 +148,30 @@ impl Envoy {
         self.stray_answer(root, token, headers, count);
     }
 
+    /// Delivers the answer to a call, with trailers.
+    pub fn answer_with_trailers(&self, token: u32, headers: Headers, trailers: Headers) {
+        let root = host::with(|host| host.in_flight.remove(&token)).unwrap().root;
+        self.deliver(root, token, headers.len(), headers, trailers);
+    }
+
     /// Delivers an answer to a root that does not wait for it, or is not there.
     pub fn stray_answer(&self, root: u32, token: u32, headers: Headers, count: usize) {
-        let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, 0, 0);
-        host::enter(root, Phase::Answer(headers), answered);
-        for root in host::with(|host| std::mem::take(&mut host.finished)) {
-            delete(root);
-        }
+        self.deliver(root, token, count, headers, Headers::new());
+    }
+
+    fn deliver(&self, root: u32, token: u32, count: usize, headers: Headers, trailers: Headers) {
+        let trailer_count = trailers.len();
+        let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, 0, trailer_count);
+        host::enter(root, Phase::Answer(headers, trailers), answered);
+        host::with(|host| {
+            for root in std::mem::take(&mut host.finished) {
+                assert!(
+                    host.in_flight.values().all(|call| call.root != root),
+                    "a root that leaves before its copies do"
+                );
+                host.roots.remove(&root);
+            }
+        });
     }
 
     /// Answers all calls with a status.
@@ -175,11 +202,8 @@ impl Envoy {
         let leaves =
             host::with(|host| host.roots[&root].is_retired && !host.streams.values().any(|stream| stream.root == root));
         if leaves {
-            if done(root, Phase::Other) {
-                delete(root);
-            } else {
-                host::with(|host| host.roots.get_mut(&root).unwrap().is_pending = true);
-            }
+            let may_go = done(root, Phase::Other);
+            host::with(|host| host.leaves(root, may_go));
         }
     }
 }
@@ -187,14 +211,6 @@ impl Envoy {
 /// Tells the filter that a context ends; false: it asks to stay.
 fn done(context: u32, phase: Phase) -> bool {
     host::enter(context, phase, || abi::traffic_mirror_on_done(context))
-}
-
-/// Drops a root, which nobody is told of. What it had in flight would be cancelled, and its answers counted nowhere.
-fn delete(root: u32) {
-    host::with(|host| {
-        assert!(host.in_flight.values().all(|call| call.root != root), "a root that leaves before its copies do");
-        host.roots.remove(&root);
-    });
 }
 
 /// Runs a test on a thread of its own: what a thread remembers is one module's, finished or not.

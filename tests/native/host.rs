@@ -25,6 +25,7 @@ pub const ERROR: u32 = 4;
 
 const REQUEST_HEADERS: u32 = 0;
 const ANSWER_HEADERS: u32 = 6;
+const ANSWER_TRAILERS: u32 = 7;
 const REQUEST_BODY: u32 = 0;
 const CONFIGURATION: u32 = 7;
 
@@ -40,14 +41,25 @@ pub enum Phase {
     Configure(Vec<u8>),
     RequestHeaders,
     RequestBody(Vec<u8>),
-    Answer(Headers),
+    /// The headers of a response, and its trailers.
+    Answer(Headers, Headers),
     /// A stream ends; with the status that its client got, if it got an answer.
     End(Option<u16>),
+}
+
+/// The direction of a listener's traffic.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    #[default]
+    Inbound,
+    Outbound,
 }
 
 /// A configuration's root context.
 #[derive(Debug, Default)]
 pub struct Root {
+    /// What it is known by, when it waits: its configuration, and the direction of its traffic.
+    pub key: (Vec<u8>, Direction),
     /// It is replaced, and goes when its last stream has ended.
     pub is_retired: bool,
     /// It asked to stay.
@@ -99,11 +111,15 @@ pub struct Host {
     pub refused: Vec<(Vec<u8>, Status)>,
     /// Roots that said that they are done, to be deleted after the callback.
     pub finished: Vec<u32>,
+    /// Calls that the host has cancelled without a word.
+    pub cancelled: Vec<Call>,
     pub misuses: Vec<String>,
     /// The callbacks so far.
     pub history: Vec<String>,
     phase: Phase,
     current: u32,
+    /// The context on whose behalf calls are served, if it is another than that of the callback.
+    effective: Option<u32>,
 }
 
 thread_local! {
@@ -148,7 +164,12 @@ pub fn enter<T>(context: u32, phase: Phase, callback: impl FnOnce() -> T) -> T {
         (host.current, host.phase) = (context, phase);
     });
     let returned = turn(true, callback);
-    with(|host| (host.current, host.phase) = (0, Phase::Other));
+    with(|host| {
+        if host.effective.take().is_some() {
+            host.forbidden("another context in effect at the end");
+        }
+        (host.current, host.phase) = (0, Phase::Other);
+    });
     returned
 }
 
@@ -293,6 +314,41 @@ impl Host {
         Ok(token)
     }
 
+    /// Takes in that a root was told that it is done, and whether it may go. Like Envoy it keeps one root of each key waiting,
+    /// and drops them all when none is left that is not.
+    pub fn leaves(&mut self, root: u32, may_go: bool) {
+        let key = self.roots[&root].key.clone();
+        let is_waiting = |(_, other): &(&u32, &Root)| other.is_pending;
+        let waiting: Vec<_> = self.roots.iter().filter(is_waiting).map(|(id, _)| *id).collect();
+        if self.roots.len() == waiting.len() + 1 {
+            waiting.into_iter().chain([root]).for_each(|root| self.drop_root(root));
+        } else if may_go {
+            let has_calls = self.in_flight.values().any(|call| call.root == root);
+            assert!(!has_calls, "a root that leaves before its copies do");
+            self.roots.remove(&root);
+        } else {
+            for other in waiting {
+                if self.roots[&other].key == key {
+                    self.drop_root(other);
+                }
+            }
+            self.roots.get_mut(&root).unwrap().is_pending = true;
+        }
+    }
+
+    fn drop_root(&mut self, root: u32) {
+        self.roots.remove(&root);
+        self.cancelled.extend(self.in_flight.extract_if(.., |_, call| call.root == root).map(|(_, call)| call));
+    }
+
+    pub fn set_effective_context(&mut self, context: u32) -> Status {
+        if !self.roots.contains_key(&context) && !self.streams.contains_key(&context) {
+            return Status::BadArgument;
+        }
+        self.effective = (context != self.current).then_some(context);
+        Status::Ok
+    }
+
     pub fn done(&mut self) -> Status {
         let context = self.current;
         if !self.roots.get_mut(&context).is_some_and(|root| take(&mut root.is_pending)) {
@@ -307,7 +363,8 @@ impl Host {
     fn map(&self, map: u32) -> Option<&Headers> {
         match (map, &self.phase) {
             (REQUEST_HEADERS, Phase::RequestHeaders) => Some(&self.streams.get(&self.current)?.headers),
-            (ANSWER_HEADERS, Phase::Answer(headers)) => Some(headers).filter(|headers| !headers.is_empty()),
+            (ANSWER_HEADERS, Phase::Answer(headers, _)) => Some(headers).filter(|headers| !headers.is_empty()),
+            (ANSWER_TRAILERS, Phase::Answer(_, trailers)) => Some(trailers).filter(|trailers| !trailers.is_empty()),
             _ => None,
         }
     }
@@ -331,6 +388,9 @@ impl Host {
     }
 
     fn judge(&mut self, done: Result<(), String>) -> Status {
+        if self.effective.is_some() {
+            self.forbidden("a metric's change on behalf of another context");
+        }
         match done {
             Ok(()) => Status::Ok,
             Err(misuse) => {

@@ -173,10 +173,10 @@ impl Ledger {
         let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers));
         let ignored = if has("x-mirrored-request") {
             Some("marked")
-        } else if !ends && first(&headers, ":method") == Some(b"CONNECT") {
+        } else if first(&headers, ":method") == Some(b"CONNECT") {
             Some("connect")
         } else {
-            (!ends && has("upgrade") && has("connection")).then_some("upgrade")
+            (has("upgrade") && has("connection")).then_some("upgrade")
         };
         if let (true, Some(reason)) = (is_wanted, ignored) {
             return self.count("ignored_total", "", "", reason, 1);
@@ -237,9 +237,14 @@ impl Ledger {
         self.enter_if_decided(stream, true);
         let pairs: Vec<_> = self.pairs.values_mut().filter(|pair| pair.stream == stream).collect();
         let is_asked_for = !pairs.is_empty();
-        pairs.into_iter().for_each(|pair| pair.primary = Some(status.filter(|status| *status != 0)));
+        pairs.into_iter().for_each(|pair| pair.primary = Some(status.filter(|status| *status >= 200)));
         self.settle_pairs();
         is_asked_for
+    }
+
+    /// A call was cancelled by the host, which says nothing of it.
+    pub fn cancelled(&mut self, token: u32) {
+        self.answered(token, &Headers::new());
     }
 
     /// The answer to a call came.
@@ -249,7 +254,12 @@ impl Ledger {
         let class = match first(headers, ":status").and_then(<[u8]>::first) {
             Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror => "failed",
             Some(b'4' | b'5') if !is_from_mirror => "failed",
-            Some(digit @ b'1'..=b'5') => ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(digit - b'1')],
+            Some(digit @ b'1'..=b'5') => match first(headers, "grpc-status").filter(|_| call.is_grpc) {
+                Some(b"0") => "2xx",
+                Some(b"5" | b"16") => "4xx",
+                Some(_) => "5xx",
+                None => ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(digit - b'1')],
+            },
             _ => "failed",
         };
         self.count("responses_total", call.rule, &call.mirror, class, 1);
@@ -336,7 +346,8 @@ impl Ledger {
             if outcome == "sent" {
                 let cluster = mirror.cluster(&headers).unwrap();
                 let body = if fate == Fate::Whole { held.clone() } else { Vec::new() };
-                let is_grpc = first(&headers, "content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+                let kinds: Vec<_> = headers.iter().filter(|(name, _)| name == b"content-type").collect();
+                let is_grpc = matches!(&kinds[..], [(_, kind)] if kind == b"application/grpc" || kind.starts_with(b"application/grpc+"));
                 let compared = (rule.1 == Compare::Status).then_some(stream);
                 let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
                 self.copies.push((Copy { root, stream, cluster, body }, call));

@@ -2,6 +2,8 @@
 //! memory left, and no counter would tell.
 #![allow(unsafe_code, reason = "an allocator is unsafe to write")]
 
+use crate::books;
+use crate::envoy::{Envoy, request};
 use crate::host;
 use crate::ledger::Limits;
 use crate::model::Run;
@@ -59,6 +61,39 @@ fn what_is_over_leaves_nothing_in_memory() {
         (0..ROUNDS).for_each(|_| run.round(&steps, mirrors_first));
         prop_assert_eq!(HELD.get(), held, "bytes held");
         run.finish(mirrors_first);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}\n{runner}"));
+}
+
+/// What an upload may take beside its headers and its body: what the filter books for it, and what tables have to spare.
+const PER_UPLOAD: usize = 2 << 10;
+
+#[test]
+fn uploads_take_hardly_more_memory_than_is_booked_for_them_whatever_their_chunks() {
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(60) });
+    let size = prop_oneof![4 => 1..4usize, 2 => 1..700usize, 1 => 3_000..20_000usize];
+    let outcome = runner.run(&vec(vec(size, 0..40), 1..60), |uploads| {
+        let (envoy, root) = Envoy::with(r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#);
+        let before = HELD.get();
+        let begin = |chunks: Vec<usize>| (envoy.begin(root, request("/", &[]), false), chunks);
+        let mut uploads: Vec<_> = uploads.into_iter().map(begin).collect();
+        let streams = uploads.iter().map(|(stream, _)| *stream).collect::<Vec<_>>();
+        let headers = HELD.get() - before;
+        prop_assert!(headers <= streams.len() * (PER_UPLOAD + 200), "{} of {} uploads", headers, streams.len());
+        // A chunk of each in turn, so that no buffer is the last that was allocated.
+        while uploads.iter().any(|(_, chunks)| !chunks.is_empty()) {
+            for (stream, chunks) in &mut uploads {
+                if let Some(size) = chunks.pop() {
+                    envoy.body(*stream, &vec![b'x'; size], false);
+                }
+            }
+            let booked = Envoy::host(|host| usize::try_from(books::sum(host, "buffered_bytes", &[])).unwrap());
+            let taken = HELD.get() - before - headers;
+            let allowed = booked + booked / 8 + streams.len() * (1 << 10);
+            prop_assert!(taken <= allowed, "{} bytes allocated, {} booked", taken, booked);
+        }
+        streams.into_iter().for_each(|stream| envoy.end(stream));
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}\n{runner}"));

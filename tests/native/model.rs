@@ -102,6 +102,8 @@ pub struct Run {
     ledger: Ledger,
     /// All roots that there were; the last is at work.
     roots: Vec<u32>,
+    /// The configurations that they have.
+    configurations: Vec<(Limits, bool)>,
     streams: Vec<Stream>,
     sent: usize,
 }
@@ -113,7 +115,8 @@ impl Run {
         ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
         let (envoy, root) = Envoy::with(&configuration(limits, false));
         ledger.configured(root, limits);
-        Self { envoy, ledger, roots: vec![root], streams: Vec::new(), sent: 0 }
+        let (roots, configurations) = (vec![root], vec![(limits, false)]);
+        Self { envoy, ledger, roots, configurations, streams: Vec::new(), sent: 0 }
     }
 
     fn root(&self) -> u32 {
@@ -150,6 +153,7 @@ impl Run {
                     let asked = self.envoy.end_answered(id, status).asked;
                     let is_asked_for = asked.iter().any(|asked| asked == "property response.code");
                     assert_eq!(is_asked_for, self.ledger.ended(id, status), "{asked:?}");
+                    self.take_cancelled();
                 }
             }
             Step::Answer { call, headers } => {
@@ -165,11 +169,19 @@ impl Run {
                     self.envoy.stray_answer(root, token, headers, count);
                 }
             }
-            Step::Replace { limits, is_reversed } => {
-                let old = self.root();
-                self.roots.push(self.envoy.configure(configuration(limits, is_reversed).as_bytes()).unwrap());
-                self.ledger.configured(self.root(), limits);
-                self.envoy.retire(old);
+            Step::Replace { limits, is_reversed } => self.replace(limits, is_reversed),
+            Step::Return => {
+                if let [.., (limits, is_reversed), _] = self.configurations[..] {
+                    self.replace(limits, is_reversed);
+                }
+            }
+            Step::EndVm => {
+                self.end_streams(|_| ());
+                self.envoy.retire(self.root());
+                Envoy::host(|host| assert!(host.roots.is_empty(), "a root outlives its VM"));
+                self.take_cancelled();
+                let (limits, is_reversed) = *self.configurations.last().unwrap();
+                self.configure(limits, is_reversed);
             }
             Step::Refuse => assert_eq!(self.envoy.configure(b"{\"rules\":[]}"), None),
             Step::Cluster { name, outcome } => {
@@ -182,6 +194,33 @@ impl Run {
                 self.ledger.clusters.remove(name.as_bytes());
                 self.ledger.clusters.extend(outcome.map(|outcome| (name.into(), outcome)));
             }
+        }
+    }
+
+    fn configure(&mut self, limits: Limits, is_reversed: bool) {
+        self.roots.push(self.envoy.configure(configuration(limits, is_reversed).as_bytes()).unwrap());
+        self.configurations.push((limits, is_reversed));
+        self.ledger.configured(self.root(), limits);
+    }
+
+    fn replace(&mut self, limits: Limits, is_reversed: bool) {
+        let (old, was) =
+            (self.root(), self.configurations.last().map(|(limits, is_reversed)| configuration(*limits, *is_reversed)));
+        // The host would go on with the root that it has.
+        if was != Some(configuration(limits, is_reversed)) {
+            self.configure(limits, is_reversed);
+            self.envoy.retire(old);
+            self.take_cancelled();
+        }
+    }
+
+    /// Takes in the calls that the host cancelled. The filter learns of those at its next callback, or when its VM ends.
+    fn take_cancelled(&mut self) {
+        let cancelled = Envoy::host(|host| std::mem::take(&mut host.cancelled));
+        cancelled.iter().for_each(|call| self.ledger.cancelled(call.token));
+        if !cancelled.is_empty() && Envoy::host(|host| !host.roots.is_empty()) {
+            let stream = self.envoy.open(self.root(), Headers::new());
+            self.envoy.end(stream);
         }
     }
 

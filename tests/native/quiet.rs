@@ -18,14 +18,25 @@ fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<
 }
 
 #[test]
-fn with_every_mirror_at_0_percent_the_host_is_asked_for_nothing() {
-    for rules in [
-        r#"[{"mirrors":[{"cluster":"a","percentage":0},{"clusterHeader":"x-to","fraction":{"numerator":0,"denominator":1}}]}]"#,
-        r#"[{"match":[{"headers":{"x-a":{}},"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[{"cluster":"a","percentage":0}]}]"#,
-        r#"[{"mirrors":[]}]"#,
-        r#"[{"match":[{"uri":{"prefix":"/"}}],"mirrors":[]},{"mirrors":[{"cluster":"a","percentage":0}]}]"#,
+fn with_every_mirror_at_0_percent_the_host_is_asked_for_what_decides_and_nothing_more() {
+    let all = [("x-a", "1"), ("x-mirrored-request", "true")];
+    for (rules, expected) in [
+        (
+            r#"[{"mirrors":[{"cluster":"a","percentage":0},{"clusterHeader":"x-to","fraction":{"numerator":0,"denominator":1}}]}]"#,
+            &[][..],
+        ),
+        (r#"[{"mirrors":[]}]"#, &[]),
+        (
+            r#"[{"match":[{"headers":{"x-b":{}},"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[{"cluster":"a","percentage":0}]}]"#,
+            &["header x-b"],
+        ),
+        (
+            r#"[{"match":[{"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[{"cluster":"a","percentage":0}]}]"#,
+            &["property source.address"],
+        ),
+        (r#"[{"match":[{"uri":{"prefix":"/"}}],"mirrors":[]},{"mirrors":[{"cluster":"a"}]}]"#, &["all headers"]),
     ] {
-        assert_eq!(asked(rules, "/", &[("x-a", "1"), ("x-mirrored-request", "true")], true), [""; 0], "{rules}");
+        assert_eq!(asked(rules, "/", &all, true), expected, "{rules}");
     }
 }
 
@@ -63,7 +74,6 @@ fn a_request_without_the_header_that_every_rule_wants_costs_one_question() {
 fn a_request_of_which_no_copy_is_made_costs_what_decides_that_and_nothing_more() {
     let rules = r#"[{"match":[{"sourceCidrs":["10.0.0.0/8"]}],"mirrors":[]},{"mirrors":[{"cluster":"a"}]}]"#;
     let excluded = (rules, &["property source.address"][..]);
-    // The other rule, which is never reached, keeps the filter from being off.
     let unsampled = (r#"[{"mirrors":[{"cluster":"a","percentage":0}]},{"mirrors":[{"cluster":"a"}]}]"#, &[][..]);
     let by_address = r#"[{"mirrors":[{"cluster":"a","percentage":0.0001,"consistentHash":{"useSourceIp":true}}]}]"#;
     for (rules, expected) in [excluded, unsampled, (by_address, &["property source.address"])] {

@@ -26,6 +26,10 @@ pub enum Step {
     Stray { token: u32, to_last_root: bool, headers: Headers },
     /// Another configuration takes over; its rules may be in another order.
     Replace { limits: Limits, is_reversed: bool },
+    /// The configuration before this one takes over again.
+    Return,
+    /// The plugin is taken away, or a new module takes over: the VM ends.
+    EndVm,
     /// Another configuration is refused.
     Refuse,
     /// Envoy gets or loses a cluster, or its last host.
@@ -53,7 +57,7 @@ fn request() -> impl Strategy<Value = Step> {
     let cluster =
         || prop_oneof![3 => select(vec!["a", "b", "drained", ""]).prop_map(Vec::from), 1 => vec(any::<u8>(), 1..3)];
     let one = |name: &str, value: &str| Just(vec![pair(name, value)]);
-    let kind = select(vec!["application/grpc", "application/grpc+proto", "text/plain"]);
+    let kind = select(vec!["application/grpc", "application/grpc+proto", "application/grpc-web", "text/plain"]);
     let more = prop_oneof![
         8 => (select(vec!["x-to", "x-or"]), cluster()).prop_map(|(name, value)| vec![pair(name, value)]),
         2 => one("content-length", "999"),
@@ -88,7 +92,12 @@ fn answer() -> impl Strategy<Value = Headers> {
         Just(Headers::new()),
         Just(vec![pair("server", "")]),
         status.clone().prop_map(|status| vec![pair(":status", status)]),
-        status.prop_map(move |status| vec![served(), pair(":status", status)]),
+        status.clone().prop_map(move |status| vec![served(), pair(":status", status)]),
+        (status, select(vec!["0", "5", "14", "16", "x"])).prop_map(move |(status, grpc)| vec![
+            pair("grpc-status", grpc),
+            served(),
+            pair(":status", status)
+        ]),
     ]
 }
 
@@ -103,12 +112,14 @@ pub fn step() -> impl Strategy<Value = Step> {
         16 => (stream(), size, prop::bool::weighted(0.1), prop::bool::weighted(0.3))
             .prop_map(|(stream, size, hides, ends)| Step::Body { stream, size, hides, ends }),
         4 => stream().prop_map(|stream| Step::Trailers { stream }),
-        10 => (stream(), select(vec![None, Some(0), Some(200), Some(200), Some(404), Some(503)]))
+        10 => (stream(), select(vec![None, Some(0), Some(100), Some(103), Some(200), Some(200), Some(302), Some(404), Some(503)]))
             .prop_map(|(stream, status)| Step::End { stream, status }),
         14 => (0..6usize, answer()).prop_map(|(call, headers)| Step::Answer { call, headers }),
         2 => (0..99u32, any::<bool>(), answer())
             .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
         2 => (limits(), any::<bool>()).prop_map(|(limits, is_reversed)| Step::Replace { limits, is_reversed }),
+        2 => Just(Step::Return),
+        1 => Just(Step::EndVm),
         1 => Just(Step::Refuse),
         2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
     ]

@@ -5,6 +5,7 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
 use std::hint::black_box;
+use std::rc::Rc;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Config, Limits};
 use traffic_mirror::copy::Rewritten;
@@ -124,7 +125,7 @@ fn gathering(c: &mut Criterion) {
         let chunk = vec![0; size];
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| {
-                let mut budget = Budget::new(&Limits::default());
+                let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
                 let mut pending = Pending::new(decision, rule, |_| true);
                 pending.read_headers(map.clone(), rule, 1 << 20);

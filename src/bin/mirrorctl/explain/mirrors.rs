@@ -3,6 +3,7 @@
 use super::request::Given;
 use crate::reply::Reply;
 use std::borrow::Cow;
+use std::rc::Rc;
 use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
 use traffic_mirror::copy::{LeftBehind, Rewritten, Sieve};
@@ -79,12 +80,12 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
-        if let Some(reason) = ignored(&headers, marker.map(HeaderName::as_str), body.is_empty()) {
+        if let Some(reason) = ignored(&headers, marker.map(HeaderName::as_str)) {
             reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
         pending.read_headers(headers.clone(), rule, config.limits.max_body_bytes);
-        let mut budget = Budget::new(&config.limits);
+        let mut budget = Budget::new(&config.limits, Rc::default());
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
     for ((mirror, selection), fate) in rule.mirrors.iter().zip(&selections).zip(&pending.fates) {

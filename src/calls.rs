@@ -1,0 +1,111 @@
+//! The copies of one root that were sent and have no response yet, and the pairs that they make with the primary's responses.
+//!
+//! It outlives the configuration that sent them, and needs nothing of it.
+
+use crate::compare::{Answer, Pair, Pairs};
+use crate::host::{self, Clock, CurrentResponse};
+use crate::ledger::{Common, MirrorMetrics};
+use crate::outcome::{Class, classify};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The open calls of one root.
+pub struct Calls {
+    common: Rc<Common>,
+    clock: Clock,
+    /// By their numbers. Few, mostly: a tree beats a table whose hash withstands attackers.
+    open: RefCell<BTreeMap<u32, Call>>,
+    pairs: RefCell<Pairs<Rc<MirrorMetrics>>>,
+}
+
+/// A copy that was sent and has no response yet.
+pub struct Call {
+    /// The metrics of its mirror.
+    pub metrics: Rc<MirrorMetrics>,
+    /// The stream of its request, where the responses are compared.
+    pub compared: Option<u32>,
+    /// When it was sent, see [`Calls::now`].
+    pub sent_at: u64,
+    /// Whether it is a gRPC request.
+    pub is_grpc: bool,
+}
+
+impl Calls {
+    /// Makes a root's calls, of which there are none yet.
+    pub fn new(common: Rc<Common>) -> Self {
+        Self { common, clock: Clock::start(), open: RefCell::default(), pairs: RefCell::default() }
+    }
+
+    /// Returns the time, in nanoseconds since these calls were made.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Returns how many copies are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Takes in a copy that the host took under this number.
+    pub fn sent(&self, token: u32, call: Call) {
+        host::add(self.common.in_flight, 1);
+        if let Some(stream) = call.compared {
+            self.pairs.borrow_mut().sent(stream);
+        }
+        self.open.borrow_mut().insert(token, call);
+    }
+
+    /// Takes in the response whose callback is being served, or that there will be none: then it has no headers.
+    pub fn answered(&self, token: u32, headers: usize, trailers: usize) {
+        let Some(call) = self.open.borrow_mut().remove(&token) else { return };
+        let (class, status) = classify(&CurrentResponse { headers, trailers }, call.is_grpc);
+        let at = self.now();
+        self.close(&call, class, at, status.map(|status| Answer { status, at }));
+    }
+
+    /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
+    pub fn fail_all(&self) {
+        let at = self.now();
+        let open = std::mem::take(&mut *self.open.borrow_mut());
+        open.values().for_each(|call| self.close(call, Class::Failed, at, None));
+    }
+
+    /// Returns whether the end of a stream is needed for its pairs.
+    pub fn wants_end(&self, stream: u32) -> bool {
+        self.pairs.borrow().wants_end(stream)
+    }
+
+    /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
+    pub fn ended(&self, stream: u32) {
+        let primary = host::response_code().map(|status| Answer { status, at: self.now() });
+        let settled = self.pairs.borrow_mut().ended(stream, primary);
+        settled.for_each(|pair| count_pair(&pair));
+    }
+
+    fn close(&self, call: &Call, class: Class, at: u64, answer: Option<Answer>) {
+        host::add(self.common.in_flight, -1);
+        let metrics = &call.metrics;
+        if class != Class::Failed {
+            host::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000);
+        }
+        if let Some(counter) = metrics.class(class) {
+            host::count(counter);
+            if class == Class::Failed {
+                metrics.warn_rarely(counter, "the mirror did not answer");
+            }
+        }
+        let Some(stream) = call.compared else { return };
+        let settled = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
+        settled.iter().for_each(count_pair);
+    }
+}
+
+fn count_pair(pair: &Pair<Rc<MirrorMetrics>>) {
+    let Some(metrics) = pair.mirror.pairs() else { return };
+    metrics.compared(pair.result()).map(host::count);
+    if let Some(slower) = pair.slower_ms() {
+        let histogram = if slower < 0 { metrics.faster } else { metrics.slower };
+        host::record(histogram, slower.unsigned_abs());
+    }
+}

@@ -1,0 +1,368 @@
+//! The host's metrics: their names, and where each request and each copy is counted once.
+//!
+//! The counters add up: for each rule and mirror the outcomes to the rule's requests, and the classes of responses, with what
+//! is in flight, to the copies sent.
+
+use crate::config::{Config, Mirror, Rule};
+use crate::outcome::{Class, Compared, Ignored, Outcome};
+use log::warn;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What a metric measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Distribution of values.
+    Histogram,
+}
+
+/// The host's number for a metric.
+pub type MetricId = u32;
+
+/// A counter, with what this worker has added to it.
+#[derive(Debug)]
+pub struct Counter {
+    metric: MetricId,
+    count: Cell<u64>,
+}
+
+impl Counter {
+    fn define<E>(define: &mut Define<'_, E>, name: &str) -> Result<Self, E> {
+        Ok(Self { metric: define(Kind::Counter, name)?, count: Cell::new(0) })
+    }
+
+    /// Adds one to this worker's count and returns the metric, in which one has to be added too.
+    pub fn next(&self) -> MetricId {
+        self.count.set(self.count.get().wrapping_add(1));
+        self.metric
+    }
+
+    /// Returns this worker's count where it is a power of two, which is when a warning is due.
+    pub fn warning_due(&self) -> Option<u64> {
+        Some(self.count.get()).filter(|count| count.is_power_of_two())
+    }
+}
+
+/// Defines a metric of the host's.
+type Define<'d, E> = dyn FnMut(Kind, &str) -> Result<MetricId, E> + 'd;
+
+/// Every metric that this VM has defined. The host never frees one, so that each is defined once in a VM's life, whatever
+/// configurations come and go.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    common: Option<Rc<Common>>,
+    rules: HashMap<Box<str>, RuleMetrics>,
+}
+
+/// The metrics that are no rule's.
+#[derive(Debug)]
+pub struct Common {
+    /// Copies sent that have no response yet.
+    pub in_flight: MetricId,
+    /// Bytes of bodies that are buffered for copies.
+    pub buffered_bytes: MetricId,
+    ignored: Vec<Counter>,
+}
+
+#[derive(Debug)]
+struct RuleMetrics {
+    requests: Rc<Counter>,
+    mirrors: HashMap<Box<str>, Rc<MirrorMetrics>>,
+}
+
+/// The metrics of one mirror of one rule.
+#[derive(Debug)]
+pub struct MirrorMetrics {
+    /// The rule's name, for the log.
+    pub rule: Box<str>,
+    /// The mirror's label, for the log.
+    pub mirror: Box<str>,
+    outcomes: Vec<Counter>,
+    classes: Vec<Counter>,
+    /// Milliseconds from dispatch to response.
+    pub response_time: MetricId,
+    pairs: OnceCell<PairMetrics>,
+}
+
+/// The metrics of the pairs that a primary and one mirror make.
+#[derive(Debug)]
+pub struct PairMetrics {
+    compared: Vec<Counter>,
+    /// Milliseconds by which the mirror was slower than the primary, or as fast.
+    pub slower: MetricId,
+    /// Milliseconds by which the mirror was faster than the primary.
+    pub faster: MetricId,
+}
+
+/// The metrics of one configuration, by the positions of its rules and mirrors.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The metrics that are no rule's.
+    pub common: Rc<Common>,
+    rules: Vec<RuleLedger>,
+}
+
+#[derive(Debug)]
+struct RuleLedger {
+    requests: Rc<Counter>,
+    mirrors: Vec<Rc<MirrorMetrics>>,
+}
+
+impl Metrics {
+    /// Finds the metrics of a configuration, and defines with the host's `define` those that are new.
+    ///
+    /// # Errors
+    /// The first error of `define`.
+    pub fn ledger<E>(
+        &mut self,
+        config: &Config,
+        mut define: impl FnMut(Kind, &str) -> Result<MetricId, E>,
+    ) -> Result<Ledger, E> {
+        let common = match &self.common {
+            Some(common) => Rc::clone(common),
+            None => Rc::clone(self.common.insert(Rc::new(Common::define(&mut define)?))),
+        };
+        let rules = config.rules.iter().map(|rule| self.rule(rule, &mut define)).collect::<Result<_, _>>()?;
+        Ok(Ledger { common, rules })
+    }
+
+    fn rule<E>(&mut self, rule: &Rule, define: &mut Define<'_, E>) -> Result<RuleLedger, E> {
+        let name = rule.name.as_str();
+        let known = match self.rules.get_mut(name) {
+            Some(known) => known,
+            None => {
+                let requests = Counter::define(define, &format!("traffic_mirror.rule=.={name};.;requests_total"))?;
+                let new = RuleMetrics { requests: Rc::new(requests), mirrors: HashMap::new() };
+                self.rules.entry(name.into()).or_insert(new)
+            }
+        };
+        let requests = Rc::clone(&known.requests);
+        let mirrors = rule.mirrors.iter().map(|mirror| known.mirror(rule, mirror, define));
+        Ok(RuleLedger { requests, mirrors: mirrors.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Common {
+    fn define<E>(define: &mut Define<'_, E>) -> Result<Self, E> {
+        let ignored = Ignored::ALL.iter().map(|reason| {
+            Counter::define(define, &format!("traffic_mirror.reason=.={};.;ignored_total", reason.label()))
+        });
+        Ok(Self {
+            ignored: ignored.collect::<Result<_, _>>()?,
+            in_flight: define(Kind::Gauge, "traffic_mirror.in_flight")?,
+            buffered_bytes: define(Kind::Gauge, "traffic_mirror.buffered_bytes")?,
+        })
+    }
+
+    /// Returns the counter of ignored requests.
+    pub fn ignored(&self, reason: Ignored) -> Option<&Counter> {
+        self.ignored.get(reason as usize)
+    }
+}
+
+impl RuleMetrics {
+    fn mirror<E>(&mut self, rule: &Rule, mirror: &Mirror, define: &mut Define<'_, E>) -> Result<Rc<MirrorMetrics>, E> {
+        let label = mirror.target.to_string();
+        let prefix = || format!("traffic_mirror.rule=.={};.;mirror=.={};.;", rule.name, mirror.target);
+        let metrics = match self.mirrors.get(label.as_str()) {
+            Some(known) => Rc::clone(known),
+            None => {
+                let new = Rc::new(MirrorMetrics::define(rule.name.as_str(), &label, &prefix(), define)?);
+                Rc::clone(self.mirrors.entry(label.into()).or_insert(new))
+            }
+        };
+        if rule.compares_status && metrics.pairs.get().is_none() {
+            let pairs = PairMetrics::define(&prefix(), define)?;
+            metrics.pairs.get_or_init(|| pairs);
+        }
+        Ok(metrics)
+    }
+}
+
+impl MirrorMetrics {
+    fn define<E>(rule: &str, mirror: &str, prefix: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+        let outcomes = Outcome::ALL
+            .iter()
+            .map(|outcome| Counter::define(define, &format!("{prefix}outcome=.={};.;copies_total", outcome.label())));
+        let outcomes = outcomes.collect::<Result<_, _>>()?;
+        let classes = Class::ALL
+            .iter()
+            .map(|class| Counter::define(define, &format!("{prefix}class=.={};.;responses_total", class.label())));
+        let classes = classes.collect::<Result<_, _>>()?;
+        let response_time = define(Kind::Histogram, &format!("{prefix}response_time_ms"))?;
+        let (rule, mirror) = (rule.into(), mirror.into());
+        Ok(Self { rule, mirror, outcomes, classes, response_time, pairs: OnceCell::new() })
+    }
+
+    /// Returns the counter of an outcome.
+    pub fn outcome(&self, outcome: Outcome) -> Option<&Counter> {
+        self.outcomes.get(outcome as usize)
+    }
+
+    /// Returns the counter of a class of responses.
+    pub fn class(&self, class: Class) -> Option<&Counter> {
+        self.classes.get(class as usize)
+    }
+
+    /// Warns at the 1st, 2nd, 4th, 8th … time of one counter: a mirror that is down must not fill the log.
+    pub fn warn_rarely(&self, counter: &Counter, reason: &str) {
+        if let Some(count) = counter.warning_due() {
+            warn!("rule {}, mirror {}: {reason} ({count} so far on this worker)", self.rule, self.mirror);
+        }
+    }
+
+    /// Returns the metrics of pairs; `None` while no rule of this name has compared.
+    pub fn pairs(&self) -> Option<&PairMetrics> {
+        self.pairs.get()
+    }
+}
+
+impl PairMetrics {
+    fn define<E>(prefix: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+        let compared = Compared::ALL
+            .iter()
+            .map(|result| Counter::define(define, &format!("{prefix}result=.={};.;compared_total", result.label())));
+        let compared = compared.collect::<Result<_, _>>()?;
+        let slower = define(Kind::Histogram, &format!("{prefix}slower_ms"))?;
+        let faster = define(Kind::Histogram, &format!("{prefix}faster_ms"))?;
+        Ok(Self { compared, slower, faster })
+    }
+
+    /// Returns the counter of a result.
+    pub fn compared(&self, result: Compared) -> Option<&Counter> {
+        self.compared.get(result as usize)
+    }
+}
+
+impl Ledger {
+    /// Returns the counter of requests that a rule decided.
+    pub fn requests(&self, rule: usize) -> Option<&Counter> {
+        self.rules.get(rule).map(|rule| &*rule.requests)
+    }
+
+    /// Returns the metrics of one of a rule's mirrors.
+    pub fn mirror(&self, rule: usize, mirror: usize) -> Option<&Rc<MirrorMetrics>> {
+        self.rules.get(rule)?.mirrors.get(mirror)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO_MIRRORS: &str = r#"{"rules":[{"name":"r","mirrors":[{"cluster":"c"},{"clusterHeader":"x"}]}]}"#;
+
+    /// A host that knows of each metric its kind and its name; its number is its place.
+    #[derive(Default)]
+    struct Host(Vec<(Kind, String)>);
+
+    impl Host {
+        fn ledger(&mut self, metrics: &mut Metrics, config: &str) -> Ledger {
+            let config = Config::from_bytes(config.as_bytes()).unwrap();
+            let ledger = metrics.ledger::<()>(&config, |kind, name| {
+                self.0.push((kind, name.to_owned()));
+                Ok(u32::try_from(self.0.len()).unwrap())
+            });
+            ledger.unwrap()
+        }
+
+        fn name(&self, counter: &Counter) -> &str {
+            &self.0[usize::try_from(counter.next()).unwrap() - 1].1
+        }
+
+        fn has_once(&self, kind: Kind, name: &str) {
+            assert_eq!(self.0.iter().filter(|found| **found == (kind, name.to_owned())).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_defined_once_under_the_name_of_the_contract() {
+        let mut host = Host::default();
+        host.ledger(&mut Metrics::default(), TWO_MIRRORS);
+        for (kind, name) in [
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;requests_total"),
+            (Kind::Counter, "traffic_mirror.reason=.=marked;.;ignored_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;outcome=.=cluster_not_allowed;.;copies_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=header:x;.;class=.=failed;.;responses_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;response_time_ms"),
+            (Kind::Gauge, "traffic_mirror.in_flight"),
+            (Kind::Gauge, "traffic_mirror.buffered_bytes"),
+        ] {
+            host.has_once(kind, name);
+        }
+        // Ignored, gauges, requests; and for each mirror its outcomes, classes and time.
+        assert_eq!(host.0.len(), 3 + 2 + 1 + 2 * (11 + 6 + 1));
+    }
+
+    #[test]
+    fn a_later_configuration_defines_what_is_new_in_it_alone() {
+        let (mut host, mut metrics) = (Host::default(), Metrics::default());
+        let first = host.ledger(&mut metrics, TWO_MIRRORS);
+        first.requests(0).unwrap().next();
+        let known = host.0.len();
+        let again = host.ledger(&mut metrics, TWO_MIRRORS);
+        assert_eq!(host.0.len(), known);
+        // Both count in the same metrics, and warnings go on where they were.
+        assert_eq!(again.requests(0).unwrap().count.get(), 1);
+        assert!(Rc::ptr_eq(first.mirror(0, 1).unwrap(), again.mirror(0, 1).unwrap()));
+        let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
+        host.ledger(&mut metrics, &compares);
+        assert_eq!(host.0.len(), known + 2 * (Compared::ALL.len() + 2));
+    }
+
+    #[test]
+    fn pairs_have_metrics_where_the_rule_compares_and_nowhere_else() {
+        let mut host = Host::default();
+        let ledger = host.ledger(
+            &mut Metrics::default(),
+            r#"{"rules":[{"name":"r","compare":{"status":true},"mirrors":[{"cluster":"c"}]},{"mirrors":[{"cluster":"c"}]}]}"#,
+        );
+        for (kind, name) in [
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;result=.=primary_only;.;compared_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
+        ] {
+            host.has_once(kind, name);
+        }
+        let pairs = ledger.mirror(0, 0).unwrap().pairs().unwrap();
+        for result in Compared::ALL {
+            let name = host.name(pairs.compared(*result).unwrap());
+            assert!(name.contains(&format!("result=.={};.;", result.label())), "{name}");
+        }
+        assert!(ledger.mirror(1, 0).unwrap().pairs().is_none());
+    }
+
+    #[test]
+    fn each_counter_is_found_under_its_own_label() {
+        let mut host = Host::default();
+        let ledger = host.ledger(&mut Metrics::default(), TWO_MIRRORS);
+        for outcome in Outcome::ALL {
+            let found = host.name(ledger.mirror(0, 1).unwrap().outcome(*outcome).unwrap());
+            assert!(found.contains(&format!("outcome=.={};.;", outcome.label())), "{found}");
+        }
+        for class in Class::ALL {
+            let found = host.name(ledger.mirror(0, 0).unwrap().class(*class).unwrap());
+            assert!(found.contains(&format!("class=.={};.;", class.label())), "{found}");
+        }
+        for reason in Ignored::ALL {
+            assert!(host.name(ledger.common.ignored(*reason).unwrap()).contains(reason.label()));
+        }
+    }
+
+    #[test]
+    fn warnings_are_due_at_powers_of_two() {
+        let counter = Counter { metric: 0, count: Cell::new(0) };
+        let due: Vec<_> = (1..=20)
+            .filter(|_| {
+                counter.next();
+                counter.warning_due().is_some()
+            })
+            .collect();
+        assert_eq!(due, [1, 2, 4, 8, 16]);
+    }
+}

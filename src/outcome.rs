@@ -1,0 +1,227 @@
+//! The words for what the filter decides and finds: why a copy was or was not sent, how it was answered, how that compares
+//! with the primary, and why a request is ignored. Each is a label of a metric.
+
+/// Makes an enum whose values are the labels of a metric.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident => $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$value_doc])* $value,)+
+        }
+
+        impl $name {
+            /// All values, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+
+            /// Returns the label in metrics and logs.
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $label,)+
+                }
+            }
+        }
+    };
+}
+
+labels! {
+    /// What became of a copy that a rule asked for.
+    Outcome {
+        /// The host took it.
+        Sent => "sent",
+        /// The request was not sampled for this mirror.
+        Unsampled => "unsampled",
+        /// The body was longer than `limits.maxBodyBytes`.
+        BodyTooLarge => "body_too_large",
+        /// The request never ended: the client went, or was answered before its body was read.
+        Incomplete => "incomplete",
+        /// `limits.maxInFlight` was reached.
+        InFlightLimit => "in_flight_limit",
+        /// `limits.maxBufferedBytes` was reached.
+        BufferLimit => "buffer_limit",
+        /// `limits.maxRequestsPerSecond` was reached.
+        RateLimit => "rate_limit",
+        /// The host does not know the cluster.
+        NoCluster => "no_cluster",
+        /// The host has no healthy upstream for it, or the cluster's circuit breaker is open.
+        NoUpstream => "no_upstream",
+        /// The header that should name the cluster was absent or empty.
+        NoClusterHeader => "no_cluster_header",
+        /// The header named a cluster that is not allowed.
+        ClusterNotAllowed => "cluster_not_allowed",
+    }
+}
+
+labels! {
+    /// How a mirror answered.
+    Class {
+        /// Informational, such as 101.
+        Informational => "1xx",
+        /// Success.
+        Success => "2xx",
+        /// Redirection.
+        Redirection => "3xx",
+        /// The client's error.
+        ClientError => "4xx",
+        /// The server's error.
+        ServerError => "5xx",
+        /// Not at all: refused, reset, timed out or too large.
+        Failed => "failed",
+    }
+}
+
+labels! {
+    /// How primary and mirror answered one request.
+    Compared {
+        /// With the same status code.
+        Same => "same",
+        /// With different status codes.
+        Different => "different",
+        /// The mirror never answered.
+        PrimaryOnly => "primary_only",
+        /// The client never got an answer.
+        MirrorOnly => "mirror_only",
+        /// Nobody answered.
+        Neither => "neither",
+    }
+}
+
+labels! {
+    /// Why a request is no rule's business.
+    Ignored {
+        /// It carries the marker: it is a copy itself.
+        Marked => "marked",
+        /// It asks for another protocol, such as WebSocket.
+        Upgrade => "upgrade",
+        /// It asks for a tunnel.
+        Connect => "connect",
+    }
+}
+
+/// Where a mirror's response comes from; without headers there is none: the call was reset.
+pub trait Response {
+    /// Reads the first value of a header.
+    fn header(&self, name: &str) -> Option<Vec<u8>>;
+    /// Reads the first value of a trailer.
+    fn trailer(&self, name: &str) -> Option<Vec<u8>>;
+}
+
+/// Classifies the response to a copy, and returns its status code unless the mirror did not answer. `is_grpc`: the copy was a
+/// gRPC request.
+///
+/// Where the mirror does not answer, the host does: with 502, 503 or 504, and to a gRPC request with 200 and a grpc-status,
+/// without the header that it adds to what comes from an upstream. A gRPC response has the class of the HTTP status that
+/// Envoy maps its grpc-status to, which a header or a trailer says.
+pub fn classify(response: &impl Response, is_grpc: bool) -> (Class, Option<u16>) {
+    let status = response.header(":status").unwrap_or_default();
+    let class = match status.first() {
+        Some(b'1') => Class::Informational,
+        Some(b'2') => Class::Success,
+        Some(b'3') => Class::Redirection,
+        Some(b'4') => Class::ClientError,
+        Some(b'5') => Class::ServerError,
+        _ => return (Class::Failed, None),
+    };
+    let may_be_the_hosts = is_grpc || matches!(class, Class::ClientError | Class::ServerError);
+    if may_be_the_hosts && response.header("x-envoy-upstream-service-time").is_none() {
+        return (Class::Failed, None);
+    }
+    let grpc_status = || response.header("grpc-status").or_else(|| response.trailer("grpc-status"));
+    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(&status));
+    (class, std::str::from_utf8(&status).ok().and_then(|status| status.parse().ok()))
+}
+
+/// Returns whether a request of this content-type is a gRPC request to Envoy (`Grpc::Common::hasGrpcContentType`).
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    matches!(content_type.strip_prefix(b"application/grpc"), Some([] | [b'+', ..]))
+}
+
+/// Returns the class of the HTTP status that Envoy maps a grpc-status to (`Grpc::Utility::grpcToHttpStatus`).
+fn class_of_grpc(status: &[u8]) -> Class {
+    match std::str::from_utf8(status).ok().and_then(|status| status.parse().ok()) {
+        Some(0u32) => Class::Success,
+        // Canceled, InvalidArgument, NotFound, AlreadyExists, PermissionDenied, ResourceExhausted, FailedPrecondition,
+        // Aborted, OutOfRange, Unauthenticated.
+        Some(1 | 3 | 5..=11 | 16) => Class::ClientError,
+        // Unknown, DeadlineExceeded, Unimplemented, Internal, Unavailable, DataLoss, and what is no status.
+        _ => Class::ServerError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A response with these headers and this grpc-status in its trailers, if any.
+    struct Given<'a>(&'a [(&'a str, &'a [u8])], Option<&'a str>);
+
+    impl Response for Given<'_> {
+        fn header(&self, name: &str) -> Option<Vec<u8>> {
+            self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_vec())
+        }
+
+        fn trailer(&self, name: &str) -> Option<Vec<u8>> {
+            self.1.filter(|_| name == "grpc-status").map(Vec::from)
+        }
+    }
+
+    const FROM_UPSTREAM: (&str, &[u8]) = ("x-envoy-upstream-service-time", b"1");
+
+    #[test]
+    fn a_response_of_the_hosts_own_is_a_failure() {
+        for (status, is_grpc, is_from_upstream, expected) in [
+            (&b"101"[..], false, false, Class::Informational),
+            (b"200", false, false, Class::Success),
+            (b"200", true, false, Class::Failed),
+            (b"200", true, true, Class::Success),
+            (b"302", false, false, Class::Redirection),
+            (b"404", false, true, Class::ClientError),
+            (b"503", false, true, Class::ServerError),
+            (b"503", false, false, Class::Failed),
+            (b"504", false, false, Class::Failed),
+            (b"", false, true, Class::Failed),
+            (b"\xff", false, true, Class::Failed),
+        ] {
+            let headers = [(":status", status), FROM_UPSTREAM];
+            let response = Given(if is_from_upstream { &headers } else { &headers[..1] }, None);
+            let (class, code) = classify(&response, is_grpc);
+            assert_eq!(class, expected, "{status:?} {is_grpc} {is_from_upstream}");
+            assert_eq!(code.is_some(), class != Class::Failed, "{status:?}");
+        }
+        assert_eq!(classify(&Given(&[], None), false), (Class::Failed, None));
+    }
+
+    #[test]
+    fn a_grpc_response_has_the_class_of_the_http_status_that_envoy_maps_its_status_to() {
+        let http = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
+        let known = http.iter().enumerate().map(|(grpc_status, http)| (grpc_status.to_string(), *http));
+        let odd = ["17", "", "-1", "x"].map(|odd| (odd.to_owned(), 500));
+        for (grpc_status, http) in known.chain(odd) {
+            let expected = match http / 100 {
+                2 => Class::Success,
+                4 => Class::ClientError,
+                _ => Class::ServerError,
+            };
+            let in_headers = [(":status", &b"200"[..]), FROM_UPSTREAM, ("grpc-status", grpc_status.as_bytes())];
+            for response in [Given(&in_headers, None), Given(&in_headers[..2], Some(&grpc_status))] {
+                assert_eq!(classify(&response, true), (expected, Some(200)), "{grpc_status}");
+                assert_eq!(classify(&response, false), (Class::Success, Some(200)), "{grpc_status}: not gRPC");
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_type_is_grpc_as_envoy_tells_it() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/grpc;charset=utf-8", false),
+            ("application/grpc,application/grpc", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), expected, "{content_type}");
+        }
+    }
+}
