@@ -28,6 +28,14 @@ fn the_first_screen_says_what_it_is_and_shows_one_use() {
 }
 
 #[test]
+fn the_readme_has_two_commands_to_begin_with() {
+    let readme = read("README.md");
+    let block = readme.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let commands: Vec<_> = block.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+    assert_eq!(commands, ["make demo", "make test"]);
+}
+
+#[test]
 fn images_that_documents_name_have_the_version_of_the_plugin() {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     let image = Regex::new(r"(?:traffic-mirror|dist/image):([0-9]+\.[0-9]+\.[0-9]+)").unwrap();

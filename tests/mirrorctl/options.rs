@@ -71,15 +71,6 @@ impl<'a> Tables<'a> {
             };
             return format!("[{}]({})", title(name).to_lowercase(), anchor(&heading));
         }
-        // Either of several, `null` aside, which means that the field is absent.
-        if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
-            let numbers = choices.iter().any(|choice| choice["type"] == "integer");
-            let given = choices.iter().filter(|choice| {
-                choice["type"] != "null" && !(numbers && choice["type"] == "string") && choice.get("not").is_none()
-            });
-            let all: Vec<_> = given.map(|choice| self.value(path, choice, inner)).collect();
-            return all.join(" or ");
-        }
         if let Some(values) = schema["enum"].as_array() {
             let shown = values.iter().filter(|value| !value.is_null()).map(|value| match value {
                 Value::String(text) => format!("`{text}`"),
@@ -98,17 +89,30 @@ impl<'a> Tables<'a> {
             Some("array") => {
                 let items = self.value(&format!("{path}[]"), &schema["items"], inner);
                 let least = schema["minItems"].as_u64().map_or(String::new(), |least| format!(", at least {least}"));
+                let items = items.strip_prefix("string").map_or_else(|| items.clone(), |rest| format!("strings{rest}"));
                 format!("list of {items}{least}")
             }
             Some("object") => format!("map of name to {}", self.value(path, &schema["additionalProperties"], inner)),
             Some("boolean") => "`true` or `false`".to_owned(),
             Some("integer") => format!("whole number{}", range(schema)),
             Some("number") => format!("number{}", range(schema)),
-            Some("string") => schema["maxLength"]
-                .as_u64()
-                .map_or_else(|| "string".to_owned(), |most| format!("string, at most {most} characters")),
-            other => panic!("{path}: a value of type {other:?}: {schema}"),
+            Some("string") => schema["maxLength"].as_u64().map_or_else(
+                || "string".to_owned(),
+                |most| format!("string, at most {} characters", grouped(&most.to_string())),
+            ),
+            _ => self.choice(path, schema, inner),
         }
+    }
+
+    /// Says what may stand in a field that takes either of several; `null` aside, which means that the field is absent.
+    fn choice(&mut self, path: &str, schema: &'a Value, inner: &mut Vec<(String, &'a Value)>) -> String {
+        let choices = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
+        let choices = choices.unwrap_or_else(|| panic!("{path}: a value of no type: {schema}"));
+        // A whole number may be text, too, which the page says once.
+        let is_number = choices.iter().any(|choice| choice["type"] == "integer");
+        let given =
+            choices.iter().filter(|choice| choice["type"] != "null" && !(is_number && choice["type"] == "string"));
+        given.map(|choice| self.value(path, choice, inner)).collect::<Vec<_>>().join(" or ")
     }
 }
 
