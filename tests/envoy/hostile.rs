@@ -18,7 +18,7 @@ fn all() -> Value {
 }
 
 #[test]
-fn a_marker_from_outside_goes_where_envoy_is_told_to_clean_it_away() {
+fn a_marker_from_outside_is_removed_where_envoy_is_told_to() {
     let outside = |bootstrap: &mut Value| {
         let manager = &mut bootstrap["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
         let manager = &mut manager["typed_config"];
@@ -175,7 +175,7 @@ fn an_expression_takes_no_longer_for_a_request_made_to_slow_it_down() {
 }
 
 #[test]
-fn answers_made_to_do_harm_are_counted_and_harm_nobody() {
+fn responses_made_to_do_harm_are_counted_and_harm_nobody() {
     let long = "x".repeat(100_000);
     let answers = [
         format!("HTTP/1.1 200 OK\r\nx-long: {long}\r\ncontent-length: 0\r\n\r\n"),
