@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::harness::client::{Client, Req, raw};
+use crate::harness::client::{Client, Req, raw, read_until};
 use crate::harness::ledger::COMPARED;
 use crate::harness::upstream::{Answer, Received, Service};
 use crate::harness::{Mesh, Setup, eventually, run};
@@ -163,8 +164,8 @@ fn what_envoy_redirects_by_itself_are_two_requests() {
         let copies = mesh.mirror.received(2).await;
         let paths: Vec<_> = copies.iter().map(|copy| copy.path.as_str()).collect();
         assert_eq!(paths, ["/old/200-0", "/new/200-0"]);
-        // The primary's first answer is the redirection, though the client never got it.
-        assert_eq!(compared(mesh, "same", 1).await, [1, 1, 0, 0, 0]);
+        // Of the first the client got no response: it got the second's.
+        assert_eq!(compared(mesh, "mirror_only", 1).await, [1, 0, 0, 1, 0]);
     });
 }
 
@@ -219,5 +220,35 @@ fn a_rule_that_does_not_compare_has_no_such_series() {
         mesh.responses("r", "mirror", "2xx", 1).await;
         let stats = mesh.envoy.admin("/stats?filter=wasmcustom").await;
         assert!(!["compared_total", "slower_ms", "faster_ms"].iter().any(|name| stats.contains(name)), "{stats}");
+    });
+}
+
+#[test]
+fn an_informational_response_is_none_for_a_client_that_leaves() {
+    // The primary says 103 and no more; and Envoy itself says 100 to a client that asks for it.
+    let hints = Service::Raw(Arc::new(|mut io| {
+        Box::pin(async move {
+            read_until(&mut io, |text| text.contains("\r\n\r\n")).await;
+            io.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n").await.unwrap();
+            std::future::pending::<()>().await;
+        })
+    }));
+    let proxied = |config: &mut Value| {
+        for listener in config["static_resources"]["listeners"].as_array_mut().unwrap() {
+            listener["filter_chains"][0]["filters"][0]["typed_config"]["proxy_100_continue"] = json!(true);
+        }
+    };
+    run(Setup::new(comparing()).primary(hints).mirror(by_path(2)).changed(proxied), async |mesh| {
+        for (count, body) in [(1, &b""[..]), (2, b"hello")] {
+            let expects = if body.is_empty() { "" } else { "expect: 100-continue\r\n" };
+            let head =
+                format!("POST /x/200-0 HTTP/1.1\r\nhost: a.test\r\n{expects}content-length: {}\r\n\r\n", body.len());
+            let mut client = raw(mesh.address("main"), head.as_bytes()).await;
+            read_until(&mut client, |text| text.starts_with("HTTP/1.1 10") && text.ends_with("\r\n\r\n")).await;
+            client.write_all(body).await.unwrap();
+            mesh.responses("r", "mirror", "2xx", count).await;
+            drop(client);
+            assert_eq!(compared(mesh, "mirror_only", count).await, [0, 0, 0, count, 0]);
+        }
     });
 }

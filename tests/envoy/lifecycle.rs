@@ -159,3 +159,40 @@ fn tunnels_and_web_sockets_over_http_2_work_and_are_not_mirrored() {
         mesh.mirror.received(2).await;
     });
 }
+
+/// Requests over HTTP/2 that end with their headers, as bytes: no client library sends such a CONNECT.
+async fn ends_with_its_headers(mesh: &Mesh, pseudo: &[(&str, &str)]) -> TcpStream {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    // Literals without indexing, with new names: lengths below 127 are one byte.
+    let literal = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let block: Vec<u8> =
+        pseudo.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect();
+    let (settings, headers, ends) = (4, 1, 0x5);
+    let bytes =
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(settings, 0, 0, b""), frame(headers, ends, 1, &block)];
+    raw(mesh.address("main"), &bytes.concat()).await
+}
+
+#[test]
+fn a_tunnel_or_an_upgrade_that_ends_with_its_headers_is_not_mirrored_either() {
+    run(Setup::new(all()).primary(Service::echo()), async |mesh| {
+        let connect = [(":method", "CONNECT"), (":authority", "a.test:443")];
+        let extended = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", "/chat"),
+            (":authority", "a.test"),
+        ];
+        let tunnel = ends_with_its_headers(mesh, &connect).await;
+        mesh.until("the tunnel to be counted", |l| l.ignored("connect") == 1).await;
+        let socket = ends_with_its_headers(mesh, &extended).await;
+        let ledger = mesh.until("the upgrade to be counted", |l| l.ignored("upgrade") == 1).await;
+        assert_eq!((ledger.requests("rule-0"), ledger.ignored("connect")), (0, 1));
+        drop((tunnel, socket));
+        mesh.mirror.received(0).await;
+    });
+}

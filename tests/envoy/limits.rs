@@ -130,3 +130,39 @@ fn limits_count_for_each_worker() {
         assert_eq!(ledger.copies("rule-0", "mirror", "in_flight_limit"), 20 - sent);
     });
 }
+
+#[test]
+fn a_body_announced_above_what_32_bits_count_is_never_buffered() {
+    run(Setup::new(limited(json!({"cluster": "mirror"}), json!({}))), async |mesh| {
+        for length in ["4294967301", "18446744073709551615"] {
+            let head = format!("POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: {length}\r\n\r\nhello");
+            let upload = raw(mesh.address("main"), head.as_bytes()).await;
+            mesh.until("the outcome", |l| l.copies("rule-0", "mirror", "body_too_large") > 0).await;
+            drop(upload);
+        }
+        mesh.copies("rule-0", "mirror", "body_too_large", 2).await;
+    });
+}
+
+#[test]
+fn small_chunks_of_many_uploads_take_little_memory() {
+    const UPLOADS: usize = 300;
+    run(Setup::new(limited(json!({"cluster": "mirror"}), json!({}))), async |mesh| {
+        let mut uploads = Vec::new();
+        for _ in 0..UPLOADS {
+            let head = b"POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n";
+            uploads.push(raw(mesh.address("main"), head).await);
+        }
+        mesh.until("the first chunks", |l| l.buffered_bytes() == 300).await;
+        let before = mesh.envoy.data_kib();
+        for upload in &mut uploads {
+            upload.write_all(b"1\r\nb\r\n").await.unwrap();
+        }
+        mesh.until("the second chunks", |l| l.buffered_bytes() == 600).await;
+        // What would be 16 KiB for each is some hundred bytes.
+        let grown = mesh.envoy.data_kib().saturating_sub(before);
+        assert!(grown < 2_000, "{grown} KiB for {UPLOADS} chunks of one byte");
+        drop(uploads);
+        mesh.copies("rule-0", "mirror", "incomplete", 300).await;
+    });
+}

@@ -29,3 +29,4 @@ mod sampling;
 mod transparency;
 mod traps;
 mod updates;
+mod upgrades;

@@ -60,20 +60,6 @@ fn one_draw_serves_all_mirrors_so_that_5_percent_lie_inside_10_percent() {
     });
 }
 
-#[test]
-fn a_filter_whose_mirrors_are_all_at_0_percent_only_counts_a_first_rule_that_matches_everything() {
-    let none = json!([{"cluster": "mirror", "percentage": 0}]);
-    let all = json!({"rules": [{"name": "all", "mirrors": none}]});
-    let some = json!({"rules": [{"name": "some", "match": [{"uri": {"prefix": "/"}}], "mirrors": none}]});
-    run(Setup::new(all).also("some", some), async |mesh| {
-        send_numbered(mesh, "some", 5).await;
-        send_numbered(mesh, "main", 5).await;
-        let ledger = mesh.copies("all", "mirror", "unsampled", 5).await;
-        assert_eq!((ledger.requests("all"), ledger.requests("some")), (5, 0));
-        mesh.mirror.received(0).await;
-    });
-}
-
 /// A listener's name, its key source, its percentage and seed, and the request that carries a key.
 type Source = (&'static str, Value, f64, u64, fn(&str) -> Req);
 
@@ -161,5 +147,23 @@ fn a_request_without_the_key_is_drawn_at_random() {
         let ledger = mesh.until("every request", |l| l.requests("rule-0") == 200).await;
         let sent = ledger.copies("rule-0", "mirror", "sent");
         assert!((50..150).contains(&sent), "{sent} of 200");
+    });
+}
+
+#[test]
+fn rules_at_0_percent_count_their_requests_with_and_without_a_match() {
+    let off = json!({"rules": [
+        {"name": "one", "match": [{"uri": {"prefix": "/one"}}], "mirrors": [{"cluster": "mirror", "percentage": 0}]},
+        {"name": "two", "mirrors": [{"cluster": "mirror", "percentage": 0}, {"cluster": "mirror2", "percentage": 0}]},
+    ]});
+    run(Setup::new(off), async |mesh| {
+        for path in ["/one", "/two", "/one/more"] {
+            mesh.send(Req::get(path)).await;
+        }
+        mesh.copies("one", "mirror", "unsampled", 2).await;
+        mesh.copies("two", "mirror", "unsampled", 1).await;
+        let ledger = mesh.copies("two", "mirror2", "unsampled", 1).await;
+        assert_eq!((ledger.requests("one"), ledger.requests("two")), (2, 1));
+        mesh.mirror.received(0).await;
     });
 }

@@ -233,17 +233,28 @@ impl Mesh {
 
     /// Puts another plugin configuration in place, where the setup said it comes from a file.
     pub fn update(&mut self, plugin: &Value) {
-        let folder = &self.envoy.folder;
         if self.delivery == Delivery::Ecds {
-            bootstrap::replace_filter(folder, &bootstrap::wasm(plugin, Form::Text));
-        } else {
-            let listener = |name: &str, plugin| {
-                let listener = Listener { name: name.to_owned(), plugin, form: Form::Text };
-                bootstrap::listener(folder, &listener, self.delivery)
-            };
-            let all = vec![listener("plain", None), listener("main", Some(plugin.clone()))];
-            bootstrap::replace_listeners(folder, all);
+            return self.update_filter(plugin, |_| ());
         }
+        let folder = &self.envoy.folder;
+        let listener = |name: &str, plugin| {
+            let listener = Listener { name: name.to_owned(), plugin, form: Form::Text };
+            bootstrap::listener(folder, &listener, self.delivery)
+        };
+        let all = vec![listener("plain", None), listener("main", Some(plugin.clone()))];
+        bootstrap::replace_listeners(folder, all);
+        self.add_accounts(plugin);
+    }
+
+    /// Puts another filter in place, which comes by ECDS, with a change in its `PluginConfig`.
+    pub fn update_filter(&mut self, plugin: &Value, change: impl FnOnce(&mut Value)) {
+        let mut wasm = bootstrap::wasm(plugin, Form::Text);
+        change(&mut wasm["config"]);
+        bootstrap::replace_filter(&self.envoy.folder, &wasm);
+        self.add_accounts(plugin);
+    }
+
+    fn add_accounts(&mut self, plugin: &Value) {
         for account in ledger::accounts(plugin) {
             if !self.accounts.contains(&account) {
                 self.accounts.push(account);

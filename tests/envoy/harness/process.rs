@@ -146,10 +146,23 @@ impl Envoy {
         std::iter::successors(Some(self.child.id()), |pid| first(*pid)).last().unwrap()
     }
 
+    /// How many KiB of data Envoy has reserved, whether it uses them or not, with all that a wrapper started.
+    pub fn data_kib(&self) -> u64 {
+        data_kib(self.child.id())
+    }
+
     /// All that Envoy has logged so far.
     pub fn log(&self) -> String {
         log(&self.folder)
     }
+}
+
+fn data_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+    let own: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    own + children.split_whitespace().map(|child| data_kib(child.parse().unwrap())).sum::<u64>()
 }
 
 impl Drop for Envoy {
