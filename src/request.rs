@@ -92,15 +92,17 @@ impl<'a> Request<'a> {
         pairs.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value.unwrap_or_default())
     }
 
-    /// Returns the first cookie of a name, without the double quotes around it (as Envoy reads cookies).
+    /// Returns the first cookie of a name, as Envoy reads cookies (`Http::Utility::parseCookieValue`): spaces before a name do
+    /// not count, nor does one pair of double quotes around a value; everything else does.
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
         let mut lines = self.map_for("cookie")?.iter().filter(|(header, _)| *header == b"cookie").peekable();
         if lines.peek().is_some() {
             self.map_pays.set(true);
         }
         let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';')).filter_map(|pair| {
-            let (name, value) = split_once(pair.trim_ascii(), b'=');
-            Some((name.trim_ascii(), value?.trim_ascii()))
+            let start = pair.iter().position(|byte| *byte != b' ')?;
+            let (name, value) = split_once(pair.get(start..)?, b'=');
+            Some((name, value?))
         });
         let (_, value) = cookies.find(|(found, _)| *found == name.as_bytes())?;
         Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
@@ -248,12 +250,27 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_found_in_every_line() {
-        let source = Fixed::new(&[("cookie", b"a=1; b=\"two\";c"), ("cookie", b" d = 4 ;a=5")]);
+    fn cookies_are_found_in_every_line_as_envoy_finds_them() {
+        let lines: [&[u8]; 4] = [b"a=1; b=\"two\";c", b"  d =4 ;a=5;e= 6", b"\tf=7; g=\"; h=\"\";i=\"8", b"; ;j=k=l"];
+        let source = Fixed::new(&lines.map(|line| ("cookie", line)));
         let request = Request::new(&source, false);
-        for (name, expected) in
-            [("a", Some("1")), ("b", Some("two")), ("c", None), ("d", Some("4")), ("e", None), ("", None)]
-        {
+        for (name, expected) in [
+            ("a", Some("1")),
+            ("b", Some("two")),
+            ("c", None),
+            // Only spaces before a name do not count.
+            ("d", None),
+            ("d ", Some("4 ")),
+            ("e", Some(" 6")),
+            ("f", None),
+            ("\tf", Some("7")),
+            ("g", Some("\"")),
+            ("h", Some("")),
+            ("i", Some("\"8")),
+            ("j", Some("k=l")),
+            ("x", None),
+            ("", None),
+        ] {
             assert_eq!(request.cookie(name), expected.map(str::as_bytes), "{name}");
         }
     }

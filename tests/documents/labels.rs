@@ -42,6 +42,19 @@ fn troubleshooting_has_a_heading_for_each_label_and_none_for_others() {
 }
 
 #[test]
+fn troubleshooting_has_a_heading_for_each_code_of_mirrorctl() {
+    let code = Regex::new(r#"Finding::[a-z]+\(\s*"([a-z0-9-]+)""#).unwrap();
+    let sources = files(&["rs"]).into_iter().filter(|path| path.to_string_lossy().contains("/mirrorctl/"));
+    let text: String = sources.map(read).collect();
+    let codes: BTreeSet<_> = code.captures_iter(&text).map(|found| found[1].to_owned()).collect();
+    assert!(codes.contains("large-bodies"), "{codes:?}");
+    let page = read(TROUBLESHOOTING);
+    let section = page.split("\n## Codes of mirrorctl\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let headings = section.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    assert_eq!(headings.map(str::to_owned).collect::<BTreeSet<_>>(), codes);
+}
+
+#[test]
 fn each_heading_of_troubleshooting_is_followed_by_what_to_do() {
     for section in read(TROUBLESHOOTING).split("\n### ").skip(1) {
         let (heading, text) = section.split_once('\n').unwrap();

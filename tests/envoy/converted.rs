@@ -124,6 +124,10 @@ fn hosts_that_lie_inside_each_other_and_every_condition() {
             (shop("/r12/x").header("x-any", "1"), &[]),
             (shop("/regex/abc/d?e=/regex/f/"), regex),
             (shop("/regex/"), regex),
+            (shop("/back1?q"), api),
+            (shop("/back"), &[]),
+            (shop("/a+(b)$/c?q"), api),
+            (shop("/aab"), &[]),
         ],
         &Others {
             hosts: &[
@@ -165,6 +169,8 @@ fn http_routes_by_their_precedence_and_whole_elements_of_a_path() {
     let headers: &[&str] = &["outbound|80||headers.web.svc.cluster.local"];
     let strip: &[&str] = &["outbound|80||strip.web.svc.cluster.local"];
     let any: &[&str] = &["outbound|80||any.web.svc.cluster.local"];
+    let special = |path: &str| Req::get(path).authority("special.example.com");
+    let specials: &[&str] = &["outbound|80||special.web.svc.cluster.local"];
     let httpbin: &[&str] = &["outbound|8000||httpbin-v2.web.svc.cluster.local"];
     side_by_side(
         "gateway-api.yaml",
@@ -195,6 +201,21 @@ fn http_routes_by_their_precedence_and_whole_elements_of_a_path() {
             (Req::get("/any/x").authority("a.example.com"), any),
             (Req::get("/anything").authority("a.example.com"), &[]),
             (Req::get("/any").authority("example.com"), &[]),
+            (special("/a+b"), specials),
+            (special("/a+b/"), specials),
+            (special("/a+b/a+b?/a+b"), specials),
+            (special("/aab"), &[]),
+            (special("/a(b)$"), specials),
+            (special("/a(b)$/x"), specials),
+            (special("/ab"), &[]),
+            (special("/a*"), specials),
+            (special("/a*/x"), specials),
+            (special("/aaa/x"), &[]),
+            (special("/a.b/x"), specials),
+            (special("/axb/x"), &[]),
+            (special("/[ab]/x"), specials),
+            (special("/a"), &[]),
+            (special("/full?q=1"), specials),
             (Req::get("/x").authority("httpbin:8000"), httpbin),
             (Req::get("/x").authority("httpbin.web"), httpbin),
             (Req::get("/x").authority("httpbin.other"), &[]),

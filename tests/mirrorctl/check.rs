@@ -1,6 +1,7 @@
 //! `mirrorctl check`: every place in which a configuration may stand, and what is said of it.
 
 use crate::mirrorctl;
+use std::path::{Path, PathBuf};
 
 const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s}]}]}";
 
@@ -127,6 +128,154 @@ fn what_only_the_text_shows_is_found_in_the_text() {
     }
     // A whole number is one with `.0` too, as in the plugin.
     mirrorctl(&["check", "-"], "rules: [{mirrors: []}]\nlimits: {maxInFlight: 5.0}\n").ok();
+}
+
+/// Checks a text, with and without `--strict`, and returns its warnings without the document.
+fn warnings(text: &str) -> Vec<String> {
+    let ran = mirrorctl(&["check", "-"], text);
+    assert_eq!(ran.code, 0, "{}\n{text}", ran.err);
+    let strict = mirrorctl(&["check", "--strict", "-"], text);
+    assert_eq!((&strict.out, &strict.err), (&ran.out, &ran.err), "{text}");
+    assert_eq!(strict.code, i32::from(!ran.err.is_empty()), "{text}");
+    let place = "stdin: document ";
+    ran.err.lines().map(|line| line.strip_prefix(place).unwrap().split_once(": ").unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn bodies_that_stall_a_worker_are_warned_of() {
+    let configuration = |mirrors: &[&str], limits: &str| {
+        let mirror = |(number, more): (usize, &&str)| format!("{{cluster: c{number}, {more}}}");
+        let mirrors: Vec<_> = mirrors.iter().enumerate().map(mirror).collect();
+        format!("rules: [{{mirrors: []}}, {{mirrors: [{}]}}]\nlimits: {{{limits}}}\n", mirrors.join(", "))
+    };
+    let stall = "and the worker serves nothing else meanwhile, some 1.5 ms a MiB";
+    let of_one = |size: &str| {
+        format!(
+            "limits.maxBodyBytes: warning: a body of up to {size} is copied at once, {stall}: at most 8 MiB [large-bodies]"
+        )
+    };
+    let of_many = |size: &str, mirrors: usize, all: &str| {
+        format!(
+            "rules[1].mirrors: warning: a body of up to {size} is copied to {mirrors} mirrors at once, {all} together, {stall}: at \
+             most 8 MiB together: fewer mirrors, `body: omit`, or a smaller limits.maxBodyBytes [large-bodies]"
+        )
+    };
+    for (mirrors, limits, expected) in [
+        (&[""][..], "", None),
+        (&[""], "maxBodyBytes: 8388608", None),
+        (&[""], "maxBodyBytes: 8388609", Some(of_one("8 MiB"))),
+        (&["", ""], "maxBodyBytes: 15728640", Some(of_one("15 MiB"))),
+        (&["body: omit", "percentage: 0"], "maxBodyBytes: 15728640", None),
+        (&[], "maxBodyBytes: 15728640", None),
+        (&[""; 8], "", None),
+        (&[""; 9], "", Some(of_many("1 MiB", 9, "9 MiB"))),
+        (&[["percentage: 0.5"; 5], [""; 5]].concat(), "", Some(of_many("1 MiB", 10, "10 MiB"))),
+        (&[["body: omit"; 5], [""; 5]].concat(), "", None),
+        (&[["percentage: 0"; 5], [""; 5]].concat(), "", None),
+        (&["", ""], "maxBodyBytes: 4194304", None),
+        (&["", "", ""], "maxBodyBytes: 4299162", Some(of_many("4.1 MiB", 3, "12.3 MiB"))),
+    ] {
+        let text = configuration(mirrors, limits);
+        assert_eq!(warnings(&text), Vec::from_iter(expected), "{text}");
+    }
+    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
+    assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.limits.maxBodyBytes: warning: "));
+}
+
+#[test]
+fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
+    let file = |clusters: &str, mirrors: &str| {
+        let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+        let any = format!(
+            "{{'@type': type.googleapis.com/google.protobuf.Struct, value: {{rules: [{{mirrors: [{mirrors}]}}]}}}}"
+        );
+        let filter = format!("{{'@type': {wasm}, config: {{configuration: {any}}}}}");
+        format!("static_resources: {{filters: [{filter}], clusters: [{clusters}]}}\n")
+    };
+    let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let cluster = |name_of: &str, options: &str| {
+        let options = format!("{{'@type': type.googleapis.com/{name}, explicit_http_config: {{}}, {options}}}");
+        format!("{{name: {name_of}, typed_extension_protocol_options: {{{name}: {options}}}}}")
+    };
+    let retries = "retry_policy: {retry_on: 5xx}";
+    let mirrors = "request_mirror_policies: [{cluster: other}]";
+    let said = |path: &str, field: &str| {
+        let what = match field {
+            "retry_policy" => "retries the copies that it gets: one may be sent several times, and is counted once",
+            _ => "mirrors the copies that it gets: copies of copies, which nothing counts",
+        };
+        format!(
+            "{path}.typed_extension_protocol_options.{name}.{field}: warning: the cluster m {what}: give the mirror a cluster \
+             without {field} [retries-copies]"
+        )
+    };
+    let first = "static_resources.clusters[0]";
+    for (clusters, to, expected) in [
+        (cluster("m", retries), "{cluster: m}", vec![said(first, "retry_policy")]),
+        (cluster("m", mirrors), "{cluster: m}", vec![said(first, "request_mirror_policies")]),
+        (
+            cluster("m", &format!("{mirrors}, {retries}")),
+            "{cluster: m}",
+            vec![said(first, "retry_policy"), said(first, "request_mirror_policies")],
+        ),
+        (
+            cluster("m", "retryPolicy: {retryOn: reset, numRetries: 3}"),
+            "{cluster: m}",
+            vec![said(first, "retry_policy").replace("retry_policy", "retryPolicy")],
+        ),
+        (
+            format!("{}, {}", cluster("primary", retries), cluster("m", retries)),
+            "{clusterHeader: x-to, allowedClusters: [m]}",
+            vec![said("static_resources.clusters[1]", "retry_policy")],
+        ),
+        (
+            cluster("'outbound|80||m.test'", retries).replace("name: 'outbound", "alt_stat_name: y, name: 'outbound"),
+            "{destination: {host: m.test, port: {number: 80}}}",
+            vec![said(first, "retry_policy").replace("cluster m ", "cluster outbound|80||m.test ")],
+        ),
+        // Nothing of these sends a copy again.
+        (cluster("m", "retry_policy: {num_retries: 3}"), "{cluster: m}", vec![]),
+        (cluster("m", "retry_policy: {retry_on: 5xx, num_retries: 0}"), "{cluster: m}", vec![]),
+        (cluster("m", "request_mirror_policies: []"), "{cluster: m}", vec![]),
+        (cluster("primary", retries), "{cluster: m}", vec![]),
+        (cluster("m", retries), "{clusterHeader: x-to}", vec![]),
+        (format!("{{name: m, routes: [{{route: {{{retries}, {mirrors}}}}}]}}"), "{cluster: m}", vec![]),
+    ] {
+        let text = file(&clusters, to);
+        assert_eq!(warnings(&text), expected, "{text}");
+    }
+    // A configuration alone, and the clusters in a document of their own: of CDS, or of a dump.
+    for (document, path) in [
+        (format!("resources: [{}]", cluster("m", retries)), "resources[0]"),
+        (
+            format!("configs: [{{dynamic_active_clusters: [{{cluster: {}}}]}}]", cluster("m", retries)),
+            "configs[0].dynamic_active_clusters[0].cluster",
+        ),
+    ] {
+        let text = format!("rules: [{{mirrors: [{{cluster: m}}]}}]\n---\n{document}\n");
+        assert_eq!(warnings(&text), [said(path, "retry_policy")], "{text}");
+    }
+}
+
+/// Lists the YAML files in a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let inside = entries.map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+    inside.flatten().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
+}
+
+#[test]
+fn no_file_of_this_repository_is_warned_of() {
+    let root = Path::new(crate::ROOT);
+    let folders = ["examples", "deploy"].map(|folder| files(&root.join(folder)));
+    let alone = ["envoy.yaml", "wasmplugin.yaml"].map(|file| vec![root.join(file)]);
+    let mut checked = 0;
+    for file in folders.into_iter().chain(alone).flatten() {
+        let ran = mirrorctl(&["check", file.to_str().unwrap()], "");
+        assert!(!ran.err.contains("warning: "), "{}", ran.err);
+        checked += usize::from(ran.out.contains(": ok: "));
+    }
+    assert!(checked > 15, "{checked} files with a configuration");
 }
 
 #[test]

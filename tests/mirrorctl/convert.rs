@@ -65,6 +65,10 @@ fn mirrors_carry_over_in_each_spelling() {
         }
         assert_eq!(mirrors(&virtual_service(&route)), json!([expected]), "{route}");
     }
+    for port in ["80", "'80'", "80.0", "8e1"] {
+        let route = format!("mirror: {{host: m, port: {{number: {port}}}}}");
+        assert_eq!(mirrors(&virtual_service(&route)), json!([{"destination": destination}]), "{port}");
+    }
     for (share, expected) in [
         ("", json!({})),
         ("percent: 7", json!({"percentage": 7})),
@@ -92,6 +96,11 @@ fn what_a_route_changes_in_its_requests_carries_over() {
             json!({"rewrite": {"authority": "b-shadow"}, "headers": {"set": {"a": "1"}}}),
         ),
         ("route: [{headers: {request: {remove: [a]}}}]", "/headers", json!({"remove": ["a"]})),
+        (
+            "headers: {request: {remove: [a], set: {x: '1', b: '2'}}}, route: [{headers: {request: {remove: [A], set: {X: '3'}}}}]",
+            "/headers",
+            json!({"remove": ["a"], "set": {"b": "2", "X": "3"}}),
+        ),
         ("rewrite: {uri: /b}, match: [{uri: {exact: /a}}]", "/rewrite", json!({"uri": "/b"})),
         ("rewrite: {uri: /b}, match: [{method: {exact: GET}}]", "/rewrite", json!({"uri": "/b"})),
         ("rewrite: {uri: /b}", "/rewrite", json!({"uri": "/b"})),
@@ -122,7 +131,7 @@ fn hosts_are_full_by_namespace_and_domain_and_ports_are_found() {
     let entry = "---\nkind: ServiceEntry\nmetadata: {name: e}\nspec: {hosts: [m.example], ports: [{number: 81}]}\n";
     for (to, more, args, host, port) in [
         ("m", service("default", "{port: 8080}"), &[][..], "m.default.svc.cluster.local", 8080),
-        ("m", service("n", "{port: 8080}"), &["--namespace", "n"], "m.n.svc.cluster.local", 8080),
+        ("m", service("ns", "{port: 8080}"), &["--namespace", "ns"], "m.ns.svc.cluster.local", 8080),
         ("m", service("default", "{port: 1}"), &["--cluster-domain", "mesh.test"], "m.default.svc.mesh.test", 1),
         ("m", service("default", "{port: 1}, {port: 2}"), &["--port", "m=2"], "m.default.svc.cluster.local", 2),
         (
@@ -241,6 +250,10 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
             more("headers: {request: {set: {host2: '%PROTOCOL%'}}}"),
             "spec.http[0].headers.request.set.host2: the plugin does not fill in",
         ),
+        (
+            more("headers: {request: {add: {a: b}}}, route: [{headers: {request: {add: {A: c}}}}]"),
+            "spec.http[0].route[0].headers.request.add.A: added once more: left out of the copy",
+        ),
         (more("headers: {request: {remove: [te]}}"), "spec.http[0].headers.request.remove: te belongs to one hop"),
         (
             more("route: [{}, {headers: {request: {set: {a: b}}}}]"),
@@ -296,9 +309,24 @@ fn what_cannot_be_converted_is_refused_with_its_path() {
         ),
         (virtual_service("mirrors: [{}]"), "spec.http[0].mirrors[0].destination: missing"),
         (virtual_service("mirror: {subset: v1}"), "spec.http[0].mirror.host: missing"),
-        (virtual_service("mirror: {host: m, port: {number: x}}"), "spec.http[0].mirror.port.number: \"x\": not a port"),
+        (
+            virtual_service("mirror: {host: m, port: {number: x}}"),
+            "spec.http[0].mirror.port.number: \"x\": not a whole number between 1 and 65535",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: '+1'}}"),
+            "spec.http[0].mirror.port.number: \"+1\": not a whole",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: 65536}}"),
+            "spec.http[0].mirror.port.number: 65536: not a whole",
+        ),
+        (
+            virtual_service("mirror: {host: m, port: {number: 0.5}}"),
+            "spec.http[0].mirror.port.number: 0.5: not a whole",
+        ),
         (virtual_service(&format!("mirror: {to}")).replace("[a]", "['a b']"), "spec.hosts[0]: \"a b\": not a host"),
-        (http_route("filters: [{type: RequestMirror}]"), "spec.rules[0].filters[0].requestMirror.backendRef: missing"),
+        (http_route("filters: [{type: RequestMirror}]"), "spec.rules[0].filters[0].requestMirror: missing"),
         (
             http_route("filters: [{type: RequestMirror, requestMirror: {backendRef: {kind: Bucket, name: b}}}]"),
             "spec.rules[0].filters[0].requestMirror.backendRef.kind: Bucket: not Service or Hostname",

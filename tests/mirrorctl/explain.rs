@@ -89,6 +89,16 @@ fn a_request_that_is_not_mirrored_is_told_why() {
         (&["--request", "/x"], "no rule matches: nothing is mirrored\n"),
         (&["--request", "GET /api", "-H", "x-mirrored-request: 1"], "such a request is never mirrored: marked\n"),
         (
+            &["--request", "GET /api", "-H", "connection: Upgrade", "-H", "upgrade: websocket"],
+            "such a request is never mirrored: upgrade\n",
+        ),
+        (
+            &["--request", "GET /api", "-H", "connection: Upgrade", "-H", "upgrade: websocket", "--body", "-"],
+            "such a request is never mirrored: upgrade\n",
+        ),
+        (&["--request", "CONNECT http://a/api"], "such a request is never mirrored: connect\n"),
+        (&["--request", "CONNECT http://a/api", "--body", "-"], "such a request is never mirrored: connect\n"),
+        (
             &["--request", "POST /api", "--body", "-", "-H", "x-user: 5"],
             "mirror candidate\n  sample: 40 % by header x-user: part 74157 < 400000 of 1000000: selected\n  no copy: body_too_large\n",
         ),

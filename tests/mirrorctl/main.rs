@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod clusters;
 mod convert;
 mod explain;
 mod generated;
@@ -27,6 +28,7 @@ mod report;
 mod scene;
 mod shown;
 mod stats;
+mod types;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,53 +1,68 @@
-//! `mirrorctl check`: what the plugin would say of the configurations in files.
+//! `mirrorctl check`: what the plugin would say of the configurations in files, and what it would do with surprising effects.
 
+use crate::findings::{self, Subject};
 use crate::found::configurations;
 use crate::input::documents;
 use crate::reply::Reply;
 use std::fmt::Display;
 
-/// Checks all configurations in all files.
+/// Checks all configurations in all files; `strict` makes findings of the warnings.
 ///
 /// # Errors
 /// What to tell the user where a file cannot be read.
-pub(crate) fn run(files: &[String]) -> Result<Reply, String> {
+pub(crate) fn run(files: &[String], strict: bool) -> Result<Reply, String> {
     let mut reply = Reply::default();
     for file in files {
-        let mut checked = false;
-        for document in documents(file)? {
-            let document = match document {
-                Ok(document) => document,
-                Err(error) => {
-                    reply.finding(error);
-                    checked = true;
-                    continue;
+        check(file, strict, &mut reply)?;
+    }
+    Ok(reply)
+}
+
+fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
+    let mut is_checked = false;
+    let mut readable = Vec::new();
+    let mut plugins = Vec::new();
+    for document in documents(file)? {
+        let document = match document {
+            Ok(document) => document,
+            Err(error) => {
+                reply.finding(error);
+                is_checked = true;
+                continue;
+            }
+        };
+        for found in configurations(&document) {
+            if found.is_foreign {
+                let what = "skipped: not a configuration of this plugin";
+                reply.note(format_args!("{}: {}: {what}", found.place, found.path));
+                continue;
+            }
+            is_checked = true;
+            match found.read() {
+                Ok(config) => {
+                    let rules = count(config.rules.len(), "rule");
+                    let mirrors = count(config.rules.iter().map(|rule| rule.mirrors.len()).sum(), "mirror");
+                    reply.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
+                    plugins.push((found, config));
                 }
-            };
-            for found in configurations(&document) {
-                if found.is_foreign {
-                    reply.note(format_args!(
-                        "{}: {}: skipped: not a configuration of this plugin",
-                        found.place, found.path
-                    ));
-                    continue;
-                }
-                checked = true;
-                match found.read() {
-                    Ok(config) => {
-                        let rules = count(config.rules.len(), "rule");
-                        let mirrors = count(config.rules.iter().map(|rule| rule.mirrors.len()).sum(), "mirror");
-                        reply.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
-                    }
-                    Err(violations) => {
-                        violations.iter().for_each(|violation| reply.finding(at(&found.place, violation)));
-                    }
+                Err(violations) => {
+                    violations.iter().for_each(|violation| reply.finding(at(&found.place, violation)));
                 }
             }
         }
-        if !checked {
-            reply.finding(format_args!("{file}: no plugin configuration found"));
+        readable.push(document);
+    }
+    if !is_checked {
+        reply.finding(format_args!("{file}: no plugin configuration found"));
+    }
+    for finding in findings::all(&Subject { documents: &readable, plugins: &plugins }) {
+        if strict {
+            reply.finding(finding);
+        } else {
+            reply.note(finding);
         }
     }
-    Ok(reply)
+    Ok(())
 }
 
 /// Puts the place before what is wrong there.

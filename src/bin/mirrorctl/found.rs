@@ -1,6 +1,7 @@
 //! The plugin configurations in documents, wherever Istio, Envoy Gateway and Envoy have them.
 
 use crate::input::{Document, Place};
+use crate::node::{Mismatches, Node};
 use crate::tree::{Tree, join};
 use traffic_mirror::config::{Config, Violation};
 
@@ -28,57 +29,67 @@ impl Found {
     /// # Errors
     /// What the plugin would say, with the path in the document.
     pub(crate) fn read(&self) -> Result<Config, Vec<Violation>> {
-        let (_, text) = self.configuration.as_ref().map_err(|violation| vec![violation.clone()])?;
-        Config::from_bytes(text.as_bytes()).map_err(|violations| {
-            let below = |violation: Violation| match &*self.path {
-                "" => violation,
-                path => violation.below(path),
-            };
-            violations.into_iter().map(below).collect()
-        })
+        let below = |violation: Violation| match &*self.path {
+            "" => violation,
+            path => violation.below(path),
+        };
+        let (_, text) = self.configuration.as_ref().map_err(|violation| vec![below(violation.clone())])?;
+        Config::from_bytes(text.as_bytes()).map_err(|violations| violations.into_iter().map(below).collect())
     }
 }
 
-/// Finds the configurations in a document.
+/// Finds the configurations in a document, and what is of the wrong type where they should be.
 pub(crate) fn configurations(document: &Document) -> Vec<Found> {
     let mut found = Vec::new();
-    let tree = &document.tree;
-    let spec = |path: &[&str]| tree.at(path).map(|tree| (path.join("."), tree));
-    let mut add = |owner: &Tree, path: String, configuration| {
-        let is_foreign = is_foreign(owner, &configuration);
+    let mismatches = Mismatches::default();
+    let root = Node::root(&document.tree, &mismatches);
+    let mut add = |owner: &Node<'_>, path: String, configuration: Configuration| {
+        let is_foreign = is_foreign(owner.tree(), &configuration);
         found.push(Found { place: document.place.clone(), path, configuration, is_foreign });
     };
-    match tree.text_at(&["kind"]) {
+    let kind = if let Tree::Map(_) = document.tree { root.kind() } else { None };
+    match kind {
         Some("WasmPlugin") => {
-            let (path, config) = spec(&["spec", "pluginConfig"]).unwrap_or(("spec.pluginConfig".into(), &Tree::Null));
-            add(tree, path, plain(config));
+            check_names(&root);
+            match root.field("spec") {
+                Some(spec) if spec.object().is_some() => add_field(&root, &spec, "pluginConfig", &mut add),
+                Some(_) => {}
+                None => add(&root, "spec.pluginConfig".to_owned(), plain(&Tree::Null)),
+            }
         }
         Some("TrafficExtension") => {
-            if let Some((path, wasm)) = spec(&["spec", "wasm"]) {
-                add(tree, join(&path, "pluginConfig"), plain(wasm.get("pluginConfig").unwrap_or(&Tree::Null)));
+            check_names(&root);
+            if let Some(wasm) = root.field("spec").and_then(|spec| spec.field("wasm")?.object().cloned()) {
+                add_field(&root, &wasm, "pluginConfig", &mut add);
             }
         }
         Some("EnvoyExtensionPolicy") => {
-            let filters = tree.at(&["spec", "wasm"]).map(Tree::items).unwrap_or_default();
-            for (index, filter) in filters.iter().enumerate() {
-                add(filter, format!("spec.wasm[{index}].config"), plain(filter.get("config").unwrap_or(&Tree::Null)));
+            check_names(&root);
+            let filters = root.field("spec").map(|spec| spec.items_at("wasm")).unwrap_or_default();
+            for filter in filters.iter().filter_map(Node::object) {
+                add_field(filter, filter, "config", &mut add);
             }
         }
-        _ => in_envoy("", tree, &mut add),
+        _ => in_envoy(&root, &mut add),
     }
-    if found.is_empty() && !is_other(tree) {
+    for violation in mismatches.take() {
         let place = document.place.clone();
-        found.push(Found { place, path: String::new(), configuration: plain(tree), is_foreign: false });
+        found.push(Found { place, path: String::new(), configuration: Err(violation), is_foreign: false });
+    }
+    if found.is_empty() && !is_other(&document.tree) {
+        let (place, configuration) = (document.place.clone(), plain(&document.tree));
+        found.push(Found { place, path: String::new(), configuration, is_foreign: false });
     }
     found
 }
 
 /// Tells whether a document without a configuration is something else than a configuration with mistakes.
 fn is_other(tree: &Tree) -> bool {
-    const ENVOY: [&str; 8] = [
+    const ENVOY: [&str; 9] = [
         "static_resources",
         "dynamic_resources",
         "resources",
+        "configs",
         "admin",
         "node",
         "layered_runtime",
@@ -96,6 +107,20 @@ fn is_foreign(owner: &Tree, configuration: &Configuration) -> bool {
     !names.contains("trafficmirror") && configuration.as_ref().is_ok_and(|(tree, _)| !is_ours(tree))
 }
 
+/// Reads what names a resource.
+fn check_names(root: &Node<'_>) {
+    let metadata = root.field("metadata");
+    for name in ["name", "namespace"] {
+        metadata.as_ref().and_then(|metadata| metadata.text_at(name));
+    }
+}
+
+/// Takes a field of an object as a configuration, absent or not.
+fn add_field(owner: &Node<'_>, parent: &Node<'_>, name: &str, add: &mut impl FnMut(&Node<'_>, String, Configuration)) {
+    let configuration = parent.field(name);
+    add(owner, join(parent.path(), name), plain(configuration.map_or(&Tree::Null, |node| node.tree())));
+}
+
 /// Takes a configuration that stands in the document as it is.
 fn plain(tree: &Tree) -> Configuration {
     if *tree == Tree::Null {
@@ -105,43 +130,49 @@ fn plain(tree: &Tree) -> Configuration {
 }
 
 /// Looks for Wasm filters in what Envoy reads, at any depth: listeners, ECDS resources, an EnvoyFilter's patches.
-fn in_envoy(path: &str, tree: &Tree, add: &mut impl FnMut(&Tree, String, Configuration)) {
-    let is_type = |tree: &Tree, field, name| tree.text_at(&[field]).is_some_and(|url| url.ends_with(name));
-    let config = if is_type(tree, "@type", WASM) {
-        tree.get("config").map(|config| (join(path, "config"), config))
-    } else if is_type(tree, "type_url", WASM) {
-        tree.at(&["value", "config"]).map(|config| (join(path, "value.config"), config))
+fn in_envoy(node: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuration)) {
+    let is_type = |field| node.tree().text_at(&[field]).is_some_and(|url| url.ends_with(WASM));
+    let wasm = if is_type("@type") {
+        Some(node.clone())
+    } else if is_type("type_url") {
+        node.field("value")
     } else {
-        None
+        return node.children().iter().for_each(|child| in_envoy(child, add));
     };
-    if let Some((path, config)) = config {
-        let path = join(&path, "configuration");
-        let configuration = config.get("configuration").unwrap_or(&Tree::Null);
-        let is_bare = configuration.get("@type").is_none();
-        let inner = if is_bare { &path } else { &join(&path, "value") };
-        add(config, inner.clone(), from_any(configuration));
+    let Some(config) = wasm.and_then(|wasm| wasm.field("config")) else { return };
+    if config.object().is_none() {
         return;
     }
-    for (name, child) in tree.children() {
-        in_envoy(&join(path, &name), child, add);
+    let Some(any) = config.field("configuration") else {
+        return add(&config, join(config.path(), "configuration"), plain(&Tree::Null));
+    };
+    if any.object().is_none() {
+        return;
+    }
+    let path = if any.tree().get("@type").is_some() { join(any.path(), "value") } else { any.path().to_owned() };
+    if let Some(configuration) = from_any(&any) {
+        add(&config, path, configuration);
     }
 }
 
-/// Takes a configuration out of the `google.protobuf.Any` in which Envoy has it.
-fn from_any(any: &Tree) -> Configuration {
-    let refuse = |value: &str, allowed: &str| Err(Violation::new("", value, allowed));
-    let value = any.get("value").unwrap_or(&Tree::Null);
-    match any.text_at(&["@type"]).map(|url| url.rsplit('/').next().unwrap_or(url)) {
-        Some(STRUCT) => plain(value),
-        Some(STRING) => match value.text() {
+/// Takes a configuration out of the `google.protobuf.Any` in which Envoy has it; `None` where a type is wrong.
+fn from_any(any: &Node<'_>) -> Option<Configuration> {
+    let refuse = |value: &str, allowed: &str| Some(Err(Violation::new("", value, allowed)));
+    let value = any.field("value");
+    let Some(url) = any.field("@type") else {
+        return refuse(
+            "no @type",
+            "google.protobuf.Struct or google.protobuf.StringValue, with the configuration as value",
+        );
+    };
+    let url = url.text()?;
+    match url.rsplit('/').next().unwrap_or(url) {
+        STRUCT => Some(plain(value.map_or(&Tree::Null, |value| value.tree()))),
+        STRING => {
+            let text = value.map_or(Some(""), |value| value.text())?;
             // What does not parse, the plugin has an error for.
-            Some(text) => Ok((serde_json::from_str(text).unwrap_or(Tree::Null), text.to_owned())),
-            None => refuse(&value.json(), "not a string: a google.protobuf.StringValue holds JSON text"),
-        },
-        Some(other) => refuse(other, "not google.protobuf.Struct or google.protobuf.StringValue"),
-        None if *any == Tree::Null => plain(any),
-        None => {
-            refuse("no @type", "google.protobuf.Struct or google.protobuf.StringValue, with the configuration as value")
+            Some(Ok((serde_json::from_str(text).unwrap_or(Tree::Null), text.to_owned())))
         }
+        other => refuse(other, "not google.protobuf.Struct or google.protobuf.StringValue"),
     }
 }

@@ -1,9 +1,11 @@
 //! From files to documents that know where they stand.
 
+use crate::node::{Mismatches, Node};
 use crate::tree::Tree;
 use serde::de::IgnoredAny;
 use std::io::Read;
 use std::{fmt, fs, io};
+use traffic_mirror::config::Violation;
 
 /// The name of standard input.
 const STDIN: &str = "-";
@@ -56,10 +58,13 @@ pub(crate) fn documents(file: &str) -> Result<Vec<Result<Document, String>>, Str
     for (index, tree) in trees.into_iter().enumerate() {
         let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
         match tree {
-            Ok(tree) => {
-                let resources = resources(tree).into_iter();
-                documents.extend(resources.map(|tree| Ok(Document { place: place(resource(&tree)), tree })));
-            }
+            Ok(tree) => match resources(&tree) {
+                Ok(resources) => {
+                    let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree });
+                    documents.extend(resources.into_iter().map(document));
+                }
+                Err(mismatch) => documents.push(Err(format!("{}: {mismatch}", place(resource(&tree))))),
+            },
             Err(error) => documents.push(Err(format!("{}: {error}", place(None)))),
         }
     }
@@ -67,11 +72,15 @@ pub(crate) fn documents(file: &str) -> Result<Vec<Result<Document, String>>, Str
 }
 
 /// Takes apart the list in which kubectl hands out resources.
-fn resources(tree: Tree) -> Vec<Tree> {
+fn resources(tree: &Tree) -> Result<Vec<Tree>, Violation> {
     let is_list = tree.text_at(&["kind"]).is_some_and(|kind| kind.ends_with("List"));
-    match tree.get("items") {
-        Some(Tree::List(items)) if is_list => items.clone(),
-        _ => vec![tree],
+    let mismatches = Mismatches::default();
+    match Node::root(tree, &mismatches).field("items").filter(|_| is_list) {
+        Some(list) => {
+            let items = list.items().iter().map(|item| item.tree().clone()).collect();
+            mismatches.take().pop().map_or(Ok(items), Err)
+        }
+        None => Ok(vec![tree.clone()]),
     }
 }
 

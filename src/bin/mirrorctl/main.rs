@@ -4,9 +4,11 @@
 mod check;
 mod convert;
 mod explain;
+mod findings;
 mod found;
 mod input;
 mod metrics;
+mod node;
 mod reply;
 mod report;
 mod schema;
@@ -31,8 +33,12 @@ enum Command {
     /// Check the plugin configurations in files
     ///
     /// A file is a configuration in JSON or YAML, or it contains one: WasmPlugin, TrafficExtension, EnvoyExtensionPolicy,
-    /// EnvoyFilter, or Envoy's own configuration.
+    /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
+    /// meant; it ends with its code.
     Check {
+        /// Let warnings be findings: exit code 1
+        #[arg(long)]
+        strict: bool,
         /// Files to check; `-` is standard input
         #[arg(required = true)]
         files: Vec<String>,
@@ -80,7 +86,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files } => check::run(&files),
+        Command::Check { files, strict } => check::run(&files, strict),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

@@ -246,11 +246,18 @@ fn http_route_route(rule: &Value, entry: &Value, namespace: &str, services: &[(S
             policies.extend(policy(&host, port, &Value::Null, millionths));
         }
         if let Some(rewrite) = filter.get("urlRewrite") {
-            action["host_rewrite_literal"] = rewrite["hostname"].clone();
-            // The only prefix that the files replace is replaced by `/`.
-            assert_eq!(rewrite["path"]["replacePrefixMatch"], "/");
-            let pattern = format!("^{prefix}(/?)(.*)");
-            action["regex_rewrite"] = json!({"pattern": {"regex": pattern}, "substitution": "/\\2"});
+            if let Some(hostname) = rewrite.get("hostname") {
+                action["host_rewrite_literal"] = hostname.clone();
+            }
+            let path = &rewrite["path"];
+            let regex = |pattern: &str, text: &str| json!({"pattern": {"regex": pattern}, "substitution": text});
+            if let Some(full) = path.get("replaceFullPath") {
+                action["regex_rewrite"] = regex("/.*", &full.as_str().unwrap().replace('\\', r"\\"));
+            } else if path["replacePrefixMatch"] == "/" {
+                action["regex_rewrite"] = regex(&format!("^{}(/?)(.*)", regex::escape(prefix)), r"/\2");
+            } else {
+                action["prefix_rewrite"] = path["replacePrefixMatch"].as_str().unwrap().trim_end_matches('/').into();
+            }
         }
         if let Some(modifier) = filter.get("requestHeaderModifier") {
             let set = |edit: &Value| {

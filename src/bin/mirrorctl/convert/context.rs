@@ -1,16 +1,61 @@
 //! What converting a resource needs to know of the others, and to say of what does not carry over.
 
 use super::hosts::Domain;
-use crate::input::Document;
-use crate::tree::Tree;
+use crate::input::{Document, Place};
+use crate::node::{Mismatches, Node};
+use crate::tree::join;
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+/// The numbers that a port may have.
+const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// What is said while files are converted, each with its place and path.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) warnings: RefCell<Vec<String>>,
     pub(super) errors: RefCell<Vec<String>>,
+}
+
+/// A document of a kind that converting reads.
+pub(super) struct Manifest<'a> {
+    pub(super) place: &'a Place,
+    pub(super) kind: &'a str,
+    pub(super) name: Option<&'a str>,
+    pub(super) namespace: &'a str,
+    pub(super) spec: Option<Node<'a>>,
+    created: Option<&'a str>,
+}
+
+impl<'a> Manifest<'a> {
+    /// Reads what every kind has; `None`: it is of another kind, and nothing of it is read.
+    pub(super) fn read(document: &'a Document, namespace: &'a str, mismatches: &'a Mismatches) -> Option<Self> {
+        const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
+        let root = Node::root(&document.tree, mismatches);
+        let kind = root.kind().filter(|kind| KINDS.contains(kind))?;
+        let metadata = root.field("metadata");
+        let text = |name| metadata.as_ref()?.text_at(name);
+        Some(Self {
+            place: &document.place,
+            kind,
+            name: text("name"),
+            namespace: text("namespace").unwrap_or(namespace),
+            spec: root.field("spec"),
+            created: text("creationTimestamp"),
+        })
+    }
+
+    /// Returns the items of a field of `spec`.
+    pub(super) fn items(&self, name: &str) -> Vec<Node<'a>> {
+        self.spec.as_ref().map(|spec| spec.items_at(name)).unwrap_or_default()
+    }
+
+    /// Orders by age, the oldest first; without one, by namespace and name.
+    pub(super) fn age(&self) -> (String, String) {
+        let name = self.name.unwrap_or_default();
+        (self.created.unwrap_or("9999").to_owned(), format!("{}/{name}", self.namespace))
+    }
 }
 
 /// The ports of hosts: Services and ServiceEntries by their full names.
@@ -29,19 +74,18 @@ impl Ports {
     }
 
     /// Adds those of a document, if it has any.
-    pub(super) fn add(&mut self, document: &Document, namespace: &str, cluster_domain: &str) {
-        let tree = &document.tree;
+    pub(super) fn add(&mut self, manifest: &Manifest<'_>, cluster_domain: &str) {
         let numbers = |field: &str| {
-            let ports = tree.at(&["spec", "ports"]).map(Tree::items).unwrap_or_default();
-            ports.iter().filter_map(|port| whole(port.get(field)?)).collect::<Vec<_>>()
+            let ports = manifest.items("ports");
+            ports.iter().filter_map(|port| port.field(field)?.whole(PORTS)).collect::<Vec<_>>()
         };
-        match (tree.text_at(&["kind"]), tree.text_at(&["metadata", "name"])) {
-            (Some("Service"), Some(name)) => {
-                let namespace = tree.text_at(&["metadata", "namespace"]).unwrap_or(namespace);
-                self.found.push((format!("{name}.{namespace}.svc.{cluster_domain}"), numbers("port")));
+        match (manifest.kind, manifest.name) {
+            ("Service", Some(name)) => {
+                let host = format!("{name}.{}.svc.{cluster_domain}", manifest.namespace);
+                self.found.push((host, numbers("port")));
             }
-            (Some("ServiceEntry"), _) => {
-                let hosts = tree.at(&["spec", "hosts"]).map(Tree::items).unwrap_or_default();
+            ("ServiceEntry", _) => {
+                let hosts = manifest.items("hosts");
                 self.found.extend(hosts.iter().filter_map(|host| Some((host.text()?.to_owned(), numbers("number")))));
             }
             _ => {}
@@ -61,30 +105,21 @@ pub(super) struct Gateways(Vec<(String, Vec<Domain>)>);
 
 impl Gateways {
     /// Adds those of a document, if it is a Gateway.
-    pub(super) fn add(&mut self, document: &Document, namespace: &str) {
-        let tree = &document.tree;
-        let (Some("Gateway"), Some(name)) = (tree.text_at(&["kind"]), tree.text_at(&["metadata", "name"])) else {
-            return;
-        };
-        let items = |path: &[&str]| tree.at(path).map(Tree::items).unwrap_or_default();
-        let servers = items(&["spec", "servers"])
-            .iter()
-            .flat_map(|server| server.get("hosts").map(Tree::items).unwrap_or_default());
+    pub(super) fn add(&mut self, manifest: &Manifest<'_>) {
+        let ("Gateway", Some(name)) = (manifest.kind, manifest.name) else { return };
+        let (servers, listeners) = (manifest.items("servers"), manifest.items("listeners"));
         // Istio's may name the namespace of the VirtualServices that they are for.
-        let hosts = servers.filter_map(Tree::text).map(|host| host.rsplit('/').next().unwrap_or(host));
-        let listeners =
-            items(&["spec", "listeners"]).iter().map(|listener| listener.text_at(&["hostname"]).unwrap_or("*"));
+        let hosts = servers.iter().flat_map(|server| server.items_at("hosts")).filter_map(|host| host.text());
+        let hosts = hosts.map(|host| host.rsplit('/').next().unwrap_or(host));
+        let listeners = listeners.iter().map(|listener| listener.text_at("hostname").unwrap_or("*"));
         let domains = hosts.chain(listeners).filter_map(Domain::new).collect();
-        let namespace = tree.text_at(&["metadata", "namespace"]).unwrap_or(namespace);
-        self.0.push((format!("{namespace}/{name}"), domains));
+        self.0.push((format!("{}/{name}", manifest.namespace), domains));
     }
 }
 
 /// A resource that is converted, and what there is around it.
 pub(super) struct Resource<'a> {
-    pub(super) document: &'a Document,
-    pub(super) name: &'a str,
-    pub(super) namespace: &'a str,
+    pub(super) manifest: &'a Manifest<'a>,
     pub(super) cluster_domain: &'a str,
     pub(super) ports: &'a Ports,
     pub(super) gateways: &'a Gateways,
@@ -92,8 +127,9 @@ pub(super) struct Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    pub(super) fn spec(&self) -> &'a Tree {
-        self.document.tree.get("spec").unwrap_or(&Tree::Null)
+    /// Returns the name that rules are called after.
+    pub(super) fn name(&self) -> &'a str {
+        self.manifest.name.unwrap_or("route")
     }
 
     /// Warns of what the converted configuration cannot say.
@@ -112,9 +148,15 @@ impl<'a> Resource<'a> {
         None
     }
 
+    /// Returns a field that has to be there.
+    pub(super) fn required<'t>(&self, parent: &Node<'t>, name: &str) -> Option<Node<'t>> {
+        parent.object()?;
+        parent.field(name).or_else(|| self.refuse(&join(parent.path(), name), "missing"))
+    }
+
     /// Notes something once, however many rules a route becomes.
     fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
-        let note = format!("{}: {path}: {what}", self.document.place);
+        let note = format!("{}: {path}: {what}", self.manifest.place);
         let mut notes = notes.borrow_mut();
         if !notes.contains(&note) {
             notes.push(note);
@@ -126,7 +168,7 @@ impl<'a> Resource<'a> {
         if host.contains('.') || host.starts_with('*') {
             return host.to_owned();
         }
-        self.service(host, self.namespace)
+        self.service(host, self.manifest.namespace)
     }
 
     /// Returns the full name of a Service.
@@ -153,9 +195,9 @@ impl<'a> Resource<'a> {
     }
 
     /// Finds the port of a host: the one that is given, or the only one of its Service.
-    pub(super) fn port(&self, given: Option<&Tree>, host: &str, path: &str) -> Option<u64> {
+    pub(super) fn port(&self, given: Option<&Node<'_>>, host: &str, path: &str) -> Option<u64> {
         if let Some(given) = given {
-            return whole(given).or_else(|| self.refuse(path, format_args!("{}: not a port", given.json())));
+            return given.whole(PORTS);
         }
         match self.ports.of(host) {
             Some([port]) => Some(*port),
@@ -169,22 +211,5 @@ impl<'a> Resource<'a> {
                 self.refuse(path, format_args!("{what} {host}=PORT"))
             }
         }
-    }
-}
-
-/// Reads a whole number, which proto3 JSON may write as a string.
-pub(super) fn whole(tree: &Tree) -> Option<u64> {
-    match tree {
-        Tree::Number(number) => number.as_u64(),
-        Tree::Text(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Reads a number.
-pub(super) fn number(tree: &Tree) -> Option<f64> {
-    match tree {
-        Tree::Number(number) => number.as_f64(),
-        _ => None,
     }
 }

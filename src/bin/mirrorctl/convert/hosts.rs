@@ -1,5 +1,6 @@
 //! The hosts that routes are for, and how the plugin asks for them: by `:authority`, which may have any case and a port.
 
+use super::pattern::literal;
 use crate::tree::Tree;
 use std::cmp::Reverse;
 
@@ -38,7 +39,7 @@ impl Name {
     }
 
     fn regex(&self) -> String {
-        let escaped = self.parts.iter().map(|part| part.replace('.', "\\."));
+        let escaped = self.parts.iter().map(|part| literal(part));
         escaped.rev().reduce(|rest, part| format!("{part}({rest})?")).unwrap_or_default()
     }
 
@@ -126,7 +127,7 @@ impl Domain {
         let regex = |text: String| Tree::map([("regex", Some(text.into())), ("ignoreCase", Some(true.into()))]);
         match self {
             Self::Any => Vec::new(),
-            Self::Wildcard(suffix) => vec![regex(format!(".+{}{PORT}", suffix.replace('.', "\\.")))],
+            Self::Wildcard(suffix) => vec![regex(format!(".+{}{PORT}", literal(suffix)))],
             Self::Names(names) => {
                 let mut groups: Vec<String> = Vec::new();
                 for name in names.iter().map(Name::regex) {
@@ -161,6 +162,8 @@ mod tests {
             let regexes: Vec<_> = conditions.iter().filter_map(|condition| condition.text_at(&["regex"])).collect();
             assert_eq!(regexes, [expected], "{host}");
         }
+        let unusual = Domain::Names(vec![Name::of_service("a+b", "c", "d.e")]).conditions();
+        assert_eq!(unusual[0].text_at(&["regex"]), Some(r"a\+b(\.c(\.svc(\.d\.e)?)?)?(:[^:]*)?"));
         assert!(Domain::new("*").unwrap().conditions().is_empty());
         assert_eq!(Domain::new("a b"), None);
         assert_eq!(Domain::new(""), None);

@@ -1,45 +1,47 @@
 //! The Gateway API's HTTPRoute: its matches by precedence, and its mirrors.
 
-use super::context::{Resource, whole};
+use super::context::Resource;
 use super::hosts::{Domain, Name};
-use super::mirror::{Changes, Path, destination, escape};
+use super::mirror::{Changes, Path, destination};
+use super::pattern;
 use super::route::{Rank, Route, Table};
 use super::virtual_service::timeout;
+use crate::node::Node;
 use crate::tree::{Tree, join};
+
+/// The largest part of a fraction, an int32 in the Gateway API.
+const PARTS: u64 = 0x7fff_ffff;
 
 /// Adds the routes of an HTTPRoute.
 pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
     let mut routes = Vec::new();
-    for (index, rule) in items(resource.spec(), "rules").iter().enumerate() {
+    for (index, rule) in resource.manifest.items("rules").iter().enumerate() {
         read_rule(resource, rule, index, &mut routes);
     }
     table.add(&read_domains(resource), routes);
 }
 
-fn items<'t>(tree: &'t Tree, name: &str) -> &'t [Tree] {
-    tree.get(name).map(Tree::items).unwrap_or_default()
-}
-
 /// Finds the hosts: those of the route on a Gateway, those of a Service that it is attached to.
 fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
-    let parents = items(resource.spec(), "parentRefs");
+    let parents = resource.manifest.items("parentRefs");
     let mut domains: Vec<Domain> = Vec::new();
     let mut gateways = Vec::new();
-    for (index, parent) in parents.iter().enumerate() {
-        let path = format!("spec.parentRefs[{index}]");
+    for parent in &parents {
         for name in ["port", "sectionName"] {
-            if parent.get(name).is_some() {
-                resource.warn(&join(&path, name), "left out: the plugin does not know its listener");
+            if let Some(field) = parent.field(name) {
+                resource.warn(field.path(), "left out: the plugin does not know its listener");
             }
         }
-        let namespace = parent.text_at(&["namespace"]).unwrap_or(resource.namespace);
-        let name = parent.text_at(&["name"]).unwrap_or_default();
-        match parent.text_at(&["kind"]).unwrap_or("Gateway") {
+        let namespace = parent.text_at("namespace").unwrap_or(resource.manifest.namespace);
+        let name = parent.text_at("name").unwrap_or_default();
+        match parent.text_at("kind").unwrap_or("Gateway") {
             "Gateway" => gateways.push(format!("{namespace}/{name}")),
             "Service" => {
                 domains.push(Domain::Names(vec![Name::of_service(name, namespace, resource.cluster_domain)]));
             }
-            kind => resource.error(&join(&path, "kind"), format_args!("{kind}: not Gateway or Service")),
+            kind => {
+                resource.error(&join(parent.path(), "kind"), format_args!("{kind}: not Gateway or Service"));
+            }
         }
     }
     if parents.is_empty() || !gateways.is_empty() {
@@ -49,48 +51,43 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
 }
 
 fn read_hostnames(resource: &Resource<'_>) -> Vec<Domain> {
-    let hostnames = items(resource.spec(), "hostnames");
+    let hostnames = resource.manifest.items("hostnames");
     let mut domains = Vec::new();
-    for (index, hostname) in hostnames.iter().enumerate() {
-        match Domain::new(hostname.text().unwrap_or_default()) {
+    for hostname in &hostnames {
+        let Some(text) = hostname.text() else { continue };
+        match Domain::new(text) {
             Some(domain) => domains.push(domain),
-            None => {
-                let path = format!("spec.hostnames[{index}]");
-                resource.error(&path, format_args!("{}: not a hostname", hostname.json()));
-            }
+            None => resource.error(hostname.path(), format_args!("{}: not a hostname", hostname.tree().json())),
         }
     }
     if hostnames.is_empty() { vec![Domain::Any] } else { domains }
 }
 
-fn read_rule(resource: &Resource<'_>, rule: &Tree, index: usize, routes: &mut Vec<Route>) {
-    let path = format!("spec.rules[{index}]");
-    let label = rule.text_at(&["name"]).map_or_else(|| index.to_string(), str::to_owned);
-    let every = [Tree::Map(Vec::new())];
-    let matches = match items(rule, "matches") {
-        [] => &every,
-        matches => matches,
-    };
-    for (number, backend) in items(rule, "backendRefs").iter().enumerate() {
-        if !items(backend, "filters").is_empty() {
-            let path = format!("{path}.backendRefs[{number}].filters");
-            resource.warn(&path, "left out: the plugin does not know which backend was chosen");
+fn read_rule(resource: &Resource<'_>, rule: &Node<'_>, index: usize, routes: &mut Vec<Route>) {
+    let label = rule.text_at("name").map_or_else(|| index.to_string(), str::to_owned);
+    for backend in rule.items_at("backendRefs") {
+        if let Some(filters) = backend.field("filters").filter(|filters| !filters.items().is_empty()) {
+            resource.warn(filters.path(), "left out: the plugin does not know which backend was chosen");
         }
     }
-    for (number, entry) in matches.iter().enumerate() {
-        let Some(uri) = read_path(resource, entry, &format!("{path}.matches[{number}].path")) else { continue };
-        let entries = read_match(resource, entry, &uri, &format!("{path}.matches[{number}]"));
-        let Some(mirrors) = read_mirrors(resource, rule, &path, &uri) else { continue };
-        let count = |name| i64::try_from(items(entry, name).len()).unwrap_or(i64::MAX);
+    let every = Tree::Map(Vec::new());
+    let mut matches = rule.items_at("matches");
+    if matches.is_empty() {
+        matches.push(rule.with(&every));
+    }
+    for entry in &matches {
+        let Some(uri) = read_path(resource, entry) else { continue };
+        let entries = read_match(resource, entry, &uri);
+        let Some(mirrors) = read_mirrors(resource, rule, &uri) else { continue };
+        let count = |name| i64::try_from(entry.items_at(name).len()).unwrap_or(i64::MAX);
         let (kind, length) = uri.specificity();
-        let method = i64::from(entry.get("method").is_some());
-        let age = resource.document.tree.text_at(&["metadata", "creationTimestamp"]).unwrap_or("9999").to_owned();
+        let method = i64::from(entry.field("method").is_some());
         let rank = Rank {
             specificity: [kind, length, method, count("headers"), count("queryParams")].map(i64::saturating_neg),
-            age: (age, format!("{}/{}", resource.namespace, resource.name)),
+            age: resource.manifest.age(),
             position: routes.len(),
         };
-        routes.push(Route { name: format!("{}-{label}", resource.name), entries, mirrors, rank: Some(rank) });
+        routes.push(Route { name: format!("{}-{label}", resource.name()), entries, mirrors, rank: Some(rank) });
     }
 }
 
@@ -114,24 +111,27 @@ impl Uri<'_> {
     }
 }
 
-fn read_path<'t>(resource: &Resource<'_>, entry: &'t Tree, path: &str) -> Option<Uri<'t>> {
-    let value = entry.text_at(&["path", "value"]).unwrap_or("/");
-    match entry.text_at(&["path", "type"]).unwrap_or("PathPrefix") {
+fn read_path<'t>(resource: &Resource<'_>, entry: &Node<'t>) -> Option<Uri<'t>> {
+    let given = entry.field("path");
+    let text = |name| given.as_ref()?.text_at(name);
+    let value = text("value").unwrap_or("/");
+    match text("type").unwrap_or("PathPrefix") {
         "Exact" => Some(Uri::Exact(value)),
         "PathPrefix" => Some(Uri::Prefix(value.trim_end_matches('/'))),
         "RegularExpression" => {
-            resource
-                .warn(path, "which of a prefix and an expression decides is left open: as in Istio, the prefix does");
+            let what = "which of a prefix and an expression decides is left open: as in Istio, the prefix does";
+            resource.warn(&join(entry.path(), "path"), what);
             Some(Uri::Regex(value))
         }
         kind => {
-            resource.refuse(&join(path, "type"), format_args!("{kind}: not Exact, PathPrefix or RegularExpression"))
+            let what = format_args!("{kind}: not Exact, PathPrefix or RegularExpression");
+            resource.refuse(&join(entry.path(), "path.type"), what)
         }
     }
 }
 
 /// Writes a match as entries, one of which must hold: a prefix is itself, or goes on with `/`.
-fn read_match(resource: &Resource<'_>, entry: &Tree, uri: &Uri<'_>, path: &str) -> Vec<Tree> {
+fn read_match(resource: &Resource<'_>, entry: &Node<'_>, uri: &Uri<'_>) -> Vec<Tree> {
     let kinds = match uri {
         Uri::Exact(text) => vec![Some(Tree::field("exact", *text))],
         Uri::Prefix("") => vec![None],
@@ -142,26 +142,26 @@ fn read_match(resource: &Resource<'_>, entry: &Tree, uri: &Uri<'_>, path: &str) 
     };
     let tests = |name: &str| {
         let mut tests: Vec<(String, Tree)> = Vec::new();
-        for (index, test) in items(entry, name).iter().enumerate() {
-            let kind = match test.text_at(&["type"]).unwrap_or("Exact") {
+        for test in entry.items_at(name) {
+            let kind = match test.text_at("type").unwrap_or("Exact") {
                 "Exact" => "exact",
                 "RegularExpression" => "regex",
                 kind => {
-                    let path = format!("{path}.{name}[{index}].type");
-                    resource.error(&path, format_args!("{kind}: not Exact or RegularExpression"));
+                    resource.error(&join(test.path(), "type"), format_args!("{kind}: not Exact or RegularExpression"));
                     continue;
                 }
             };
-            let key = test.text_at(&["name"]).unwrap_or_default();
+            let key = test.text_at("name").unwrap_or_default();
+            let value = test.text_at("value").unwrap_or_default();
             // Of several tests of one name, the first counts.
             if !tests.iter().any(|(known, _)| known.eq_ignore_ascii_case(key) && name == "headers" || known == key) {
-                tests.push((key.to_owned(), Tree::field(kind, test.text_at(&["value"]).unwrap_or_default())));
+                tests.push((key.to_owned(), Tree::field(kind, value)));
             }
         }
         (!tests.is_empty()).then_some(Tree::Map(tests))
     };
     let (headers, params) = (tests("headers"), tests("queryParams"));
-    let method = entry.text_at(&["method"]).map(|method| Tree::field("exact", method));
+    let method = entry.text_at("method").map(|method| Tree::field("exact", method));
     let write = |uri| {
         Tree::map([
             ("uri", uri),
@@ -177,77 +177,79 @@ fn read_match(resource: &Resource<'_>, entry: &Tree, uri: &Uri<'_>, path: &str) 
 }
 
 /// Reads the mirrors of a rule, with what its other filters change in the copy; `None` where something is wrong.
-fn read_mirrors(resource: &Resource<'_>, rule: &Tree, path: &str, uri: &Uri<'_>) -> Option<Vec<Tree>> {
-    let timeout = timeout(resource, rule.at(&["timeouts", "request"]), &join(path, "timeouts.request"));
+fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Option<Vec<Tree>> {
+    let given = rule.field("timeouts").and_then(|timeouts| timeouts.field("request"));
+    let timeout = given.and_then(|given| timeout(resource, &given));
     let mut changes = Changes { timeout, ..Changes::default() };
     let mut mirrors = Vec::new();
     let mut is_redirected = false;
-    for (index, filter) in items(rule, "filters").iter().enumerate() {
-        let path = format!("{path}.filters[{index}]");
-        match filter.text_at(&["type"]).unwrap_or_default() {
-            "RequestMirror" => mirrors.push((filter.get("requestMirror"), join(&path, "requestMirror"))),
+    for filter in rule.items_at("filters") {
+        match filter.text_at("type").unwrap_or_default() {
+            "RequestMirror" => mirrors.push(filter),
             "RequestRedirect" => is_redirected = true,
             "RequestHeaderModifier" => {
-                let filter = filter.get("requestHeaderModifier").unwrap_or(&Tree::Null);
-                let pairs = |name| {
-                    let pair = |edit: &Tree| Some((edit.text_at(&["name"])?.to_owned(), edit.get("value")?.clone()));
-                    items(filter, name).iter().filter_map(pair).collect::<Vec<_>>()
-                };
-                let path = join(&path, "requestHeaderModifier");
-                changes.edit_headers(resource, &path, items(filter, "remove"), &pairs("set"), &pairs("add"));
+                let Some(modifier) = filter.field("requestHeaderModifier") else { continue };
+                let (remove, set, add) =
+                    (modifier.items_at("remove"), modifier.items_at("set"), modifier.items_at("add"));
+                let remove: Vec<_> = remove.iter().filter_map(Node::text).collect();
+                let [set, add] = [set, add].map(|edits| edits.iter().filter_map(read_edit).collect::<Vec<_>>());
+                changes.edit_headers(resource, modifier.path(), &remove, &set, &add);
             }
             "URLRewrite" => {
-                let filter = filter.get("urlRewrite").unwrap_or(&Tree::Null);
-                changes.authority = filter.text_at(&["hostname"]).map(str::to_owned).or(changes.authority);
-                changes.path = read_rewrite(filter, uri);
+                let Some(rewrite) = filter.field("urlRewrite") else { continue };
+                changes.authority = rewrite.text_at("hostname").map(str::to_owned).or(changes.authority);
+                changes.path = rewrite.field("path").map_or(Path::Keep, |path| read_rewrite(&path, uri));
             }
             "ResponseHeaderModifier" => {}
-            kind => resource.warn(&path, format_args!("{kind}: what it does to requests is left out of the copy")),
+            kind => {
+                resource.warn(filter.path(), format_args!("{kind}: what it does to requests is left out of the copy"))
+            }
         }
     }
     if is_redirected {
         return Some(Vec::new());
     }
-    mirrors.into_iter().map(|(mirror, path)| read_mirror(resource, mirror, &path, &changes)).collect()
+    mirrors.into_iter().map(|filter| read_mirror(resource, &filter, &changes)).collect()
+}
+
+fn read_edit<'t>(edit: &Node<'t>) -> Option<(&'t str, &'t str)> {
+    edit.text_at("name").zip(edit.text_at("value"))
 }
 
 /// Reads a change of the path; a prefix is replaced by elements, as it is matched.
-fn read_rewrite(filter: &Tree, uri: &Uri<'_>) -> Path {
-    let replacement = |name| filter.text_at(&["path", name]);
-    if let Some(path) = replacement("replaceFullPath") {
+fn read_rewrite(rewrite: &Node<'_>, uri: &Uri<'_>) -> Path {
+    if let Some(path) = rewrite.text_at("replaceFullPath") {
         return Path::whole(path);
     }
-    let (Some(new), Uri::Prefix(prefix)) = (replacement("replacePrefixMatch"), uri) else { return Path::Keep };
-    let prefix = prefix.replace('.', "\\.");
+    let (Some(new), Uri::Prefix(prefix)) = (rewrite.text_at("replacePrefixMatch"), uri) else { return Path::Keep };
+    let prefix = pattern::literal(prefix);
     match new.trim_end_matches('/') {
         "" => Path::Regex(format!("^{prefix}/?"), "/".to_owned()),
-        new => Path::Regex(format!("^{prefix}"), escape(new)),
+        new => Path::Regex(format!("^{prefix}"), pattern::replacement(new)),
     }
 }
 
-fn read_mirror(resource: &Resource<'_>, mirror: Option<&Tree>, path: &str, changes: &Changes) -> Option<Tree> {
-    let mirror = mirror.unwrap_or(&Tree::Null);
-    let Some(backend) = mirror.get("backendRef") else { return resource.refuse(&join(path, "backendRef"), "missing") };
-    let path_of = |name: &str| format!("{path}.backendRef.{name}");
-    let Some(name) = backend.text_at(&["name"]) else { return resource.refuse(&path_of("name"), "missing") };
-    let host = match backend.text_at(&["kind"]).unwrap_or("Service") {
-        "Service" => resource.service(name, backend.text_at(&["namespace"]).unwrap_or(resource.namespace)),
+fn read_mirror(resource: &Resource<'_>, filter: &Node<'_>, changes: &Changes) -> Option<Tree> {
+    let mirror = resource.required(filter, "requestMirror")?;
+    let backend = resource.required(&mirror, "backendRef")?;
+    let path_of = |name: &str| join(backend.path(), name);
+    let name = resource.required(&backend, "name")?.text()?;
+    let host = match backend.text_at("kind").unwrap_or("Service") {
+        "Service" => resource.service(name, backend.text_at("namespace").unwrap_or(resource.manifest.namespace)),
         "Hostname" => name.to_owned(),
         kind => return resource.refuse(&path_of("kind"), format_args!("{kind}: not Service or Hostname")),
     };
-    let port = resource.port(backend.get("port"), &host, &path_of("port"));
-    let share = match (mirror.get("percent"), mirror.get("fraction")) {
+    let port = resource.port(backend.field("port").as_ref(), &host, &path_of("port"));
+    let share = match (mirror.field("percent"), mirror.field("fraction")) {
         (None, None) => None,
-        (Some(percent), None) if whole(percent).is_some_and(|percent| percent <= 100) => {
-            Some(("percentage", percent.clone()))
-        }
-        (Some(_), None) => return resource.refuse(&join(path, "percent"), "not a whole number between 0 and 100"),
+        (Some(percent), None) => Some(("percentage", percent.whole(0..=100)?.into())),
         (None, Some(fraction)) => {
-            let denominator = fraction.get("denominator").cloned().unwrap_or_else(|| 100u64.into());
-            let fields = [("numerator", fraction.get("numerator").cloned()), ("denominator", Some(denominator))];
+            let numerator = resource.required(&fraction, "numerator")?.whole(0..=PARTS);
+            let denominator = fraction.field("denominator").map_or(Some(100), |part| part.whole(1..=PARTS));
+            let fields = [("numerator", Some(numerator?.into())), ("denominator", Some(denominator?.into()))];
             Some(("fraction", Tree::map(fields)))
         }
-        (Some(_), Some(_)) => return resource.refuse(path, "percent and fraction: at most one of them"),
+        (Some(_), Some(_)) => return resource.refuse(mirror.path(), "percent and fraction: at most one of them"),
     };
     Some(changes.mirror(destination(host, port?, None), share))
 }

@@ -1,6 +1,7 @@
 //! What the router does to a request before it copies it, as edits of the plugin's copy.
 
 use super::context::Resource;
+use super::pattern::replacement;
 use crate::tree::Tree;
 use traffic_mirror::config::{HeaderName, stays_behind};
 use traffic_mirror::copy::shadow;
@@ -31,13 +32,8 @@ pub(super) enum Path {
 impl Path {
     /// Replaces the whole path.
     pub(super) fn whole(path: &str) -> Self {
-        Self::Regex("^.*$".to_owned(), escape(path))
+        Self::Regex("^.*$".to_owned(), replacement(path))
     }
-}
-
-/// Writes text as a replacement that stands for itself.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
 }
 
 impl Changes {
@@ -46,25 +42,34 @@ impl Changes {
         &mut self,
         resource: &Resource<'_>,
         path: &str,
-        remove: &[Tree],
-        set: &[(String, Tree)],
-        add: &[(String, Tree)],
+        remove: &[&str],
+        set: &[(&str, &str)],
+        add: &[(&str, &str)],
     ) {
-        for name in remove.iter().filter_map(Tree::text) {
-            if is_editable(resource, &format!("{path}.remove"), name) {
-                self.remove.push(name.into());
+        for name in remove {
+            let is_known =
+                self.remove.iter().any(|known| known.text().is_some_and(|known| known.eq_ignore_ascii_case(name)));
+            if !is_known && is_editable(resource, &format!("{path}.remove"), name) {
+                self.remove.push((*name).into());
             }
         }
         for (kind, edits) in [("add", add), ("set", set)] {
             for (name, value) in edits {
                 let path = format!("{path}.{kind}.{name}");
                 if ["host", ":authority"].contains(&&*name.to_ascii_lowercase()) {
-                    self.authority = value.text().map(str::to_owned);
-                } else if value.text().is_some_and(|value| value.contains('%')) {
+                    self.authority = Some((*value).to_owned());
+                } else if value.contains('%') {
                     resource.warn(&path, "the plugin does not fill in Envoy's variables: left out of the copy");
                 } else if is_editable(resource, &path, name) {
                     let list = if kind == "set" { &mut self.set } else { &mut self.add };
-                    list.push((name.clone(), value.clone()));
+                    let is_known = list.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+                    if is_known && kind == "add" {
+                        resource.warn(&path, "added once more: left out of the copy");
+                        continue;
+                    }
+                    // Of what is set twice, the last counts.
+                    list.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                    list.push(((*name).to_owned(), (*value).into()));
                 }
             }
         }

@@ -5,14 +5,17 @@ mod hosts;
 mod http_route;
 mod mirror;
 mod output;
+mod pattern;
 mod route;
 mod virtual_service;
 
-use crate::input::{Document, documents};
+use crate::check::at;
+use crate::input::documents;
+use crate::node::{Mismatches, Node};
 use crate::reply::Reply;
 use crate::tree::Tree;
 use clap::{Args, ValueEnum};
-use context::{Gateways, Notes, Ports, Resource};
+use context::{Gateways, Manifest, Notes, Ports, Resource};
 use output::Installation;
 use route::Table;
 use traffic_mirror::config::Config;
@@ -78,13 +81,21 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         }
     }
     let notes = Notes::default();
-    let rules = conversion.rules(&all, &notes);
+    let mismatches: Vec<_> = all.iter().map(|_| Mismatches::default()).collect();
+    let read = all.iter().zip(&mismatches);
+    let manifests: Vec<_> =
+        read.filter_map(|(document, found)| Manifest::read(document, &conversion.namespace, found)).collect();
+    let rules = conversion.rules(&manifests, &notes);
+    let installation = conversion.installation(&manifests);
     for warning in notes.warnings.take() {
         if conversion.strict {
             reply.finding(warning);
         } else {
             reply.note(format_args!("warning: {warning}"));
         }
+    }
+    for (document, mismatches) in all.iter().zip(&mismatches) {
+        mismatches.take().iter().for_each(|mismatch| reply.finding(at(&document.place, mismatch)));
     }
     notes.errors.take().iter().for_each(|error| reply.finding(error));
     if rules.is_empty() && !reply.has_findings() {
@@ -99,7 +110,7 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         violations.into_iter().map(line).for_each(|line| reply.finding(line));
         return Ok(reply);
     }
-    reply.text(&output::write(conversion.output, config, &conversion.installation(&all))?);
+    reply.text(&output::write(conversion.output, config, &installation)?);
     for document in all.iter().filter(|_| conversion.routes) {
         reply.text("---\n");
         reply.text(&output::yaml(&output::without_mirrors(&document.tree))?);
@@ -108,54 +119,48 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
 }
 
 impl Conversion {
-    fn rules(&self, all: &[Document], notes: &Notes) -> Vec<Tree> {
+    fn rules(&self, manifests: &[Manifest<'_>], notes: &Notes) -> Vec<Tree> {
         let mut ports = Ports::new(&self.ports);
         let mut gateways = Gateways::default();
-        for document in all {
-            ports.add(document, &self.namespace, &self.cluster_domain);
-            gateways.add(document, &self.namespace);
+        for manifest in manifests {
+            ports.add(manifest, &self.cluster_domain);
+            gateways.add(manifest);
         }
-        let resource = |document| Resource {
-            document,
-            name: document.tree.text_at(&["metadata", "name"]).unwrap_or("route"),
-            namespace: self.namespace_of(document),
-            cluster_domain: &self.cluster_domain,
-            ports: &ports,
-            gateways: &gateways,
-            notes,
-        };
         let mut table = Table::default();
-        for document in all {
-            match document.tree.text_at(&["kind"]) {
-                Some("VirtualService") => virtual_service::add(&mut table, &resource(document)),
-                Some("HTTPRoute") => http_route::add(&mut table, &resource(document)),
+        for manifest in manifests {
+            let resource =
+                Resource { manifest, cluster_domain: &self.cluster_domain, ports: &ports, gateways: &gateways, notes };
+            match manifest.kind {
+                "VirtualService" => virtual_service::add(&mut table, &resource),
+                "HTTPRoute" => http_route::add(&mut table, &resource),
                 _ => {}
             }
         }
         table.rules()
     }
 
-    fn namespace_of<'a>(&'a self, document: &'a Document) -> &'a str {
-        document.tree.text_at(&["metadata", "namespace"]).unwrap_or(&self.namespace)
-    }
-
     /// Finds out where the plugin is to be installed.
-    fn installation(&self, all: &[Document]) -> Installation {
-        let of_kind =
-            |kind: &'static str| all.iter().filter(move |document| document.tree.text_at(&["kind"]) == Some(kind));
+    fn installation(&self, manifests: &[Manifest<'_>]) -> Installation {
+        let of_kind = |kind: &'static str| manifests.iter().filter(move |manifest| manifest.kind == kind);
         let mut routes = of_kind("VirtualService").chain(of_kind("HTTPRoute"));
-        let is_istio = |gateway: &&Document| gateway.tree.at(&["spec", "selector"]).is_some();
-        let mut labels =
-            of_kind("Gateway").filter(is_istio).filter_map(|gateway| gateway.tree.at(&["spec", "selector"]));
-        let parents = of_kind("HTTPRoute")
-            .flat_map(|route| route.tree.at(&["spec", "parentRefs"]).map(Tree::items).unwrap_or_default());
-        let gateways = parents.filter(|parent| parent.text_at(&["kind"]).unwrap_or("Gateway") == "Gateway");
-        let mut gateways: Vec<_> = gateways.filter_map(|parent| parent.text_at(&["name"])).map(str::to_owned).collect();
+        // All are read, though the first counts: each may have something of the wrong type.
+        let selectors = of_kind("Gateway").filter_map(|gateway| labels(&gateway.spec.as_ref()?.field("selector")?));
+        let mut labels: Vec<_> = selectors.collect();
+        labels.truncate(1);
+        let parents = of_kind("HTTPRoute").flat_map(|route| route.items("parentRefs"));
+        let gateways = parents.filter(|parent| parent.text_at("kind").unwrap_or("Gateway") == "Gateway");
+        let mut gateways: Vec<_> = gateways.filter_map(|parent| parent.text_at("name")).map(str::to_owned).collect();
         gateways.dedup();
         Installation {
-            namespace: routes.next().map_or(&*self.namespace, |route| self.namespace_of(route)).to_owned(),
-            labels: labels.next().cloned(),
+            namespace: routes.next().map_or(&*self.namespace, |route| route.namespace).to_owned(),
+            labels: labels.pop(),
             gateways,
         }
     }
+}
+
+/// Reads the labels of a gateway's workload.
+fn labels(selector: &Node<'_>) -> Option<Tree> {
+    let labels = selector.entries().into_iter();
+    labels.map(|(name, value)| Some((name.to_owned(), value.text()?.into()))).collect::<Option<Vec<_>>>().map(Tree::Map)
 }

@@ -120,22 +120,25 @@ pub(super) fn without_mirrors(document: &Tree) -> Tree {
         Some("HTTPRoute") => edit(document, &["spec", "rules"], &|rule| {
             let is_mirror = |filter: &Tree| filter.text_at(&["type"]) == Some("RequestMirror");
             let kept = edit(rule, &["filters"], &|filter| if is_mirror(filter) { Tree::Null } else { filter.clone() });
-            without(&kept, |name, value| name == "filters" && value.items().is_empty())
+            without(&kept, |name, value| name == "filters" && *value == Tree::List(Vec::new()))
         }),
         _ => document.clone(),
     }
 }
 
 fn without(tree: &Tree, goes: impl Fn(&str, &Tree) -> bool) -> Tree {
+    let Tree::Map(_) = tree else { return tree.clone() };
     Tree::Map(tree.fields().iter().filter(|(name, value)| !goes(name, value)).cloned().collect())
 }
 
-/// Edits the items of the list at the end of a path; one that becomes null goes.
+/// Edits the items of the list at the end of a path; one that becomes null goes. What is no such list stays as it is.
 fn edit(tree: &Tree, path: &[&str], change: &dyn Fn(&Tree) -> Tree) -> Tree {
     let Some((first, rest)) = path.split_first() else {
-        let changed = tree.items().iter().map(change).filter(|item| *item != Tree::Null);
+        let Tree::List(items) = tree else { return tree.clone() };
+        let changed = items.iter().map(change).filter(|item| *item != Tree::Null);
         return Tree::List(changed.collect());
     };
+    let Tree::Map(_) = tree else { return tree.clone() };
     let field = |(name, value): &(String, Tree)| {
         (name.clone(), if name == first { edit(value, rest, change) } else { value.clone() })
     };

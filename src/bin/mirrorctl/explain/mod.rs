@@ -36,7 +36,7 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
         reply.finding(format_args!("{file}: no plugin configuration found"));
     }
     for found in &all {
-        if all.len() > 1 {
+        if all.len() > 1 && found.configuration.is_ok() {
             reply.line(format_args!("{}: {}", found.place, found.path));
         }
         match (found.read(), &found.configuration) {

@@ -11,7 +11,7 @@ const LOCALHOST: &str = "localhost";
 /// What describes a request.
 #[derive(Args)]
 pub(crate) struct Description {
-    /// Method and path, or method and URL: `POST /x?y=1`, `GET http://reviews:9080/`
+    /// Method and path, or method and URL: `POST /x?y=1`, `GET http://reviews:9080/`, `CONNECT host:443`
     #[arg(long, value_name = "METHOD PATH")]
     request: String,
     /// A header, `host` included; may be given more than once
@@ -20,7 +20,7 @@ pub(crate) struct Description {
     /// A file with the body; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) body: Option<String>,
-    /// The address of the downstream peer
+    /// The client's address as Envoy trusts it: of the peer, or from x-forwarded-for where Envoy is configured so
     #[arg(long, value_name = "IP")]
     source: Option<IpAddr>,
     /// The name of the Envoy route
@@ -43,19 +43,22 @@ impl Given {
     pub(crate) fn new(description: &Description, body: Option<&[u8]>) -> Result<Self, String> {
         let line = description.request.trim();
         let (method, target) = line.split_once(' ').unwrap_or(("GET", line));
-        let (scheme, authority, path) = split_url(target.trim());
+        let (scheme, authority, path) = match target.trim() {
+            // A plain tunnel names where it leads, and has no path.
+            target if method == "CONNECT" && !target.starts_with('/') && !target.contains("://") => {
+                (None, Some(target), None)
+            }
+            target => split_url(target),
+        };
         let mut given = Vec::new();
         for header in &description.headers {
             let (name, value) = header.split_once(':').ok_or_else(|| format!("-H {header:?}: not NAME: VALUE"))?;
             given.push((name.trim().to_ascii_lowercase(), value.trim()));
         }
         let host = given.iter().find(|(name, _)| name == "host").map(|(_, value)| *value);
-        let mut headers = vec![
-            (":authority", authority.or(host).unwrap_or(LOCALHOST)),
-            (":path", path),
-            (":method", method),
-            (":scheme", scheme.unwrap_or("http")),
-        ];
+        let mut headers = vec![(":authority", authority.or(host).unwrap_or(LOCALHOST))];
+        headers.extend(path.map(|path| (":path", path)));
+        headers.extend([(":method", method), (":scheme", scheme.unwrap_or("http"))]);
         headers.extend(given.iter().map(|(name, value)| (name.as_str(), *value)).filter(|(name, _)| *name != "host"));
         let length = body.map(|body| body.len().to_string());
         let says_length = headers.iter().any(|(name, _)| ["content-length", "transfer-encoding"].contains(name));
@@ -70,13 +73,13 @@ impl Given {
 }
 
 /// Splits a URL into scheme, authority and path; a path alone has neither of the others.
-fn split_url(target: &str) -> (Option<&str>, Option<&str>, &str) {
+fn split_url(target: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
     let Some((scheme, rest)) = target.split_once("://").filter(|_| !target.starts_with('/')) else {
-        return (None, None, target);
+        return (None, None, Some(target));
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    (Some(scheme), Some(authority), if path.is_empty() { "/" } else { path })
+    (Some(scheme), Some(authority), Some(if path.is_empty() { "/" } else { path }))
 }
 
 impl Source for Given {
@@ -123,6 +126,8 @@ pub(super) mod tests {
             ("/x", &["X-A: 1"][..], ":authority=localhost :path=/x :method=GET :scheme=http x-a=1"),
             ("POST /x", &["Host: a:1", "b:c:d"], ":authority=a:1 :path=/x :method=POST :scheme=http b=c:d"),
             ("PUT https://u/x", &["host: a"], ":authority=u :path=/x :method=PUT :scheme=https"),
+            ("CONNECT a:443", &["host: b"], ":authority=a:443 :method=CONNECT :scheme=http"),
+            ("CONNECT https://u/x", &[], ":authority=u :path=/x :method=CONNECT :scheme=https"),
         ] {
             let given = given(request, headers, None);
             let pairs =
@@ -140,7 +145,8 @@ pub(super) mod tests {
             ("https://a", (Some("https"), Some("a"), "/")),
             ("https://a?b", (Some("https"), Some("a"), "?b")),
         ] {
-            assert_eq!(split_url(target), expected, "{target}");
+            let (scheme, authority, path) = expected;
+            assert_eq!(split_url(target), (scheme, authority, Some(path)), "{target}");
         }
     }
 }
