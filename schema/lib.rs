@@ -15,14 +15,21 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 7] = [
+const BEYOND_SCHEMA: [&str; 14] = [
     "a numerator above the denominator",
+    "rounds to none",
+    "rounds to all",
+    "the same header as",
+    "already the label of",
+    "an IPv4-mapped range shorter than /96",
+    "at most maxBufferedBytes",
     "not a regular expression",
     "names a group",
     "needs an exact or prefix uri",
     "not an address range",
     "not a duration",
     "the host or a single hop owns this header",
+    "the markerHeader, which every copy carries",
 ];
 
 fn schema() -> Value {
@@ -37,7 +44,7 @@ fn validator() -> Validator {
 /// Returns what the plugin says of a configuration.
 fn said(config: &Value) -> Vec<String> {
     let violations = Config::from_bytes(config.to_string().as_bytes()).err().unwrap_or_default();
-    violations.iter().map(ToString::to_string).collect()
+    violations.lines().collect()
 }
 
 /// Makes configurations of all cases.

@@ -6,11 +6,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use traffic_mirror::budget::Budget;
 use traffic_mirror::config::Config;
-use traffic_mirror::matcher::Decision;
-use traffic_mirror::outcome::Outcome;
-use traffic_mirror::stream::{Fate, Pending};
+use traffic_mirror::core::budget::Budget;
+use traffic_mirror::core::matcher::Decision;
+use traffic_mirror::core::outcome::Outcome;
+use traffic_mirror::core::pending::{Pending, Plan};
 
 /// The system's allocator, until it has none left.
 struct Scarce;
@@ -42,7 +42,7 @@ static ALLOCATOR: Scarce = Scarce;
 const SIZES: [usize; 9] = [40_000, 10, 20_000, 10, 20_000, 10, 20_000, 10, 20_000];
 
 /// Gathers a body of chunks when so many allocations are left; tells what became of the copy, and how long its body is.
-fn gather(left: usize) -> (Fate, Option<usize>) {
+fn gather(left: usize) -> (Plan, Option<usize>) {
     let config = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#).unwrap();
     let rule = config.rules.first().unwrap();
     let mut budget = Budget::new(&config.limits, Rc::default());
@@ -57,18 +57,18 @@ fn gather(left: usize) -> (Fate, Option<usize>) {
     LEFT.set(usize::MAX);
 
     assert_eq!(budget.buffered(), 0, "{left} allocations");
-    (*pending.fates.first().unwrap(), body.map(|body| body.len()))
+    (*pending.plans.first().unwrap(), body.map(|body| body.len()))
 }
 
 #[test]
 fn memory_that_cannot_be_had_costs_the_copy_alone() {
-    let whole = (Fate::Copy { with_body: true }, Some(SIZES.iter().sum()));
+    let whole = (Plan::Copy { with_body: true }, Some(SIZES.iter().sum()));
     let failures = (0..).map(gather).take_while(|gathered| *gathered != whole).collect::<Vec<_>>();
     // The list of chunks twice, room for small ones, and the one piece in the end.
     assert!(failures.len() >= 4, "{failures:?}");
     let (last, failures) = failures.split_last().unwrap();
-    assert_eq!(*last, (Fate::Copy { with_body: true }, None), "there is no room for the one piece");
+    assert_eq!(*last, (Plan::Copy { with_body: true }, None), "there is no room for the one piece");
     for failure in failures {
-        assert_eq!(*failure, (Fate::Not(Outcome::BufferLimit), Some(0)));
+        assert_eq!(*failure, (Plan::Not(Outcome::BufferLimit), Some(0)));
     }
 }

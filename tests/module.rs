@@ -25,6 +25,7 @@ const IMPORTS: &[&str] = &[
     "env.proxy_increment_metric",
     "env.proxy_log",
     "env.proxy_record_metric",
+    "env.proxy_set_effective_context",
     "wasi_snapshot_preview1.clock_time_get",
     "wasi_snapshot_preview1.environ_get",
     "wasi_snapshot_preview1.environ_sizes_get",
@@ -49,7 +50,6 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_grpc_stream",
     "env.proxy_register_shared_queue",
     "env.proxy_resolve_shared_queue",
-    "env.proxy_set_effective_context",
     "env.proxy_set_property",
     "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
@@ -164,6 +164,6 @@ fn the_module_stays_within_its_size_budget() {
 #[test]
 fn the_functions_have_names_for_the_hosts_backtraces() {
     let names = function_names(&module());
-    let is_ours = |name: &str| name.contains("traffic_mirror") && name.contains("Worker");
+    let is_ours = |name: &str| name.contains("traffic_mirror") && name.contains("callbacks");
     assert!(names.iter().any(|(_, name)| is_ours(name)), "{} names, none of the filter's", names.len());
 }

@@ -23,11 +23,12 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
     (&["traffic_mirror"], &["thread::local::panic_access_error"], "no callback comes after a thread's end"),
     (
         &[
-            "filter::insert",
-            "Pairs::sent",
-            "Worker::answered",
-            "Worker::settle",
-            "drop_in_place<traffic_mirror::worker::State>",
+            "callbacks::insert",
+            "Calls::sent",
+            "Calls::answered",
+            "Calls::fail_all",
+            "vm::leave",
+            "drop_in_place<alloc::collections::btree::map::BTreeMap<u32,traffic_mirror::envoy",
         ],
         &["option::unwrap_failed", "panicking::panic", "slice_index_fail"],
         "inside BTreeMap",
@@ -42,7 +43,8 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Functions that run when a configuration is read: Envoy tries it aside from its workers, and a trap refuses it.
-const CONFIGURING: &[&str] = &["traffic_mirror::config::", "filter::configure", "Matcher::new", "index::Group::new"];
+const CONFIGURING: &[&str] =
+    &["traffic_mirror::config::", "vm::configure", "Matcher::new", "index::Group::new", "Metrics"];
 
 /// Functions of `traffic_mirror::config` that requests reach.
 const SERVING: &[&str] = &["StringMatch::holds", "Replacement::apply"];

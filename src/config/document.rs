@@ -1,6 +1,7 @@
 //! From the bytes that Envoy hands over to one tree of values: JSON text or a `google.protobuf.Struct`.
 
-use super::violation::{Violation, Violations};
+use super::path::Path;
+use super::violation::{Collector, Violation};
 use prost::Message;
 use prost_types::value::Kind;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -17,7 +18,7 @@ const STRUCT_TAG: u8 = 0x0a;
 ///
 /// # Errors
 /// One violation that says what was wanted, where the bytes are neither.
-pub(super) fn read(bytes: &[u8], violations: &Violations) -> Result<Value, Violation> {
+pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violation> {
     if bytes.is_empty() {
         return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
     }
@@ -34,9 +35,9 @@ pub(super) fn read(bytes: &[u8], violations: &Violations) -> Result<Value, Viola
     Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
 }
 
-fn read_json(bytes: &[u8], violations: &Violations) -> Result<Value, serde_json::Error> {
+fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { path: String::new(), violations }.deserialize(&mut reader)?;
+    let value = Tree { path: Path::Root, violations }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -71,12 +72,12 @@ fn from_double(number: f64) -> Value {
 /// Builds a [`Value`] as serde_json does, but notices keys that stand twice: the parser alone would keep the last
 /// and lose the others without a word.
 struct Tree<'a> {
-    path: String,
-    violations: &'a Violations,
+    path: Path<'a>,
+    violations: &'a Collector,
 }
 
-impl<'a> Tree<'a> {
-    fn below(&self, path: String) -> Tree<'a> {
+impl Tree<'_> {
+    fn below<'b>(&'b self, path: Path<'b>) -> Tree<'b> {
         Tree { path, violations: self.violations }
     }
 }
@@ -122,7 +123,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.below(format!("{}[{}]", self.path, list.len())))? {
+        while let Some(item) = items.next_element_seed(self.below(Path::Item(&self.path, list.len())))? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -131,10 +132,10 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let path = join(&self.path, &key);
-            let value = entries.next_value_seed(self.below(path.clone()))?;
+            let path = Path::Field(&self.path, &key);
+            let value = entries.next_value_seed(self.below(path))?;
             if map.contains_key(&key) {
-                self.violations.push(Violation::new(path, "stands twice", "each field once"));
+                self.violations.push(Violation::new(path.to_string(), "stands twice", "each field once"));
             } else {
                 map.insert(key, value);
             }
@@ -143,20 +144,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 }
 
-/// Appends a field's name to the path of its object.
-pub(super) fn join(path: &str, field: &str) -> String {
-    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn read_alone(bytes: &[u8]) -> (Result<Value, Violation>, Vec<String>) {
-        let violations = Violations::default();
+        let violations = Collector::default();
         let value = read(bytes, &violations);
-        (value, violations.into_vec().iter().map(Violation::to_string).collect())
+        (value, violations.into_violations().lines().collect())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
-use super::names::{HeaderName, is_header_value};
+use super::names::{HeaderName, MirrorLabel, Spellings, is_header_value};
 use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
 use super::sample::Sample;
@@ -13,6 +13,8 @@ use std::time::Duration;
 /// One mirror of a rule.
 #[derive(Debug, Clone)]
 pub struct Mirror {
+    /// The label in metrics and logs; no other mirror of the rule has it.
+    pub label: MirrorLabel,
     /// Where the copies go.
     pub target: Target,
     /// Which requests are copied.
@@ -83,9 +85,11 @@ pub enum OnOversized {
 }
 
 impl Mirror {
-    /// Reads a mirror. `rewritable`: whether every match of its rule has a `uri` that `rewrite.uri` can replace.
-    pub(super) fn read(node: &Node<'_>, rewritable: bool) -> Option<Self> {
+    /// Reads a mirror. `rewritable`: whether every match of its rule has a `uri` that `rewrite.uri` can replace; `marker`: the
+    /// header that no edit may name.
+    pub(super) fn read(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
+        let name = object.field("name");
         let target = Target::read(&mut object);
         let sample = Sample::read(&mut object);
         let [rewrite, headers] = ["rewrite", "headers"].map(|name| object.field(name));
@@ -93,9 +97,16 @@ impl Mirror {
         let [body, on_oversized, timeout] = ["body", "onOversizedBody", "timeout"].map(|name| object.field(name));
         object.finish();
 
+        let label = match name {
+            Some(node) => MirrorLabel::read(&node),
+            None => target.as_ref().and_then(|target| {
+                let nothing = "no label is left of it, for Envoy removes the dots at the end: give the mirror a name";
+                MirrorLabel::of(target).or_else(|| node.refuse_as(format_args!("cluster {target}"), nothing))
+            }),
+        };
         let rewrite = optional(rewrite, |node| read_rewrite(node, rewritable));
         let keep_authority = optional(keep_authority, Node::flag);
-        let headers = optional(headers, HeaderEdits::read);
+        let headers = optional(headers, |node| HeaderEdits::read(node, marker));
         let body = optional(body, |node| match node.text()? {
             "include" => Some(BodyMode::Include),
             "omit" => Some(BodyMode::Omit),
@@ -111,6 +122,7 @@ impl Mirror {
         let (authority, path) = rewrite?.unwrap_or((None, PathRewrite::Keep));
         let shadow = if keep_authority?.unwrap_or(false) { Authority::Keep } else { Authority::Shadow };
         Some(Self {
+            label: label?,
             target: target?,
             sample: sample?,
             authority: authority.map_or(shadow, Authority::Replace),
@@ -147,8 +159,8 @@ fn read_uri(node: &Node<'_>, rewritable: bool) -> Option<PathRewrite> {
     if !rewritable {
         return node.refuse("every entry of the rule's match needs an exact or prefix uri, which this replaces");
     }
-    if !text.starts_with('/') || !is_header_value(text) || text.contains(['?', '#', ' ']) {
-        return node.refuse("not a path: it begins with / and has no query");
+    if !text.starts_with('/') || !is_header_value(text) || text.contains(['?', '#', ' ', '\t']) {
+        return node.refuse("not a path: it begins with /, and has no ?, no # and no white space");
     }
     Some(PathRewrite::Matched(text.into()))
 }
@@ -169,15 +181,23 @@ fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
 }
 
 impl HeaderEdits {
-    fn read(node: &Node<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
         let [remove, set, add] = ["remove", "set", "add"].map(|name| object.field(name));
         object.finish();
-        let remove = optional(remove, |node| all(node.list()?.map(|name| HeaderName::edited(&name, name.text()?))));
+        let remove = optional(remove, |node| {
+            let mut known = Spellings::default();
+            all(node.list()?.map(|node| {
+                let text = node.text()?;
+                known.add(&node, text, HeaderName::edited(&node, text, marker)?)
+            }))
+        });
         let [set, add] = [set, add].map(|field| {
             optional(field, |node| {
-                all(node.entries()?.map(|(name, node)| {
-                    let name = HeaderName::edited(&node, name);
+                let mut known = Spellings::default();
+                all(node.entries()?.map(|(text, node)| {
+                    let name = HeaderName::edited(&node, text, marker);
+                    let name = name.and_then(|name| known.add(&node, text, name));
                     let value = read_value(&node);
                     Some((name?, value?))
                 }))

@@ -7,6 +7,7 @@ mod document;
 mod mirror;
 mod names;
 mod node;
+mod path;
 mod pattern;
 mod rule;
 mod sample;
@@ -15,19 +16,22 @@ mod target;
 mod violation;
 
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
-pub use names::{HeaderName, RuleName, stays_behind};
+pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use pattern::Replacement;
 pub use rule::{Match, Rule};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
-pub use violation::Violation;
+pub use violation::{Violation, Violations};
 
 use node::{Node, optional};
-use violation::Violations;
+use violation::Collector;
 
-/// The most that may be asked to be held in memory: half of what a Wasm VM can have in Envoy (1 GiB).
-const MOST_BYTES: u64 = 512 << 20;
+/// The longest body that may be asked to be copied, in bytes: copying one of this length takes the worker some 100 ms.
+const MOST_BODY: u64 = 64 << 20;
+
+/// The most that may be asked to be held in memory, in bytes: half of what a Wasm VM can have in Envoy (1 GiB).
+const MOST_BUFFERED: u64 = 512 << 20;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -72,7 +76,7 @@ impl Config {
     /// Reads a configuration from JSON text or from the bytes of a `google.protobuf.Struct`.
     ///
     /// # Errors
-    /// Every violation, in the order in which they were met; at least one.
+    /// Every violation, in the order in which they were met; at least one. Of very many the first are told.
     ///
     /// ```
     /// use traffic_mirror::config::Config;
@@ -82,12 +86,12 @@ impl Config {
     ///
     /// let errors = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"mirror","percentage":140}]}]}"#);
     /// assert_eq!(
-    ///     errors.unwrap_err()[0].to_string(),
-    ///     "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
+    ///     errors.unwrap_err().lines().collect::<Vec<_>>(),
+    ///     ["rules[0].mirrors[0].percentage: 140: not between 0 and 100"],
     /// );
     /// ```
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Vec<Violation>> {
-        let violations = Violations::default();
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Violations> {
+        let violations = Collector::default();
         let config = match document::read(bytes, &violations) {
             Ok(value) => Self::read(&Node::root(&value, &violations)),
             Err(violation) => {
@@ -95,7 +99,7 @@ impl Config {
                 None
             }
         };
-        match (config, violations.into_vec()) {
+        match (config, violations.into_violations()) {
             (Some(config), violations) if violations.is_empty() => Ok(config),
             (_, violations) => Err(violations),
         }
@@ -105,29 +109,34 @@ impl Config {
         let mut object = node.object()?;
         let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
         object.finish();
+        let marker = match marker {
+            Some(node) => read_marker(&node),
+            None => Some(HeaderName::new("x-mirrored-request")),
+        };
         let rules = match rules {
-            Some(node) => read_rules(&node),
+            Some(node) => read_rules(&node, marker.as_ref().and_then(Option::as_ref)),
             None => object.missing("rules", "a list of at least one rule"),
         };
-        let marker = optional(marker, |node| match node.text()? {
-            "" => Some(None),
-            name => HeaderName::edited(node, name).map(Some),
-        });
         let limits = optional(limits, Limits::read);
-        Some(Self {
-            rules: rules?,
-            marker: marker?.unwrap_or_else(|| HeaderName::new("x-mirrored-request")),
-            limits: limits?.unwrap_or_default(),
-        })
+        Some(Self { rules: rules?, marker: marker?, limits: limits?.unwrap_or_default() })
     }
 }
 
-fn read_rules(node: &Node<'_>) -> Option<Vec<Rule>> {
+/// Reads the marker's name; none, where it is empty.
+fn read_marker(node: &Node<'_>) -> Option<Option<HeaderName>> {
+    match node.text()? {
+        "" => Some(None),
+        name => HeaderName::edited(node, name, None).map(Some),
+    }
+}
+
+fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>) -> Option<Vec<Rule>> {
     let nodes: Vec<_> = node.list()?.collect();
     if nodes.is_empty() {
         return node.refuse("a list of at least one rule");
     }
-    let rules: Vec<_> = nodes.iter().enumerate().map(|(index, node)| (node, Rule::read(node, index))).collect();
+    let read = |(index, node)| (node, Rule::read(node, index, marker));
+    let rules: Vec<_> = nodes.iter().enumerate().map(read).collect();
     let mut seen = std::collections::HashMap::new();
     for (node, rule) in &rules {
         if let Some(rule) = rule
@@ -151,8 +160,8 @@ impl Limits {
             Some(node) => usize::try_from(node.whole(0..=most)?).ok(),
             None => Some(default),
         };
-        let max_body_bytes = count(body, MOST_BYTES, default.max_body_bytes);
-        let max_buffered_bytes = count(buffered, MOST_BYTES, default.max_buffered_bytes);
+        let max_buffered_bytes = count(buffered, MOST_BUFFERED, default.max_buffered_bytes);
+        let max_body_bytes = read_body(body, max_buffered_bytes, default.max_body_bytes);
         let max_in_flight = count(in_flight, u64::from(u32::MAX), default.max_in_flight);
         let copies = |node: &Node<'_>| node.whole(1..=1_000_000_000).and_then(|number| u32::try_from(number).ok());
         let rate = match (per_second, burst) {
@@ -170,6 +179,16 @@ impl Limits {
             max_in_flight: max_in_flight?,
             rate: rate?,
         })
+    }
+}
+
+/// Reads the longest body, which has to fit into what may be held of all; `default` too is cut to that.
+fn read_body(field: Option<Node<'_>>, buffered: Option<usize>, default: usize) -> Option<usize> {
+    let most = buffered.unwrap_or(usize::MAX);
+    let Some(node) = field else { return Some(default.min(most)) };
+    match usize::try_from(node.whole(0..=MOST_BODY)?).ok()? {
+        bytes if bytes > most => node.refuse(format_args!("at most maxBufferedBytes, {most}")),
+        bytes => Some(bytes),
     }
 }
 

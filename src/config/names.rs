@@ -1,13 +1,15 @@
-//! Names that have rules: of headers, of cookies and query parameters, of clusters, of rules.
+//! Names that have rules: of headers, of cookies and query parameters, of clusters, of rules and mirrors.
 
 use super::node::Node;
+use super::target::Target;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Tells whether a header of this name (in lower case) stays behind when a request is copied: it belongs to one hop, or the
 /// host writes it itself, or it is one of Envoy's control headers, which the router that sends the copy would obey.
 ///
 /// No edit may name such a header either. `te` is left to the copy, which may carry `trailers`.
-pub fn stays_behind(name: &[u8]) -> bool {
+pub fn never_copied(name: &[u8]) -> bool {
     HOP_BY_HOP.contains(&name) || name.strip_prefix(b"x-envoy-").is_some_and(|name| CONTROL.contains(&name))
 }
 
@@ -72,11 +74,14 @@ impl HeaderName {
         }
     }
 
-    /// Reads the name of a header that a copy may be given or may lose. The node may be the header's value, which may
-    /// be a secret, so that errors show the name.
-    pub(super) fn edited(node: &Node<'_>, text: &str) -> Option<Self> {
+    /// Reads the name of a header that a copy may be given or may lose; `marker` is the one that every copy carries. The
+    /// node may be the header's value, which may be a secret, so that errors show the name.
+    pub(super) fn edited(node: &Node<'_>, text: &str, marker: Option<&Self>) -> Option<Self> {
         match Self::new(text) {
-            Some(name) if stays_behind(name.0.as_bytes()) => {
+            Some(name) if Some(&name) == marker => {
+                node.refuse_as(name, "the markerHeader, which every copy carries: it cannot be edited")
+            }
+            Some(name) if never_copied(name.0.as_bytes()) => {
                 node.refuse_as(name, "the host or a single hop owns this header: it cannot be edited")
             }
             Some(name) => Some(name),
@@ -89,6 +94,20 @@ impl HeaderName {
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The headers that one map or list names, each as it is spelled there.
+#[derive(Default)]
+pub(super) struct Spellings(BTreeMap<HeaderName, Box<str>>);
+
+impl Spellings {
+    /// Takes in a header; refuses one that stands there already, in whatever spelling.
+    pub(super) fn add(&mut self, node: &Node<'_>, spelled: &str, name: HeaderName) -> Option<HeaderName> {
+        match self.0.insert(name.clone(), spelled.into()) {
+            Some(other) => node.refuse_as(spelled, format_args!("the same header as {other}, which stands here too")),
+            None => Some(name),
+        }
     }
 }
 
@@ -112,19 +131,54 @@ impl RuleName {
     }
 
     pub(super) fn read(node: &Node<'_>) -> Option<Self> {
-        let text = node.text()?;
-        let is_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (1..=64).contains(&text.len()) && text.bytes().all(is_label) {
-            Some(Self(text.into()))
-        } else {
-            node.refuse("not 1 to 64 of A-Z, a-z, 0-9, _ and -")
-        }
+        read_label(node).map(Self)
     }
 }
 
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The label of a mirror in metrics and logs: its name, or that of its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorLabel(Box<str>);
+
+impl MirrorLabel {
+    /// Returns the label.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn read(node: &Node<'_>) -> Option<Self> {
+        read_label(node).map(Self)
+    }
+
+    /// Makes the label of a mirror without a name; `None` where nothing is left of it.
+    ///
+    /// Envoy removes the dots at the end of a tag's value, as its symbol table does of any name. So does this, so that labels
+    /// are told apart, and are the same in the log as in the metrics.
+    pub(super) fn of(target: &Target) -> Option<Self> {
+        let text = target.to_string();
+        let label = text.trim_end_matches('.');
+        (!label.is_empty()).then(|| Self(label.into()))
+    }
+}
+
+impl fmt::Display for MirrorLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn read_label(node: &Node<'_>) -> Option<Box<str>> {
+    let text = node.text()?;
+    let is_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_label) {
+        Some(text.into())
+    } else {
+        node.refuse("not 1 to 64 of A-Z, a-z, 0-9, _ and -")
     }
 }
 
@@ -179,10 +233,10 @@ mod tests {
                        expected-rq-timeout-ms internal attempt-count";
         let control = control.split_whitespace().map(|name| format!("x-envoy-{name}"));
         for name in hop.split_whitespace().map(str::to_owned).chain(control) {
-            assert!(stays_behind(name.as_bytes()), "{name}");
+            assert!(never_copied(name.as_bytes()), "{name}");
         }
         for name in ["x-envoy-original-path", "x-envoy-", "via", "cookie", "te2", ":path"] {
-            assert!(!stays_behind(name.as_bytes()), "{name}");
+            assert!(!never_copied(name.as_bytes()), "{name}");
         }
     }
 }

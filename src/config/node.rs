@@ -1,7 +1,7 @@
 //! Reads a tree of values field by field, and says of each value that does not fit where it stands and what would.
 
-use super::document::join;
-use super::violation::{Violation, Violations, shown};
+use super::path::Path;
+use super::violation::{Collector, Violation, shown};
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,33 +9,36 @@ use std::ops::RangeInclusive;
 /// Stands in an error for a value that may be a secret.
 pub(super) const HIDDEN: &str = "(not shown)";
 
+/// Room for the names of an object's fields.
+const ROOM: usize = 16;
+
 /// A value of the configuration together with its path.
 ///
 /// Every reader returns `None` after it has reported why; the caller goes on with the other fields.
 pub(super) struct Node<'a> {
-    pub(super) path: String,
+    pub(super) path: Path<'a>,
     value: &'a Value,
-    violations: &'a Violations,
+    violations: &'a Collector,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value, violations: &'a Violations) -> Self {
-        Self { path: String::new(), value, violations }
+    pub(super) fn root(value: &'a Value, violations: &'a Collector) -> Self {
+        Self { path: Path::Root, value, violations }
     }
 
-    fn child(&self, path: String, value: &'a Value) -> Self {
-        Self { path, value, violations: self.violations }
+    fn child<'b>(&'b self, path: Path<'b>, value: &'b Value) -> Node<'b> {
+        Node { path, value, violations: self.violations }
     }
 
     /// Reports that this value is not what is `allowed`.
     pub(super) fn refuse<T>(&self, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(&*self.path, shown(self.value), allowed));
+        self.violations.push(Violation::new(self.path.to_string(), shown(self.value), allowed));
         None
     }
 
     /// Reports a violation of this value that is better named than shown, be it long or a secret.
     pub(super) fn refuse_as<T>(&self, value: impl Display, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(&*self.path, value.to_string(), allowed));
+        self.violations.push(Violation::new(self.path.to_string(), value.to_string(), allowed));
         None
     }
 
@@ -65,32 +68,30 @@ impl<'a> Node<'a> {
     }
 
     /// Reads a list, item by item.
-    pub(super) fn list(&self) -> Option<impl Iterator<Item = Node<'a>>> {
+    pub(super) fn list(&self) -> Option<impl Iterator<Item = Node<'_>>> {
         let Value::Array(items) = self.value else { return self.refuse("not a list") };
-        let item = |(index, value)| self.child(format!("{}[{index}]", self.path), value);
-        Some(items.iter().enumerate().map(item).collect::<Vec<_>>().into_iter())
+        Some(items.iter().enumerate().map(|(index, value)| self.child(Path::Item(&self.path, index), value)))
     }
 
     /// Reads an object whose keys are names of the user's.
-    pub(super) fn entries(&self) -> Option<impl Iterator<Item = (&'a str, Node<'a>)>> {
+    pub(super) fn entries(&self) -> Option<impl Iterator<Item = (&str, Node<'_>)>> {
         let Value::Object(map) = self.value else { return self.refuse_as(HIDDEN, "not an object") };
-        let entry = |(key, value): (&'a String, _)| (key.as_str(), self.child(join(&self.path, key), value));
-        Some(map.iter().map(entry).collect::<Vec<_>>().into_iter())
+        Some(map.iter().map(|(key, value)| (key.as_str(), self.child(Path::Field(&self.path, key), value))))
     }
 
     /// Reads an object whose keys are fields of ours.
-    pub(super) fn object(&self) -> Option<Object<'a>> {
+    pub(super) fn object(&self) -> Option<Object<'_>> {
         let Value::Object(map) = self.value else { return self.refuse("not an object") };
-        Some(Object { path: self.path.clone(), map, known: Vec::new(), violations: self.violations })
+        Some(Object { path: &self.path, map, known: Vec::with_capacity(ROOM), violations: self.violations })
     }
 }
 
 /// An object of the configuration, read field by field; what was not asked for is unknown.
 pub(super) struct Object<'a> {
-    path: String,
+    path: &'a Path<'a>,
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
-    violations: &'a Violations,
+    violations: &'a Collector,
 }
 
 impl<'a> Object<'a> {
@@ -98,7 +99,7 @@ impl<'a> Object<'a> {
     pub(super) fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let value = self.map.get(name).filter(|value| !value.is_null())?;
-        Some(Node { path: join(&self.path, name), value, violations: self.violations })
+        Some(Node { path: Path::Field(self.path, name), value, violations: self.violations })
     }
 
     /// Takes exactly one of several fields that exclude each other; `None` where there is none, or too many.
@@ -123,26 +124,33 @@ impl<'a> Object<'a> {
             let allowed = format!("unknown field; known here: {}", self.known.join(", "));
             // A header that stands in the wrong place: its value may be a secret.
             let value = if value.is_number() || value.is_boolean() { shown(value) } else { HIDDEN.to_owned() };
-            self.violations.push(Violation::new(join(&self.path, name), value, allowed));
+            self.violations.push(Violation::new(Path::Field(self.path, name).to_string(), value, allowed));
         }
     }
 
     /// Reports a violation of the object as a whole.
     pub(super) fn refuse(&self, value: impl Into<String>, allowed: impl Display) {
-        self.violations.push(Violation::new(&*self.path, value, allowed));
+        self.violations.push(Violation::new(self.path.to_string(), value, allowed));
     }
 
     /// Reports that a required field is missing.
     pub(super) fn missing<T>(&self, name: &str, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(join(&self.path, name), "missing", allowed));
+        self.violations.push(Violation::new(Path::Field(self.path, name).to_string(), "missing", allowed));
         None
     }
 }
 
 /// Collects what was read, reading on after a violation, so that each is reported.
 pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-    let items: Vec<_> = items.collect();
-    items.into_iter().collect()
+    let mut read = Vec::new();
+    let mut is_whole = true;
+    for item in items {
+        match item {
+            Some(item) => read.push(item),
+            None => is_whole = false,
+        }
+    }
+    is_whole.then_some(read)
 }
 
 /// Reads a field that may be absent: `Some(None)` then, `None` where it is there and wrong.

@@ -1,10 +1,11 @@
 //! A rule: which requests it decides, and to which mirrors they are copied.
 
 use super::mirror::Mirror;
-use super::names::{HeaderName, RuleName, key};
+use super::names::{HeaderName, RuleName, Spellings, key};
 use super::node::{Node, all, optional};
 use super::string_match::StringMatch;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// One rule of the configuration.
@@ -51,7 +52,8 @@ impl Rule {
         self.mirrors.iter().all(|mirror| mirror.sample.ratio.is_never())
     }
 
-    pub(super) fn read(node: &Node<'_>, index: usize) -> Option<Self> {
+    /// Reads a rule. `marker`: the header that no edit of a copy may name.
+    pub(super) fn read(node: &Node<'_>, index: usize, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
         let name = object.field("name");
         let matches = object.field("match");
@@ -73,7 +75,7 @@ impl Rule {
             !entries.is_empty() && entries.iter().all(has_prefix)
         });
         let mirrors = match mirrors {
-            Some(node) => all(node.list()?.map(|mirror| Mirror::read(&mirror, rewritable))),
+            Some(node) => read_mirrors(&node, rewritable, marker),
             None => object.missing("mirrors", "a list of mirrors; [] mirrors nowhere"),
         };
         let compares_status = optional(compare, |node| {
@@ -89,6 +91,21 @@ impl Rule {
             compares_status: compares_status?.flatten().unwrap_or_default(),
         })
     }
+}
+
+fn read_mirrors(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Vec<Mirror>> {
+    let nodes: Vec<_> = node.list()?.collect();
+    let mirrors: Vec<_> = nodes.iter().map(|node| Mirror::read(node, rewritable, marker)).collect();
+    let mut seen = HashMap::new();
+    for (node, mirror) in nodes.iter().zip(&mirrors) {
+        if let Some(mirror) = mirror
+            && let Some(first) = seen.insert(mirror.label.as_str(), &node.path)
+        {
+            let hint = format_args!("already the label of {first}: give one of the two a name");
+            node.refuse_as::<()>(format_args!("label {}", mirror.label), hint);
+        }
+    }
+    mirrors.into_iter().collect()
 }
 
 impl Match {
@@ -110,10 +127,13 @@ impl Match {
         let uri = optional(uri, |node| StringMatch::read(node, ignore_uri_case.unwrap_or_default()));
         let [method, scheme, authority, route_name] =
             [method, scheme, authority, route_name].map(|field| optional(field, |node| StringMatch::read(node, false)));
-        let [headers, without_headers] = [headers, without_headers].map(|field| map(field, HeaderName::asked_for));
+        let [headers, without_headers] = [headers, without_headers].map(|field| {
+            let mut known = Spellings::default();
+            map(field, |node, text| known.add(node, text, HeaderName::asked_for(node, text)?))
+        });
         let [query_params, cookies] = [query_params, cookies].map(|field| map(field, key));
         let source_cidrs = match source_cidrs {
-            Some(node) => all(node.list()?.map(|range| cidr(&range))),
+            Some(node) => read_ranges(&node),
             None => Some(Vec::new()),
         };
         ignore_uri_case?;
@@ -132,12 +152,12 @@ impl Match {
     }
 }
 
-fn map<'a, K: PartialEq>(
-    field: Option<Node<'a>>,
-    read_key: impl Fn(&Node<'a>, &str) -> Option<K>,
+fn map<K>(
+    field: Option<Node<'_>>,
+    mut read_key: impl FnMut(&Node<'_>, &str) -> Option<K>,
 ) -> Option<Vec<(K, StringMatch)>> {
     let Some(node) = field else { return Some(Vec::new()) };
-    let entry = |(name, node): (&str, Node<'a>)| {
+    let entry = |(name, node): (&str, Node<'_>)| {
         let key = read_key(&node, name);
         let value = StringMatch::read(&node, false);
         Some((key?, value?))
@@ -145,8 +165,30 @@ fn map<'a, K: PartialEq>(
     all(node.entries()?.map(entry))
 }
 
-fn cidr(node: &Node<'_>) -> Option<IpNet> {
+fn read_ranges(node: &Node<'_>) -> Option<Vec<IpNet>> {
+    let nodes: Vec<_> = node.list()?.collect();
+    if nodes.is_empty() {
+        // It would hold for every request, where it reads as if it held for none.
+        return node.refuse("a list of at least one range; without the field: any address");
+    }
+    all(nodes.iter().map(read_range))
+}
+
+fn read_range(node: &Node<'_>) -> Option<IpNet> {
     let text = node.text()?;
     let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    range.ok().or_else(|| node.refuse("not an address range such as 10.0.0.0/8 or fd00::/8"))
+    match range {
+        Ok(range) => unmapped(range).or_else(|| {
+            node.refuse("an IPv4-mapped range shorter than /96, which has other addresses too: write it as IPv4")
+        }),
+        Err(_) => node.refuse("not an address range such as 10.0.0.0/8 or fd00::/8"),
+    }
+}
+
+/// Returns the IPv4 range that is mapped into an IPv6 one, for a peer's address is compared as IPv4 where it is mapped; any
+/// other range as it is. `None` where more than mapped addresses are in it: who writes `::ffff:10.0.0.0/8` means `/104`.
+fn unmapped(range: IpNet) -> Option<IpNet> {
+    let IpNet::V6(wide) = range else { return Some(range) };
+    let Some(address) = wide.addr().to_ipv4_mapped() else { return Some(range) };
+    Ipv4Net::new(address, wide.prefix_len().checked_sub(96)?).ok().map(IpNet::V4)
 }

@@ -115,13 +115,23 @@ impl Sticky {
     }
 }
 
+/// What is said of a share that is some requests as it is written, and none or all as it is counted.
+const ROUNDS_TO_NONE: &str = "rounds to none of a million requests: 0 %, or at least 0.0001 %";
+const ROUNDS_TO_ALL: &str = "rounds to all of a million requests: 100 %, or at most 99.9999 %";
+
 fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
     const KINDS: [&str; 2] = ["percentage", "fraction"];
     let Some((kind, node)) = object.choice(&KINDS) else {
         return (!object.has_any(&KINDS)).then_some(Ratio::ALWAYS);
     };
     if kind == "percentage" {
-        return Ratio::from_percentage(node.number()?).or_else(|| node.refuse("not between 0 and 100"));
+        let percentage = node.number()?;
+        return match Ratio::from_percentage(percentage) {
+            Some(ratio) if ratio.is_never() && percentage > 0.0 => node.refuse(ROUNDS_TO_NONE),
+            Some(ratio) if ratio.is_always() && percentage < 100.0 => node.refuse(ROUNDS_TO_ALL),
+            Some(ratio) => Some(ratio),
+            None => node.refuse("not between 0 and 100"),
+        };
     }
     let mut fraction = node.object()?;
     let [numerator, denominator] = ["numerator", "denominator"].map(|name| fraction.field(name));
@@ -134,5 +144,12 @@ fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
         Some(node) => node.whole(1..=u64::MAX),
         None => fraction.missing("denominator", "a whole number, at least 1"),
     };
-    Ratio::from_fraction(numerator?, denominator?).or_else(|| node.refuse("a numerator above the denominator"))
+    let (numerator, denominator) = (numerator?, denominator?);
+    let shown = format_args!("{numerator}/{denominator}");
+    match Ratio::from_fraction(numerator, denominator) {
+        Some(ratio) if ratio.is_never() && numerator > 0 => node.refuse_as(shown, ROUNDS_TO_NONE),
+        Some(ratio) if ratio.is_always() && numerator < denominator => node.refuse_as(shown, ROUNDS_TO_ALL),
+        Some(ratio) => Some(ratio),
+        None => node.refuse_as(shown, "a numerator above the denominator"),
+    }
 }

@@ -18,7 +18,7 @@ pub enum Target {
     },
 }
 
-/// The mirror's label in metrics and logs: its cluster, or `header:<name>`.
+/// The cluster's name, or `header:<name>`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn read(value: &Value) -> Result<Config, Vec<String>> {
-    Config::from_bytes(value.to_string().as_bytes()).map_err(|errors| errors.iter().map(Violation::to_string).collect())
+    Config::from_bytes(value.to_string().as_bytes()).map_err(|errors| errors.lines().collect())
 }
 
 /// Reads a configuration with one mirror that has these fields beside its cluster.
@@ -55,8 +55,8 @@ fn every_field_of_the_contract_is_taken() {
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
     assert!(config.rules[0].compares_status);
     let mirrors = &config.rules[0].mirrors;
-    let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.target.to_string()).collect();
-    assert_eq!(labels, ["mirror", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
+    let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
+    assert_eq!(labels, ["candidate", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
     assert_eq!(mirrors[0].timeout, Duration::from_millis(1500));
     assert_eq!(mirrors[0].sample.sticky.as_ref().unwrap().seed, u64::MAX);
     assert_eq!(mirrors[1].sample.ratio, Ratio::from_fraction(333_333, 1_000_000).unwrap());
@@ -121,9 +121,9 @@ fn every_violation_is_named_at_once() {
     let expected = [
         "compare: (not shown): unknown field; known here: rules, markerHeader, limits",
         "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
-        "rules[0].mirrors[0].tiemout: 5: unknown field; known here: cluster, destination, clusterHeader, \
-         allowedClusters, percentage, fraction, consistentHash, rewrite, headers, disableShadowHostSuffixAppend, body, \
-         onOversizedBody, timeout",
+        "rules[0].mirrors[0].tiemout: 5: unknown field; known here: name, cluster, destination, \
+         clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+         disableShadowHostSuffixAppend, body, onOversizedBody, timeout",
         "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
         "rules[1].match[0].headers.a b: {}: not the name of a header",
@@ -135,6 +135,46 @@ fn every_violation_is_named_at_once() {
         assert!(errors.iter().any(|error| error == violation), "{violation}\nnot in\n{}", errors.join("\n"));
     }
     assert_eq!(errors.len(), expected.len(), "{}", errors.join("\n"));
+}
+
+#[test]
+fn the_first_hundred_violations_are_told_and_the_others_counted() {
+    // Two in each rule. What is quadratic takes minutes for the last of them.
+    for (rules, last) in [
+        (50, "rules[49].mirrors[0].percentage: 140: not between 0 and 100"),
+        (51, "and 2 more"),
+        (20_000, "and 39900 more"),
+    ] {
+        let began = Instant::now();
+        let rule = |_| json!({ "name": "a b", "mirrors": [{ "cluster": "c", "percentage": 140 }] });
+        let lines = read(&json!({ "rules": (0..rules).map(rule).collect::<Vec<_>>() })).unwrap_err();
+        assert_eq!((lines.len(), &*lines[lines.len() - 1]), (if rules == 50 { 100 } else { 101 }, last));
+        assert_eq!(lines[0], "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -");
+        assert_eq!(lines[99], "rules[49].mirrors[0].percentage: 140: not between 0 and 100");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn names_that_stand_twenty_thousand_times_in_one_place_are_told_apart_quickly() {
+    let began = Instant::now();
+    let many = |value: Value| vec![value; 20_000];
+    let keys: serde_json::Map<_, _> = (0..1 << 14).map(|bits| (spelled("abcdefghijklmn", bits), json!({}))).collect();
+    for (rule, more) in [
+        (json!({ "mirrors": many(json!({ "cluster": "c" })) }), 19_899),
+        (json!({ "mirrors": [{ "cluster": "c", "headers": { "remove": many(json!("a")) } }] }), 19_899),
+        (json!({ "mirrors": [], "match": [{ "headers": keys }] }), (1 << 14) - 101),
+    ] {
+        assert_eq!(with_rule(&rule).unwrap_err().last(), Some(&format!("and {more} more")));
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// Spells a word with those letters as capitals that the bits say.
+fn spelled(word: &str, bits: u32) -> String {
+    let letter =
+        |(index, letter): (usize, char)| if bits >> index & 1 == 1 { letter.to_ascii_uppercase() } else { letter };
+    word.chars().enumerate().map(letter).collect()
 }
 
 #[test]
@@ -173,6 +213,44 @@ fn rules_are_told_apart_by_their_names() {
 }
 
 #[test]
+fn mirrors_of_a_rule_are_told_apart_by_their_labels() {
+    let said = |mirrors: &Value| {
+        let config = with_rule(&json!({ "mirrors": mirrors }))?;
+        Ok(config.rules[0].mirrors.iter().map(|mirror| mirror.label.to_string()).collect::<Vec<_>>().join(" "))
+    };
+    let same = |label| {
+        let hint = "already the label of rules[0].mirrors[0]: give one of the two a name";
+        Err(vec![format!("rules[0].mirrors[1]: label {label}: {hint}")])
+    };
+    let empty = |cluster| {
+        let hint = "no label is left of it, for Envoy removes the dots at the end: give the mirror a name";
+        Err(vec![format!("rules[0].mirrors[0]: cluster {cluster}: {hint}")])
+    };
+    let to = json!({ "host": "m.test.", "port": { "number": 80 } });
+    for (mirrors, expected) in [
+        (json!([{ "cluster": "a" }, { "cluster": "a" }]), same("a")),
+        (json!([{ "cluster": "a" }, { "cluster": "a", "name": "b" }]), Ok("a b".to_owned())),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "c", "name": "b" }]), same("b")),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "b" }]), same("b")),
+        (json!([{ "cluster": "a", "name": "b" }, { "cluster": "b", "name": "a" }]), Ok("b a".to_owned())),
+        (json!([{ "clusterHeader": "X-To" }, { "clusterHeader": "x-to" }]), same("header:x-to")),
+        (json!([{ "clusterHeader": "X-To" }, { "cluster": "header:x-to" }]), same("header:x-to")),
+        (json!([{ "destination": to }, { "cluster": "outbound|80||m.test" }]), same("outbound|80||m.test")),
+        // As Envoy has them: without the dots at the end.
+        (json!([{ "cluster": "a.." }, { "cluster": "a" }]), same("a")),
+        (json!([{ "cluster": ".a" }, { "cluster": "a..b." }, { "cluster": "a" }]), Ok(".a a..b a".to_owned())),
+        (json!([{ "cluster": "." }, { "cluster": "a" }]), empty(".")),
+        (json!([{ "cluster": ".." }]), empty("..")),
+        (json!([{ "cluster": ".", "name": "dot" }]), Ok("dot".to_owned())),
+    ] {
+        assert_eq!(said(&mirrors), expected, "{mirrors}");
+    }
+    // Other rules are no matter.
+    let rule = json!({ "mirrors": [{ "cluster": "a" }] });
+    assert!(read(&json!({ "rules": [rule, rule] })).is_ok());
+}
+
+#[test]
 fn limits_are_whole_numbers_in_their_ranges() {
     for (limits, error) in cases::limits() {
         let config = json!({ "rules": [{ "mirrors": [] }], "limits": limits });
@@ -180,6 +258,57 @@ fn limits_are_whole_numbers_in_their_ranges() {
             Ok(_) => assert_eq!(error, "", "{config}"),
             Err(errors) => assert!(!error.is_empty() && errors[0].contains(error), "{config}: {errors:?}"),
         }
+    }
+}
+
+#[test]
+fn a_body_may_be_one_mebibyte_long_or_as_long_as_all_that_is_held() {
+    for (limits, expected) in [
+        (json!({}), 1 << 20),
+        (json!({ "maxBufferedBytes": 1_048_577 }), 1 << 20),
+        (json!({ "maxBufferedBytes": 1_000_000 }), 1_000_000),
+        (json!({ "maxBufferedBytes": 0 }), 0),
+        (json!({ "maxBodyBytes": 7, "maxBufferedBytes": 1_000_000 }), 7),
+    ] {
+        let config = read(&json!({ "rules": [{ "mirrors": [] }], "limits": limits })).unwrap();
+        assert_eq!(config.limits.max_body_bytes, expected, "{limits}");
+    }
+}
+
+#[test]
+fn ipv4_ranges_that_are_mapped_into_ipv6_are_taken_for_ipv4() {
+    for (written, expected) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::FFFF:0a01:0203/128", "10.1.2.3/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        // Not mapped: IPv6 alone, as it is written.
+        ("::/0", "::/0"),
+        ("::10.1.2.3/104", "::a01:203/104"),
+        ("10.1.2.3/8", "10.1.2.3/8"),
+    ] {
+        let config = with_rule(&json!({ "match": [{ "sourceCidrs": [written] }], "mirrors": [] })).unwrap();
+        assert_eq!(config.rules[0].matches[0].source_cidrs[0].to_string(), expected, "{written}");
+    }
+}
+
+#[test]
+fn the_marker_of_the_configuration_is_the_header_that_cannot_be_edited() {
+    let edits = json!({ "remove": ["X-Copy"], "set": { "x-copy": "secret" }, "add": { "x-mirrored-request": "1" } });
+    let refused = |place: &str, name| {
+        let what = "the markerHeader, which every copy carries: it cannot be edited";
+        format!("rules[0].mirrors[0].headers.{place}: {name}: {what}")
+    };
+    for (marker, expected) in [
+        (Value::Null, vec![refused("add.x-mirrored-request", "x-mirrored-request")]),
+        (json!("x-COPY"), vec![refused("remove[0]", "x-copy"), refused("set.x-copy", "x-copy")]),
+        // Nothing is marked.
+        (json!(""), vec![]),
+        (json!("a b"), vec!["markerHeader: a b: not the name of a header".to_owned()]),
+    ] {
+        let rule = json!({ "mirrors": [{ "cluster": "c", "headers": edits }] });
+        let said = read(&json!({ "markerHeader": marker, "rules": [rule] })).err().unwrap_or_default();
+        assert_eq!(said, expected, "{marker}");
     }
 }
 
@@ -227,7 +356,14 @@ fn some_tree() -> impl Strategy<Value = Value> {
         "port",
         "number",
         "host",
+        "add",
+        "remove",
+        "sourceCidrs",
+        "withoutHeaders",
+        "maxBodyBytes",
+        "maxBufferedBytes",
         "x",
+        "X",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,12 +1,14 @@
 //! What is wrong with a configuration: each violation with its place, its value and what would be allowed.
 
-use super::document::join;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt;
 
 /// The longest piece of a refused value that an error repeats, in characters.
 const SHOWN: usize = 80;
+
+/// The most violations of one configuration that are told one by one: a log is to be read.
+const MOST: usize = 100;
 
 /// One reason why a configuration is refused.
 ///
@@ -25,8 +27,8 @@ impl Violation {
     }
 
     /// Moves it to where the configuration stands in a bigger document.
-    pub fn below(self, parent: &str) -> Self {
-        let path = if self.path.is_empty() { parent.to_owned() } else { join(parent, &self.path) };
+    fn below(self, parent: &str) -> Self {
+        let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
         Self { path, ..self }
     }
 }
@@ -40,16 +42,57 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Collects violations while a configuration is read, so that all of them can be told at once.
-#[derive(Debug, Default)]
-pub(super) struct Violations(RefCell<Vec<Violation>>);
+/// Why a configuration is refused: its first violations, and how many more there are.
+///
+/// It never takes more memory than the first ones need, however many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Violations {
+    first: Vec<Violation>,
+    more: usize,
+}
 
 impl Violations {
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Writes each violation on a line of its own, at most 100 of them; where there are others, a last line counts them.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.first.iter().map(Violation::to_string).chain(more)
+    }
+
+    /// Moves all of them to where the configuration stands in a bigger document.
+    pub fn below(self, parent: &str) -> Self {
+        Self { first: self.first.into_iter().map(|violation| violation.below(parent)).collect(), ..self }
+    }
+
+    fn push(&mut self, violation: Violation) {
+        if self.first.len() < MOST {
+            self.first.push(violation);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+}
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self { first: vec![violation], more: 0 }
+    }
+}
+
+/// Collects violations while a configuration is read, so that all of them can be told at once.
+#[derive(Debug, Default)]
+pub(super) struct Collector(RefCell<Violations>);
+
+impl Collector {
     pub(super) fn push(&self, violation: Violation) {
         self.0.borrow_mut().push(violation);
     }
 
-    pub(super) fn into_vec(self) -> Vec<Violation> {
+    pub(super) fn into_violations(self) -> Violations {
         self.0.into_inner()
     }
 }

@@ -80,7 +80,7 @@ fn mirrors(config: &Value) -> Vec<String> {
 
 fn accept(path: &str, config: &Value) {
     Config::from_bytes(config.to_string().as_bytes()).unwrap_or_else(|violations| {
-        let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = violations.lines().collect();
         panic!("{path}:\n{}", lines.join("\n"))
     });
 }

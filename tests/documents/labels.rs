@@ -5,7 +5,7 @@ use crate::{METRICS, files, read, series};
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::Path;
-use traffic_mirror::outcome::{Class, Compared, Ignored, Outcome};
+use traffic_mirror::core::outcome::{Class, Compared, Ignored, Outcome};
 
 const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
 

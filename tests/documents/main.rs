@@ -22,7 +22,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::ledger::{Kind as MetricKind, Metrics};
+use traffic_mirror::envoy::ledger::{Kind as MetricKind, Metrics};
 
 const METRICS: &str = "docs/metrics.md";
 const CONFIGURATION: &str = "docs/configuration.md";
@@ -160,7 +160,7 @@ fn to_struct(fields: &Map<String, Value>) -> prost_types::Struct {
 fn accept(Shown { place, value }: &Shown) -> Config {
     let parse = |form: &str, bytes: &[u8]| {
         Config::from_bytes(bytes).unwrap_or_else(|violations| {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            let lines: Vec<_> = violations.lines().collect();
             panic!("{place}, as {form}:\n{}", lines.join("\n"))
         })
     };
@@ -358,8 +358,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
-    for violation in violations {
-        let line = violation.to_string();
+    for line in violations.lines() {
         if let Some((place, fields)) = line.split_once(": 1: unknown field; known here: ") {
             let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "");
             known.insert(object, fields.split(", ").map(str::to_owned).collect());

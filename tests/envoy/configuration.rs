@@ -40,6 +40,16 @@ fn every_violation_is_logged_on_a_line_of_its_own_and_envoy_does_not_start() {
 }
 
 #[test]
+fn of_very_many_violations_the_first_hundred_are_logged() {
+    let rule = json!({"mirrors": [{"cluster": "mirror", "percentage": 140}]});
+    let log = refusal(json!({"rules": vec![rule; 20_000]}), Form::Text);
+    let said = lines(&log, "error").into_iter().filter(|line| line.contains("wasm log traffic_mirror"));
+    let said: Vec<_> = said.collect();
+    assert_eq!(said.len(), 101, "{log}");
+    assert!(said[99].contains("rules[99].mirrors[0].percentage: 140: ") && said[100].contains(": and 19900 more"));
+}
+
+#[test]
 fn an_unknown_field_is_refused_by_its_path() {
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "percent": 5}]}], "markerheader": "x"});
     let log = refusal(plugin, Form::Text);
@@ -80,6 +90,68 @@ fn a_configuration_that_is_none_is_refused() {
         }
         mesh.send(Req::get("/")).await;
         mesh.responses("rule-0", "mirror", "2xx", 1).await;
+    });
+}
+
+#[test]
+fn what_could_be_read_and_cannot_work_is_refused() {
+    let matching = |entry: Value| json!({"match": [entry], "mirrors": []});
+    let mirror = |fields: Value| {
+        let mut mirror = json!({"cluster": "mirror"});
+        mirror.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"match": [{"uri": {"prefix": "/"}}], "mirrors": [mirror]})
+    };
+    let (entry, own) = ("match[0]", "mirrors[0]");
+    let wrong = [
+        (matching(json!({"headers": {"X-A": {}, "x-a": {}}})), entry, ".headers.x-a: x-a: the same header as X-A"),
+        (
+            matching(json!({"withoutHeaders": {":authority": {}, "host": {}}})),
+            entry,
+            ".withoutHeaders.host: host: the same header as :authority",
+        ),
+        (matching(json!({"sourceCidrs": []})), entry, ".sourceCidrs: []: a list of at least one range"),
+        (
+            matching(json!({"sourceCidrs": ["::ffff:10.0.0.0/8"]})),
+            entry,
+            ".sourceCidrs[0]: \"::ffff:10.0.0.0/8\": an IPv4",
+        ),
+        (mirror(json!({"headers": {"remove": ["a", "A"]}})), own, ".headers.remove[1]: A: the same header as a"),
+        (mirror(json!({"headers": {"set": {"A": "1", "a": "2"}}})), own, ".headers.set.a: a: the same header as A"),
+        (mirror(json!({"headers": {"add": {"A": "1", "a": "2"}}})), own, ".headers.add.a: a: the same header as A"),
+        (mirror(json!({"headers": {"remove": ["X-Copy"]}})), own, ".headers.remove[0]: x-copy: the markerHeader"),
+        (mirror(json!({"percentage": 0.00001})), own, ".percentage: 0.00001: rounds to none"),
+        (mirror(json!({"percentage": 99.99999})), own, ".percentage: 99.99999: rounds to all"),
+        (
+            mirror(json!({"fraction": {"numerator": 1, "denominator": 3_000_000}})),
+            own,
+            ".fraction: 1/3000000: rounds to none",
+        ),
+        (mirror(json!({"rewrite": {"uri": "/a b?c#d"}})), own, ".rewrite.uri: \"/a b?c#d\": not a path"),
+        (mirror(json!({"rewrite": {"uri": ""}})), own, ".rewrite.uri: \"\": not a path"),
+        (mirror(json!({"cluster": "."})), own, ": cluster .: no label is left"),
+        (json!({"mirrors": [{"cluster": "a."}, {"cluster": "a"}]}), "mirrors[1]", ": label a: already the label"),
+    ];
+    let rules: Vec<_> = wrong.iter().map(|(rule, ..)| rule).collect();
+    let limits = json!({"maxBodyBytes": 5, "maxBufferedBytes": 4});
+    let log = refusal(json!({"rules": rules, "markerHeader": "x-copy", "limits": limits}), Form::Text);
+    let said = |line: &'_ str| Some(line.split_once("wasm log traffic_mirror")?.1.split_once(": ")?.1.to_owned());
+    let said: Vec<_> = lines(&log, "error").into_iter().filter_map(said).collect();
+    for (index, (_, place, what)) in wrong.iter().enumerate() {
+        let expected = format!("rules[{index}].{place}{what}");
+        assert!(said.iter().any(|violation| violation.starts_with(&expected)), "{expected}\nnot in\n{said:#?}");
+    }
+    assert!(said.contains(&"limits.maxBodyBytes: 5: at most maxBufferedBytes, 4".to_owned()), "{said:#?}");
+    assert_eq!(said.len(), wrong.len() + 1, "{said:#?}");
+}
+
+#[test]
+fn mapped_ranges_are_ipv4_and_a_body_is_as_long_as_what_may_be_buffered() {
+    let rule = json!({"match": [{"sourceCidrs": ["::ffff:127.0.0.0/104"]}], "mirrors": [{"cluster": "mirror"}]});
+    run(Setup::new(json!({"rules": [rule], "limits": {"maxBufferedBytes": 4}})), async |mesh| {
+        mesh.send(Req::post("/", "four")).await;
+        mesh.send(Req::post("/", "five5")).await;
+        mesh.responses("rule-0", "mirror", "2xx", 1).await;
+        mesh.copies("rule-0", "mirror", "body_too_large", 1).await;
     });
 }
 
@@ -146,6 +218,30 @@ fn the_names_of_the_metrics_become_labels_by_istios_tag_convention() {
             let seen = mesh.prometheus(&format!("traffic_mirror_{name}"), labels).await;
             assert_eq!(seen, Some(value), "{name} {labels:?}");
         }
+    });
+}
+
+#[test]
+fn the_labels_of_mirrors_are_the_ones_that_come_out_of_envoy() {
+    let mirrors = json!([
+        {"cluster": "mirror"},
+        {"cluster": "mirror", "name": "Candidate_2"},
+        {"cluster": ".", "name": "dot"},
+        {"cluster": "a."},
+        {"cluster": ".a"},
+        {"cluster": "a..b"},
+    ]);
+    run(Setup::new(json!({"rules": [{"name": "r", "mirrors": mirrors}]})), async |mesh| {
+        mesh.send(Req::get("/")).await;
+        for mirror in ["mirror", "Candidate_2"] {
+            mesh.responses("r", mirror, "2xx", 1).await;
+        }
+        for mirror in ["dot", "a", ".a", "a..b"] {
+            mesh.copies("r", mirror, "no_cluster", 1).await;
+            let labels = [("rule", "r"), ("mirror", mirror), ("outcome", "no_cluster")];
+            assert_eq!(mesh.prometheus("traffic_mirror_copies_total", &labels).await, Some(1.0), "{mirror}");
+        }
+        assert_eq!(mesh.mirror.received(2).await.len(), 2);
     });
 }
 

@@ -50,7 +50,7 @@ fn istio_and_envoy_hold_the_same_rules_and_the_plugin_takes_them() {
     for example in NAMES {
         let [istio, envoy] = ["istio.yaml", "envoy.yaml"].map(|file| plugin(example, file));
         Config::from_bytes(istio.to_string().as_bytes()).unwrap_or_else(|violations| {
-            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            let lines: Vec<_> = violations.lines().collect();
             panic!("{example}: {}", lines.join("\n"))
         });
         assert_eq!(istio, envoy, "{example}");

@@ -7,11 +7,11 @@ use crate::host::Headers;
 use crate::wire;
 use arbitrary::{Result, Unstructured};
 use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Target};
-use traffic_mirror::copy::shadow;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::Decision;
-use traffic_mirror::outcome::{Ignored, Outcome};
-use traffic_mirror::request::split_path;
+use traffic_mirror::core::copy::shadow;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Decision;
+use traffic_mirror::core::outcome::{Ignored, Outcome};
+use traffic_mirror::core::request::split_path;
 
 /// Headers that never get into a copy, beside those that `connection` lists.
 const LEFT_BEHIND: &[&str] = &[

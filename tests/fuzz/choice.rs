@@ -77,19 +77,35 @@ pub const LIMITS: &[usize] = &[1 << 20, 0, 1, 10, 1000, 20_000];
 
 /// Chooses a configuration: rules, then limits.
 pub fn configuration(bytes: &mut Unstructured<'_>) -> Result<Value> {
-    let rules = (0..bytes.int_in_range(1..=3)?).map(|_| rule(bytes)).collect::<Result<Vec<_>>>()?;
+    let mut rules = (0..bytes.int_in_range(1..=3)?).map(|_| rule(bytes)).collect::<Result<Vec<_>>>()?;
+    let marker = *bytes.choose(MARKERS)?;
+    rules.iter_mut().for_each(|rule| leave_alone(rule, marker));
+    let (body, buffered) = (*bytes.choose(LIMITS)?, *bytes.choose(LIMITS)?);
     Ok(json!({
         "rules": rules,
-        "markerHeader": bytes.choose(MARKERS)?,
-        "limits": { "maxBodyBytes": bytes.choose(LIMITS)?, "maxBufferedBytes": bytes.choose(LIMITS)? },
+        "markerHeader": marker,
+        "limits": { "maxBodyBytes": body.min(buffered), "maxBufferedBytes": buffered },
     }))
+}
+
+/// Takes the edits of a header out of a rule: those of the marker would be refused.
+fn leave_alone(rule: &mut Value, header: &str) {
+    for mirror in rule["mirrors"].as_array_mut().unwrap() {
+        for edits in mirror.get_mut("headers").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            match edits {
+                Value::Array(names) => names.retain(|name| name != header),
+                Value::Object(values) => drop(values.remove(header)),
+                other => panic!("{other}"),
+            }
+        }
+    }
 }
 
 fn rule(bytes: &mut Unstructured<'_>) -> Result<Value> {
     let entries = (0..bytes.int_in_range(0..=9)?).map(|_| bytes.choose_index(ENTRIES.len()));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let is_rewritable = !entries.is_empty() && entries.iter().all(|entry| *entry < REWRITABLE);
-    // Mirrors of one target would share their series.
+    // Two mirrors of one target would have the same label.
     let mut targets = TARGETS.to_vec();
     let mirrors = (0..bytes.int_in_range(0..=3)?).map(|_| mirror(bytes, is_rewritable, &mut targets));
     let mirrors = mirrors.collect::<Result<Vec<_>>>()?;

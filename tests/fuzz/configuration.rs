@@ -7,27 +7,27 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
-use traffic_mirror::config::{Config, Mirror};
-use traffic_mirror::copy::Rewritten;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::ledger::Metrics;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::outcome::{Class, Outcome};
-use traffic_mirror::request::Request;
+use traffic_mirror::config::{Config, HeaderEdits, Mirror};
+use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::outcome::{Class, Outcome};
+use traffic_mirror::core::request::Request;
+use traffic_mirror::envoy::ledger::Metrics;
 
 /// Checks what becomes of the bytes.
 pub fn check(bytes: &[u8]) {
     match Config::from_bytes(bytes) {
         Ok(config) => {
             is_within_bounds(&config);
+            edits_name_each_header_once_and_never_the_marker(&config);
             names_come_out_of_metrics(&config);
             decides_and_rewrites(&config);
             means_the_same_as_a_struct(bytes, &config);
         }
         Err(violations) => {
             assert!(!violations.is_empty(), "refused without a word");
-            for violation in violations {
-                let line = violation.to_string();
+            for line in violations.lines() {
                 assert!(!line.contains(char::is_control), "more than a line of text: {line:?}");
             }
         }
@@ -35,15 +35,37 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn is_within_bounds(config: &Config) {
-    let most = 512 << 20;
-    assert!(config.limits.max_body_bytes <= most && config.limits.max_buffered_bytes <= most, "{:?}", config.limits);
+    let (body, buffered) = (config.limits.max_body_bytes, config.limits.max_buffered_bytes);
+    assert!(body <= (64 << 20).min(buffered) && buffered <= 512 << 20, "{:?}", config.limits);
     assert!(config.limits.rate.is_none_or(|rate| rate.per_second >= 1 && rate.burst >= 1), "{:?}", config.limits);
     let names: BTreeSet<_> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(names.len(), config.rules.len(), "rules without names of their own");
     assert!(!names.is_empty(), "no rules");
+    for rule in &config.rules {
+        let labels: BTreeSet<_> = rule.mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
+        assert_eq!(labels.len(), rule.mirrors.len(), "mirrors without labels of their own");
+        assert!(labels.iter().all(|label| !label.is_empty() && !label.ends_with('.')), "{labels:?}");
+        let ranges = rule.matches.iter().flat_map(|entry| &entry.source_cidrs);
+        assert!(
+            ranges.map(|range| range.addr()).all(|address| address == address.to_canonical()),
+            "a range that never holds"
+        );
+    }
     let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
     let mut mirrors = config.rules.iter().flat_map(|rule| &rule.mirrors);
     assert!(mirrors.all(|mirror| allowed.contains(&mirror.timeout)), "a timeout out of bounds");
+}
+
+fn edits_name_each_header_once_and_never_the_marker(config: &Config) {
+    for mirror in config.rules.iter().flat_map(|rule| &rule.mirrors) {
+        let HeaderEdits { remove, set, add } = &mirror.headers;
+        let values = [set, add].map(|edits| edits.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        for names in [remove.iter().collect()].into_iter().chain(values) {
+            let distinct: BTreeSet<_> = names.iter().collect();
+            assert_eq!(distinct.len(), names.len(), "{names:?}");
+            assert!(names.iter().all(|name| Some(*name) != config.marker.as_ref()), "{names:?}");
+        }
+    }
 }
 
 /// Takes the labels out of the metrics' names as envoy.yaml and Istio tell Envoy to.
@@ -65,7 +87,7 @@ fn names_come_out_of_metrics(config: &Config) {
             for outcome in Outcome::ALL {
                 let metric = books.outcome(*outcome).unwrap().next();
                 let labels = [label(metric, "mirror"), label(metric, "outcome")];
-                assert_eq!(labels, [expected.target.to_string(), outcome.label().to_owned()]);
+                assert_eq!(labels, [expected.label.to_string(), outcome.label().to_owned()]);
             }
             for class in Class::ALL {
                 assert_eq!(label(books.class(*class).unwrap().next(), "class"), class.label());

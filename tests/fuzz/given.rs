@@ -1,7 +1,7 @@
 //! A request that is given beforehand, for whoever asks.
 
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::request::Source;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::request::Source;
 
 /// What the host would say of a request.
 #[derive(Debug)]

@@ -11,14 +11,14 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Rule, Target};
-use traffic_mirror::copy::Rewritten;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::outcome::Outcome;
-use traffic_mirror::request::Request;
-use traffic_mirror::sample::Draw;
-use traffic_mirror::stream::{Fate, Pending, ignored};
+use traffic_mirror::core::budget::Budget;
+use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::outcome::Outcome;
+use traffic_mirror::core::pending::{Pending, Plan, ignored};
+use traffic_mirror::core::request::Request;
+use traffic_mirror::core::sample::Draw;
 
 /// Checks what becomes of the request that the bytes spell.
 pub fn check(bytes: &[u8]) {
@@ -54,7 +54,7 @@ impl Case {
         let marker = self.config.marker.as_ref().map(|name| name.as_str());
         let never = ignored(request.headers(), marker);
         assert_eq!(never, self.never_mirrored());
-        let selected: Vec<_> = pending.fates.iter().map(|fate| *fate != Fate::Not(Outcome::Unsampled)).collect();
+        let selected: Vec<_> = pending.plans.iter().map(|plan| *plan != Plan::Not(Outcome::Unsampled)).collect();
         for (selected, mirror) in selected.iter().zip(&rule.mirrors) {
             let ratio = mirror.sample.ratio;
             assert!(*selected || !ratio.is_always(), "an unselected mirror at 100 %");
@@ -84,15 +84,15 @@ impl Case {
         body
     }
 
-    /// Checks the fates of the copies against those that are to be, and writes the copies.
+    /// Checks the plans of the copies against those that are to be, and writes the copies.
     fn copies(&self, pending: &Pending, rule: &Rule, selected: &[bool], gathered: &[u8]) -> Vec<Copy> {
-        assert_eq!(pending.fates.len(), rule.mirrors.len(), "not one outcome for each mirror");
+        assert_eq!(pending.plans.len(), rule.mirrors.len(), "not one outcome for each mirror");
         let mut copies = Vec::new();
-        for ((fate, mirror), selected) in pending.fates.iter().zip(&rule.mirrors).zip(selected) {
+        for ((plan, mirror), selected) in pending.plans.iter().zip(&rule.mirrors).zip(selected) {
             let expected = if *selected { self.body_for(mirror) } else { Err(Outcome::Unsampled) };
-            let found = match *fate {
-                Fate::Copy { with_body } => Ok(if with_body { gathered.to_vec() } else { Vec::new() }),
-                Fate::Not(outcome) => Err(outcome),
+            let found = match *plan {
+                Plan::Copy { with_body } => Ok(if with_body { gathered.to_vec() } else { Vec::new() }),
+                Plan::Not(outcome) => Err(outcome),
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };

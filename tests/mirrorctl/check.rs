@@ -7,7 +7,7 @@ const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s
 
 /// What the plugin says of [`BAD`], below a path.
 fn said_of_bad(path: &str) -> [String; 2] {
-    let fields = "cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+    let fields = "name, cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
                   disableShadowHostSuffixAppend, body, onOversizedBody, timeout";
     [
         format!("{path}rules[0].mirrors[0].tiemout: (not shown): unknown field; known here: {fields}"),
@@ -276,6 +276,21 @@ fn no_file_of_this_repository_is_warned_of() {
         checked += usize::from(ran.out.contains(": ok: "));
     }
     assert!(checked > 15, "{checked} files with a configuration");
+}
+
+#[test]
+fn of_very_many_violations_the_first_hundred_are_named() {
+    let rule = "{mirrors: [{cluster: a, percentage: 140}]}";
+    let rules = vec![rule; 20_000].join(", ");
+    let document = format!("kind: WasmPlugin\nspec: {{pluginConfig: {{rules: [{rules}]}}}}\n---\n{BAD}\n");
+    let ran = mirrorctl(&["check", "-"], &document);
+    let said: Vec<_> = ran.err.lines().collect();
+    // Each configuration has its own hundred.
+    assert_eq!((ran.code, said.len()), (1, 101 + 2), "{said:#?}");
+    let place = "stdin: document 1 (WasmPlugin): ";
+    let path = "spec.pluginConfig.rules[99].mirrors[0].percentage";
+    assert_eq!(said[99], format!("{place}{path}: 140: not between 0 and 100"));
+    assert_eq!(said[100], format!("{place}and 19900 more"));
 }
 
 #[test]

@@ -79,8 +79,51 @@ fn mirrors_carry_over_in_each_spelling() {
         let mirrors = mirrors(&http_route(&format!("filters: [{filter}, {filter}]")));
         let mut mirror = json!({"destination": destination});
         mirror.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
-        assert_eq!(mirrors, json!([mirror, mirror]), "{share}");
+        let expected = ["m-default-1", "m-default-2"].map(|name| {
+            let mut mirror = mirror.clone();
+            mirror["name"] = name.into();
+            mirror
+        });
+        assert_eq!(mirrors, json!(expected), "{share}");
     }
+}
+
+#[test]
+fn mirrors_of_one_route_to_one_cluster_get_names() {
+    let names = |text: &str| {
+        let name = |mirror: &Value| mirror["name"].as_str().unwrap_or("-").to_owned();
+        mirrors(text).as_array().unwrap().iter().map(name).collect::<Vec<_>>().join(" ")
+    };
+    let long = format!("{}.example", "a_b-".repeat(20));
+    for (hosts, expected) in [
+        (&["m", "o"][..], "- -"),
+        (&["m", "o", "m"], "m-default-1 - m-default-2"),
+        (&["m", "m.other.svc.cluster.local"], "- -"),
+        (
+            &["m", "m", "m.other.svc.cluster.local", "m.other.svc.cluster.local"],
+            "m-default-1 m-default-2 m-other-1 m-other-2",
+        ),
+        // One name by two spellings, and two that would have one name.
+        (&["m.example", "m.example."], "m-example-1 m-example-2"),
+        (&["a-b.c", "a.b-c", "a-b.c", "a.b-c"], "a-b-c-1 a-b-c-2 a-b-c-3 a-b-c-4"),
+        (
+            &[&long, &long],
+            "a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_-1 a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_b-a_-2",
+        ),
+    ] {
+        let mirror = |host: &&str| format!("{{destination: {{host: {host}, port: {{number: 80}}}}}}");
+        let list: Vec<_> = hosts.iter().map(mirror).collect();
+        assert_eq!(names(&virtual_service(&format!("mirrors: [{}]", list.join(", ")))), expected, "{hosts:?}");
+    }
+    let to = |more: &str| format!("{{destination: {{host: m, {more}}}}}");
+    let list = [
+        "port: {number: 80}, subset: v1",
+        "port: {number: 80}",
+        "port: {number: 81}",
+        "port: {number: 80}, subset: v1",
+    ];
+    let text = virtual_service(&format!("mirrors: [{}]", list.map(to).join(", ")));
+    assert_eq!(names(&text), "m-default-v1-1 - - m-default-v1-2");
 }
 
 #[test]

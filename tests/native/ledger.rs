@@ -57,7 +57,7 @@ pub struct Limits {
 
 /// What becomes of one copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Plan {
     Whole,
     Bodiless,
     Lost(&'static str),
@@ -69,7 +69,7 @@ struct Open {
     root: u32,
     rule: Rule,
     headers: Headers,
-    fates: Vec<Fate>,
+    plans: Vec<Plan>,
     held: Vec<u8>,
 }
 
@@ -184,16 +184,16 @@ impl Ledger {
         let announced =
             first(&headers, "content-length").map(|length| String::from_utf8_lossy(length).parse().unwrap());
         let is_too_large = announced.is_some_and(|length: usize| length > self.limits[&root].body);
-        let fate = |mirror: &Mirror| match (mirror.cluster(&headers), mirror.2) {
-            _ if !mirror.gets(&headers) => Fate::Lost("unsampled"),
-            (Err(outcome), _) => Fate::Lost(outcome),
-            (Ok(_), Part::Nothing) => Fate::Bodiless,
-            (Ok(_), Part::WholeOrNothing) if is_too_large => Fate::Bodiless,
-            (Ok(_), Part::Whole) if is_too_large => Fate::Lost("body_too_large"),
-            (Ok(_), _) => Fate::Whole,
+        let plan = |mirror: &Mirror| match (mirror.cluster(&headers), mirror.2) {
+            _ if !mirror.gets(&headers) => Plan::Lost("unsampled"),
+            (Err(outcome), _) => Plan::Lost(outcome),
+            (Ok(_), Part::Nothing) => Plan::Bodiless,
+            (Ok(_), Part::WholeOrNothing) if is_too_large => Plan::Bodiless,
+            (Ok(_), Part::Whole) if is_too_large => Plan::Lost("body_too_large"),
+            (Ok(_), _) => Plan::Whole,
         };
-        let fates = rule.2.iter().map(fate).collect();
-        self.open.insert(stream, Open { root, rule, headers, fates, held: Vec::new() });
+        let plans = rule.2.iter().map(plan).collect();
+        self.open.insert(stream, Open { root, rule, headers, plans, held: Vec::new() });
         self.enter_if_decided(stream, ends);
     }
 
@@ -209,13 +209,13 @@ impl Ledger {
             None
         };
         let open = self.open.get_mut(&stream).unwrap();
-        if !chunk.is_empty() && open.fates.contains(&Fate::Whole) {
+        if !chunk.is_empty() && open.plans.contains(&Plan::Whole) {
             open.held.extend_from_slice(chunk);
             if let Some(outcome) = lost {
                 open.held.clear();
-                for (fate, mirror) in open.fates.iter_mut().zip(open.rule.2).filter(|(fate, _)| **fate == Fate::Whole) {
+                for (plan, mirror) in open.plans.iter_mut().zip(open.rule.2).filter(|(plan, _)| **plan == Plan::Whole) {
                     let stays = outcome == "body_too_large" && mirror.2 == Part::WholeOrNothing;
-                    *fate = if stays { Fate::Bodiless } else { Fate::Lost(outcome) };
+                    *plan = if stays { Plan::Bodiless } else { Plan::Lost(outcome) };
                 }
             }
         }
@@ -231,8 +231,8 @@ impl Ledger {
     /// that is to be asked for.
     pub fn ended(&mut self, stream: u32, status: Option<u16>) -> bool {
         if let Some(open) = self.open.get_mut(&stream) {
-            let waiting = open.fates.iter_mut().filter(|fate| !matches!(fate, Fate::Lost(_)));
-            waiting.for_each(|fate| *fate = Fate::Lost("incomplete"));
+            let waiting = open.plans.iter_mut().filter(|plan| !matches!(plan, Plan::Lost(_)));
+            waiting.for_each(|plan| *plan = Plan::Lost("incomplete"));
         }
         self.enter_if_decided(stream, true);
         let pairs: Vec<_> = self.pairs.values_mut().filter(|pair| pair.stream == stream).collect();
@@ -331,21 +331,21 @@ impl Ledger {
 
     /// Enters a request that is complete, or of which no copy waits for more.
     fn enter_if_decided(&mut self, stream: u32, is_over: bool) {
-        let waits = |open: &Open| open.fates.iter().any(|fate| !matches!(fate, Fate::Lost(_)));
+        let waits = |open: &Open| open.plans.iter().any(|plan| !matches!(plan, Plan::Lost(_)));
         if !self.open.get(&stream).is_some_and(|open| is_over || !waits(open)) {
             return;
         }
-        let Open { root, rule, headers, fates, held } = self.open.remove(&stream).unwrap();
+        let Open { root, rule, headers, plans, held } = self.open.remove(&stream).unwrap();
         self.count("requests_total", rule.0, "", "", 1);
-        for (mirror, fate) in rule.2.iter().zip(fates) {
-            let outcome = match fate {
-                Fate::Lost(outcome) => outcome,
-                Fate::Whole | Fate::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
+        for (mirror, plan) in rule.2.iter().zip(plans) {
+            let outcome = match plan {
+                Plan::Lost(outcome) => outcome,
+                Plan::Whole | Plan::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
             };
             self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
             if outcome == "sent" {
                 let cluster = mirror.cluster(&headers).unwrap();
-                let body = if fate == Fate::Whole { held.clone() } else { Vec::new() };
+                let body = if plan == Plan::Whole { held.clone() } else { Vec::new() };
                 let kinds: Vec<_> = headers.iter().filter(|(name, _)| name == b"content-type").collect();
                 let is_grpc = matches!(&kinds[..], [(_, kind)] if kind == b"application/grpc" || kind.starts_with(b"application/grpc+"));
                 let compared = (rule.1 == Compare::Status).then_some(stream);

@@ -42,7 +42,7 @@ pub fn limits() -> impl Strategy<Value = Limits> {
     let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
-        body,
+        body: body.min(buffered),
         buffered,
         in_flight,
         burst,

@@ -6,14 +6,14 @@ use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::rc::Rc;
-use traffic_mirror::budget::Budget;
+use traffic_mirror::core::budget::Budget;
 use traffic_mirror::config::{Config, Limits};
-use traffic_mirror::copy::Rewritten;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::{Decision, Matcher};
-use traffic_mirror::request::{Request, Source};
-use traffic_mirror::sample::Draw;
-use traffic_mirror::stream::Pending;
+use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::{Decision, Matcher};
+use traffic_mirror::core::request::{Request, Source};
+use traffic_mirror::core::sample::Draw;
+use traffic_mirror::core::pending::Pending;
 
 /// A request whose headers are at hand.
 struct Given(HeaderMap);

@@ -46,7 +46,7 @@ fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
                     plugins.push((found, config));
                 }
                 Err(violations) => {
-                    violations.iter().for_each(|violation| reply.finding(at(&found.place, violation)));
+                    violations.lines().for_each(|line| reply.finding(at(&found.place, &line)));
                 }
             }
         }

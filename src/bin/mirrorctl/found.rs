@@ -3,7 +3,7 @@
 use crate::input::{Document, Place};
 use crate::node::{Mismatches, Node};
 use crate::tree::{Tree, join};
-use traffic_mirror::config::{Config, Violation};
+use traffic_mirror::config::{Config, Violation, Violations};
 
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRUCT: &str = "google.protobuf.Struct";
@@ -28,13 +28,13 @@ impl Found {
     ///
     /// # Errors
     /// What the plugin would say, with the path in the document.
-    pub(crate) fn read(&self) -> Result<Config, Vec<Violation>> {
-        let below = |violation: Violation| match &*self.path {
-            "" => violation,
-            path => violation.below(path),
+    pub(crate) fn read(&self) -> Result<Config, Violations> {
+        let below = |violations: Violations| match &*self.path {
+            "" => violations,
+            path => violations.below(path),
         };
-        let (_, text) = self.configuration.as_ref().map_err(|violation| vec![below(violation.clone())])?;
-        Config::from_bytes(text.as_bytes()).map_err(|violations| violations.into_iter().map(below).collect())
+        let (_, text) = self.configuration.as_ref().map_err(|violation| below(violation.clone().into()))?;
+        Config::from_bytes(text.as_bytes()).map_err(below)
     }
 }
 

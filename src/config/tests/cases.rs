@@ -22,7 +22,7 @@ pub(crate) fn everything() -> Value {
             }],
             "mirrors": [
                 {
-                    "cluster": "mirror", "percentage": 50,
+                    "name": "candidate", "cluster": "mirror", "percentage": 50,
                     "consistentHash": { "httpHeaderName": "x-user-id", "seed": "18446744073709551615" },
                     "rewrite": { "authority": "reviews-v2.test", "uri": "/v2" },
                     "headers": { "remove": ["authorization"], "set": { "x-env": "staging" }, "add": { "via": "mirror" } },
@@ -54,17 +54,42 @@ pub(crate) fn everything() -> Value {
 pub(crate) fn mirrors() -> Vec<Case> {
     vec![
         (json!({ "percentage": 0.0001 }), ""),
+        (json!({ "percentage": 99.9999 }), ""),
+        (
+            json!({ "percentage": 0.00004 }),
+            "percentage: 0.00004: rounds to none of a million requests: 0 %, or at least 0.0001 %",
+        ),
+        (json!({ "percentage": 99.99996 }), "percentage: 99.99996: rounds to all of a million requests: 100 %, or"),
         (json!({ "percentage": 100.1 }), "percentage: 100.1: not between 0 and 100"),
         (json!({ "percentage": -1 }), "percentage: -1: not between"),
         (json!({ "percentage": "5" }), "percentage: \"5\": not a number"),
         (json!({ "fraction": { "numerator": 0, "denominator": 1 } }), ""),
-        (json!({ "fraction": { "numerator": 2, "denominator": 1 } }), "a numerator above the denominator"),
+        (
+            json!({ "fraction": { "numerator": 2, "denominator": 1 } }),
+            "fraction: 2/1: a numerator above the denominator",
+        ),
+        (json!({ "fraction": { "numerator": 1, "denominator": 2_000_000 } }), ""),
+        (json!({ "fraction": { "numerator": 1, "denominator": 2_000_001 } }), "fraction: 1/2000001: rounds to none"),
+        (
+            json!({ "fraction": { "numerator": 2_000_000, "denominator": 2_000_001 } }),
+            "fraction: 2000000/2000001: rounds to all",
+        ),
+        (json!({ "fraction": { "numerator": 3, "denominator": 3 } }), ""),
         (json!({ "fraction": { "numerator": 0, "denominator": 0 } }), "denominator: 0: not a whole number between 1"),
         (json!({ "fraction": { "numerator": 1 } }), "fraction.denominator: missing"),
         (
             json!({ "fraction": { "numerator": 1, "denominator": 2 }, "percentage": 5 }),
             "at most one of percentage, fraction",
         ),
+        (json!({ "name": "A-z_0" }), ""),
+        (json!({ "name": null }), ""),
+        (json!({ "name": "" }), "rules[0].mirrors[0].name: \"\": not 1 to 64 of A-Z, a-z, 0-9, _ and -"),
+        (json!({ "name": "a".repeat(65) }), "not 1 to 64"),
+        (json!({ "name": "a.b" }), "not 1 to 64"),
+        (json!({ "name": 5 }), "name: 5: not a string"),
+        (json!({ "cluster": "a." }), ""),
+        (json!({ "cluster": "..", "name": "dots" }), ""),
+        (json!({ "cluster": ".." }), "rules[0].mirrors[0]: cluster ..: no label is left of it"),
         (json!({ "clusterHeader": "x" }), "cluster and clusterHeader: at most one of"),
         (json!({ "cluster": null }), "no cluster: exactly one of cluster, destination, clusterHeader"),
         (json!({ "cluster": "" }), "cluster: \"\": not the name of a cluster"),
@@ -78,7 +103,13 @@ pub(crate) fn mirrors() -> Vec<Case> {
         (json!({ "consistentHash": { "useSourceIp": true, "httpCookieName": "a" } }), "at most one of httpHeaderName"),
         (json!({ "consistentHash": { "httpHeaderName": "a", "seed": -1 } }), "seed: -1: not a whole number"),
         (json!({ "rewrite": { "uri": "/a", "uriRegexRewrite": {} } }), "at most one of uri, uriRegexRewrite"),
-        (json!({ "rewrite": { "uri": "a" } }), "rewrite.uri: \"a\": not a path"),
+        (json!({ "rewrite": { "uri": "a" } }), "rewrite.uri: \"a\": not a path: it begins with /, and has no ?, no #"),
+        (json!({ "rewrite": { "uri": "" } }), "rewrite.uri: \"\": not a path"),
+        (json!({ "rewrite": { "uri": "/a b" } }), "not a path"),
+        (json!({ "rewrite": { "uri": "/a\tb" } }), "not a path"),
+        (json!({ "rewrite": { "uri": "/a?b" } }), "not a path"),
+        (json!({ "rewrite": { "uri": "/a#b" } }), "not a path"),
+        (json!({ "rewrite": { "uri": "/\u{e9}" } }), ""),
         (
             json!({ "rewrite": { "uriRegexRewrite": { "match": "(", "rewrite": "/" } } }),
             "not a regular expression: unclosed group",
@@ -97,6 +128,26 @@ pub(crate) fn mirrors() -> Vec<Case> {
         (json!({ "headers": { "add": { "x-envoy-internal": "1" } } }), "the host or a single hop"),
         (json!({ "headers": { "add": { "a": "secret\n" } } }), "headers.add.a: (not shown): control characters"),
         (json!({ "headers": { "add": { "a": 1 } } }), "headers.add.a: (not shown): not a string"),
+        (
+            json!({ "headers": { "remove": ["a", "a"] } }),
+            "headers.remove[1]: a: the same header as a, which stands here too",
+        ),
+        (json!({ "headers": { "remove": ["X-A", "b", "x-a"] } }), "headers.remove[2]: x-a: the same header as X-A"),
+        (json!({ "headers": { "set": { "X-A": "secret", "x-a": "secret" } } }), "set.x-a: x-a: the same header as X-A"),
+        (json!({ "headers": { "add": { "X-A": "secret", "x-a": "secret" } } }), "add.x-a: x-a: the same header as X-A"),
+        (json!({ "headers": { "remove": ["a"], "set": { "a": "1" }, "add": { "A": "2" } } }), ""),
+        (
+            json!({ "headers": { "remove": ["X-Mirrored-Request"] } }),
+            "headers.remove[0]: x-mirrored-request: the markerHeader, which every copy carries: it cannot be edited",
+        ),
+        (
+            json!({ "headers": { "set": { "x-mirrored-request": "secret" } } }),
+            "set.x-mirrored-request: x-mirrored-request: the",
+        ),
+        (
+            json!({ "headers": { "add": { "x-mirrored-request": "secret" } } }),
+            "add.x-mirrored-request: x-mirrored-request: the",
+        ),
         (json!({ "headers": { "authorization": "secret" } }), "headers.authorization: (not shown): unknown field"),
         (json!({ "headers": { "set": "a: secret" } }), "headers.set: (not shown): not an object"),
         (json!({ "body": "drop" }), "body: \"drop\": include or omit"),
@@ -122,6 +173,11 @@ pub(crate) fn rules() -> Vec<Case> {
     vec![
         (json!({ "mirrors": [] }), ""),
         (json!({ "mirrors": {} }), "rules[0].mirrors: {}: not a list"),
+        (
+            json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a" }] }),
+            "rules[0].mirrors[1]: label a: already the label",
+        ),
+        (json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a", "name": "b" }] }), ""),
         (json!({ "mirrors": [], "match": [{}] }), ""),
         (json!({ "mirrors": [], "match": {} }), "rules[0].match: {}: not a list"),
         (json!({ "mirrors": [], "name": "" }), "not 1 to 64"),
@@ -133,7 +189,40 @@ pub(crate) fn rules() -> Vec<Case> {
         (json!({ "mirrors": [], "match": [{ "uri": "/" }] }), "uri: \"/\": not an object"),
         (json!({ "mirrors": [], "match": [{ "headers": { "a": null } }] }), "headers.a: null: not an object"),
         (json!({ "mirrors": [], "match": [{ "cookies": { "": {} } }] }), "a name that is empty"),
+        (
+            json!({ "mirrors": [], "match": [{ "headers": { "X-A": {}, "x-a": {} } }] }),
+            "rules[0].match[0].headers.x-a: x-a: the same header as X-A, which stands here too",
+        ),
+        (
+            json!({ "mirrors": [], "match": [{ "headers": { "host": {}, ":authority": {} } }] }),
+            "headers.host: host: the same header as :authority",
+        ),
+        (
+            json!({ "mirrors": [], "match": [{ "withoutHeaders": { "HOST": {}, "host": {} } }] }),
+            "withoutHeaders.host: host: the same header as HOST",
+        ),
+        (
+            json!({ "mirrors": [], "match": [{ "headers": { "a": {} }, "withoutHeaders": { "A": { "exact": "1" } } }] }),
+            "",
+        ),
+        (
+            json!({ "mirrors": [], "match": [{ "queryParams": { "a": {}, "A": {} }, "cookies": { "a": {}, "A": {} } }] }),
+            "",
+        ),
         (json!({ "mirrors": [], "match": [{ "sourceCidrs": ["10.0.0.0/33"] }] }), "not an address range"),
+        (
+            json!({ "mirrors": [], "match": [{ "sourceCidrs": [] }] }),
+            "rules[0].match[0].sourceCidrs: []: a list of at least one range; without the field: any address",
+        ),
+        (json!({ "mirrors": [], "match": [{ "sourceCidrs": null }] }), ""),
+        (
+            json!({ "mirrors": [], "match": [{ "sourceCidrs": ["::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::/0"] }] }),
+            "",
+        ),
+        (
+            json!({ "mirrors": [], "match": [{ "sourceCidrs": ["::ffff:10.0.0.0/95"] }] }),
+            "sourceCidrs[0]: \"::ffff:10.0.0.0/95\": an IPv4-mapped range shorter than /96",
+        ),
         (json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }] }), "needs an exact or prefix uri"),
         (
             json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }], "match": [{ "uri": { "suffix": "a" } }] }),
@@ -150,9 +239,18 @@ pub(crate) fn rules() -> Vec<Case> {
 pub(crate) fn limits() -> Vec<Case> {
     vec![
         (json!({ "maxBodyBytes": 0, "maxBufferedBytes": 0, "maxInFlight": 0 }), ""),
-        (json!({ "maxBodyBytes": 536_870_912 }), ""),
-        (json!({ "maxBodyBytes": 536_870_913 }), "not a whole number between 0 and 536870912"),
-        (json!({ "maxBufferedBytes": 1_073_741_824 }), "not a whole number"),
+        (json!({ "maxBodyBytes": 67_108_864 }), ""),
+        (
+            json!({ "maxBodyBytes": 67_108_865, "maxBufferedBytes": 536_870_912 }),
+            "not a whole number between 0 and 67108864",
+        ),
+        (json!({ "maxBodyBytes": 5, "maxBufferedBytes": 5 }), ""),
+        (json!({ "maxBodyBytes": 5, "maxBufferedBytes": 4 }), "limits.maxBodyBytes: 5: at most maxBufferedBytes, 4"),
+        (json!({ "maxBufferedBytes": 536_870_912 }), ""),
+        (
+            json!({ "maxBufferedBytes": 536_870_913 }),
+            "limits.maxBufferedBytes: 536870913: not a whole number between 0 and 536870912",
+        ),
         (json!({ "maxInFlight": 1.5 }), "not a whole number"),
         (json!({ "maxRequestsPerSecond": 0 }), "not a whole number"),
         (json!({ "maxRequestsPerSecond": 1, "burst": 0 }), "not a whole number"),

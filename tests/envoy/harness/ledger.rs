@@ -38,8 +38,11 @@ pub fn accounts(plugin: &Value) -> Vec<Account> {
 }
 
 fn label(mirror: &Value) -> String {
+    if let Some(name) = mirror["name"].as_str() {
+        return name.to_owned();
+    }
     if let Some(cluster) = mirror["cluster"].as_str() {
-        return cluster.to_owned();
+        return cluster.trim_end_matches('.').to_owned();
     }
     if let Some(header) = mirror["clusterHeader"].as_str() {
         return format!("header:{}", header.to_ascii_lowercase());

@@ -11,7 +11,7 @@ use wasm_encoder::{ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What Envoy has to find in the module, and the function that serves it: the SDK's of the same name, or one of
-/// the filter's own (`src/host.rs` says why).
+/// the filter's own (`src/envoy/exports.rs` says why).
 /// `tests/module.rs` holds the same list.
 const EXPORTS: [(&str, &str); 11] = [
     ("memory", "memory"),

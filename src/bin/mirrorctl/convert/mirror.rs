@@ -3,8 +3,9 @@
 use super::context::Resource;
 use super::pattern::replacement;
 use crate::tree::Tree;
-use traffic_mirror::config::{HeaderName, stays_behind};
-use traffic_mirror::copy::shadow;
+use std::collections::HashSet;
+use traffic_mirror::config::{HeaderName, never_copied};
+use traffic_mirror::core::copy::shadow;
 
 /// Changes that a route makes to its requests, and so to their copies.
 #[derive(Debug, Clone, Default)]
@@ -107,9 +108,48 @@ impl Changes {
     }
 }
 
+/// Gives names to mirrors of one route that go to the same cluster: their metrics would have the same label.
+pub(super) fn named(mirrors: &[Tree]) -> Vec<Tree> {
+    // Labels have no dots at their ends.
+    let cluster = |mirror: &'_ Tree| {
+        let host = mirror.text_at(&["destination", "host"]).map(|host| host.trim_end_matches('.').to_owned());
+        [
+            host.map(Tree::from),
+            mirror.at(&["destination", "port"]).cloned(),
+            mirror.at(&["destination", "subset"]).cloned(),
+        ]
+    };
+    let clusters: Vec<_> = mirrors.iter().map(cluster).collect();
+    let mut names = HashSet::new();
+    let named = |(mirror, own): (&Tree, _)| match mirror.get("destination") {
+        Some(destination) if clusters.iter().filter(|other| *other == own).count() > 1 => {
+            let name = ("name".to_owned(), numbered(destination, &mut names).into());
+            Tree::Map([&[name], mirror.fields()].concat())
+        }
+        _ => mirror.clone(),
+    };
+    mirrors.iter().zip(&clusters).map(named).collect()
+}
+
+/// Makes a name of a destination and a number, other than those before it: `reviews-test-v2-1` for the subset v2 of the Service
+/// reviews in the namespace test.
+fn numbered(destination: &Tree, names: &mut HashSet<String>) -> String {
+    let part = |name| destination.text_at(&[name]).unwrap_or_default();
+    let (host, _) = part("host").split_once(".svc.").unwrap_or((part("host"), ""));
+    let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+    let text: String = format!("{host}-{}", part("subset")).chars().map(label).take(50).collect();
+    let text = text.trim_end_matches('-');
+    let mut candidates = (1..).map(|number| format!("{text}-{number}"));
+    let mut name = String::new();
+    while name.is_empty() || !names.insert(name.clone()) {
+        name = candidates.next().unwrap_or_default();
+    }
+    name
+}
+
 /// Tells whether the plugin may edit a header; warns where it may not.
 fn is_editable(resource: &Resource<'_>, path: &str, name: &str) -> bool {
-    let is_free = HeaderName::new(name).is_some_and(|name| !stays_behind(name.as_str().as_bytes()));
+    let is_free = HeaderName::new(name).is_some_and(|name| !never_copied(name.as_str().as_bytes()));
     if !is_free {
         resource.warn(path, format_args!("{name} belongs to one hop: left out of the copy"));
     }

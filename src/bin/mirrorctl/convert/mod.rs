@@ -106,8 +106,9 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     }
     let config = Tree::field("rules", rules);
     if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
-        let line = |violation| format!("what was converted is not a configuration: {violation}");
-        violations.into_iter().map(line).for_each(|line| reply.finding(line));
+        for line in violations.lines() {
+            reply.finding(format_args!("what was converted is not a configuration: {line}"));
+        }
         return Ok(reply);
     }
     reply.text(&output::write(conversion.output, config, &installation)?);

@@ -1,6 +1,7 @@
 //! Routes of the original in the order in which Envoy tries them, and the rules that decide as they do.
 
 use super::hosts::Domain;
+use super::mirror::named;
 use crate::tree::Tree;
 use std::collections::HashSet;
 
@@ -154,7 +155,7 @@ impl<'a> Rule<'a> {
         Tree::map([
             ("name", Some(unique(&self.name, names).into())),
             ("match", (!written.is_empty()).then_some(written.into())),
-            ("mirrors", Some(self.mirrors.to_vec().into())),
+            ("mirrors", Some(named(self.mirrors).into())),
         ])
     }
 }

@@ -4,14 +4,14 @@ use super::request::Given;
 use crate::reply::Reply;
 use std::borrow::Cow;
 use std::rc::Rc;
-use traffic_mirror::budget::Budget;
 use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
-use traffic_mirror::copy::{LeftBehind, Rewritten, Sieve};
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::Decision;
-use traffic_mirror::request::Request;
-use traffic_mirror::sample::part_of_key;
-use traffic_mirror::stream::{self, Fate, Pending, ignored};
+use traffic_mirror::core::budget::Budget;
+use traffic_mirror::core::copy::{NotCopied, Rewritten, Sieve};
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Decision;
+use traffic_mirror::core::pending::{self, Pending, Plan, ignored};
+use traffic_mirror::core::request::Request;
+use traffic_mirror::core::sample::part_of_key;
 
 /// What a sample does with the request.
 enum Selection {
@@ -88,19 +88,19 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         let mut budget = Budget::new(&config.limits, Rc::default());
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
-    for ((mirror, selection), fate) in rule.mirrors.iter().zip(&selections).zip(&pending.fates) {
-        reply.line(format_args!("mirror {}", mirror.target));
+    for ((mirror, selection), plan) in rule.mirrors.iter().zip(&selections).zip(&pending.plans) {
+        reply.line(format_args!("mirror {}", mirror.label));
         reply.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
-        match fate {
-            Fate::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
-            Fate::Not(_) => {}
-            Fate::Copy { with_body } => {
+        match plan {
+            Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
+            Plan::Not(_) => {}
+            Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
                 copy(reply, mirror, &headers, decision, marker, length);
             }
         }
     }
-    if rule.compares_status && pending.fates.iter().any(|fate| matches!(fate, Fate::Copy { .. })) {
+    if rule.compares_status && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. })) {
         reply.line("compare: a mirror's status and time are set beside the primary's");
     }
 }
@@ -113,7 +113,7 @@ fn copy(
     marker: Option<&HeaderName>,
     body: usize,
 ) {
-    let cluster = stream::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
+    let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
     reply.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
     let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
     let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
@@ -126,16 +126,16 @@ fn copy(
     reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
     let sieve = Sieve::new(mirror, headers, marker);
     let mut left =
-        headers.iter().filter_map(|(name, value)| Some((name, value, sieve.left_behind(name, value)?))).peekable();
+        headers.iter().filter_map(|(name, value)| Some((name, value, sieve.not_copied(name, value)?))).peekable();
     if left.peek().is_some() {
         reply.line("  left behind:");
     }
     for (name, value, why) in left {
         let why = match why {
-            LeftBehind::OfHop => "belongs to one hop or to the router",
-            LeftBehind::Listed => "listed by connection",
-            LeftBehind::Removed => "headers.remove",
-            LeftBehind::Marker => "the marker, which a copy gets anew",
+            NotCopied::OfHop => "belongs to one hop or to the router",
+            NotCopied::Listed => "listed by connection",
+            NotCopied::Removed => "headers.remove",
+            NotCopied::Marker => "the marker, which a copy gets anew",
         };
         reply.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
     }

@@ -13,8 +13,8 @@ use crate::reply::Reply;
 use crate::tree::Tree;
 use request::Given;
 use traffic_mirror::config::Config;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::request::Request;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::request::Request;
 
 /// Explains what each configuration of a file makes of a request.
 ///
@@ -41,7 +41,7 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
         }
         match (found.read(), &found.configuration) {
             (Ok(config), Ok((tree, _))) => explain(&mut reply, &config, tree, &given, &body),
-            (Err(violations), _) => violations.iter().for_each(|violation| reply.finding(at(&found.place, violation))),
+            (Err(violations), _) => violations.lines().for_each(|line| reply.finding(at(&found.place, &line))),
             (Ok(_), Err(violation)) => reply.finding(at(&found.place, violation)),
         }
     }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use std::net::IpAddr;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::request::Source;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::request::Source;
 
 /// The authority of a request that names none.
 const LOCALHOST: &str = "localhost";

@@ -3,9 +3,9 @@
 use super::request::Given;
 use crate::tree::Tree;
 use traffic_mirror::config::Config;
-use traffic_mirror::headers::HeaderMap;
-use traffic_mirror::matcher::Matcher;
-use traffic_mirror::request::Request;
+use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::matcher::Matcher;
+use traffic_mirror::core::request::Request;
 
 /// Fields of a match whose every key is a condition.
 const KEYED: [&str; 4] = ["headers", "withoutHeaders", "queryParams", "cookies"];

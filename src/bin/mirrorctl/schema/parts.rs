@@ -54,6 +54,11 @@ pub(super) fn needs(field: &str, other: &str) -> Value {
     json!({ "anyOf": [{ "properties": { field: { "type": "null" } } }, given(other)] })
 }
 
+/// Says that a mirror has a name where its cluster's is one of these.
+pub(super) fn needs_name_for(cluster: &str) -> Value {
+    json!({ "anyOf": [given("name"), { "properties": { "cluster": { "not": { "type": "string", "pattern": cluster } } } }] })
+}
+
 fn given(field: &str) -> Value {
     json!({ "required": [field], "properties": { field: { "not": { "type": "null" } } } })
 }

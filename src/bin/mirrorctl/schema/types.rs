@@ -2,11 +2,12 @@
 //! that is wrong. Tests hold the two together.
 #![allow(dead_code, reason = "described, not read")]
 
-use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs};
+use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs, needs_name_for};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-const MOST_BYTES: u64 = 512 << 20;
+const MOST_BODY: u64 = 64 << 20;
+const MOST_BUFFERED: u64 = 512 << 20;
 
 /// Configuration of the traffic-mirror plugin for Envoy and Istio.
 #[derive(JsonSchema)]
@@ -62,11 +63,11 @@ struct Match {
     authority: Option<StringMatch>,
     /// For each name, its value. Names ignore case; several values of one name are joined with `,`. `host` means
     /// `:authority`.
-    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }))]
+    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }, "not" = { "required": ["host", ":authority"] }))]
     headers: Option<BTreeMap<String, StringMatch>>,
     /// As `headers`, but the entry fails if the value matches. A header that is missing counts as `""`; `{}` asks whether it
     /// is there.
-    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }))]
+    #[schemars(extend("propertyNames" = { "pattern": ASKED_FOR }, "not" = { "required": ["host", ":authority"] }))]
     without_headers: Option<BTreeMap<String, StringMatch>>,
     /// For each key, its first value, not URL-decoded.
     #[schemars(extend("propertyNames" = { "pattern": NAME }))]
@@ -75,6 +76,7 @@ struct Match {
     #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     cookies: Option<BTreeMap<String, StringMatch>>,
     /// Ranges (`10.0.0.0/8`, `fd00::/8`) and addresses. One must hold the peer's.
+    #[schemars(length(min = 1))]
     source_cidrs: Option<Vec<String>>,
     /// The name of the Envoy route that was chosen.
     route_name: Option<StringMatch>,
@@ -107,8 +109,13 @@ struct StringMatch {
     exactly_one(&["cluster", "destination", "clusterHeader"]),
     at_most_one(&["percentage", "fraction"]),
     needs("allowedClusters", "clusterHeader"),
+    needs_name_for(r"^[.]+$"),
 ]))]
 struct Mirror {
+    /// Label in metrics and logs. Default: the cluster's name without dots at its end, or `header:<name>`. No two mirrors of a
+    /// rule may have the same.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))]
+    name: Option<String>,
     /// Name of an Envoy cluster.
     cluster: Option<ClusterName>,
     /// Istio's form of a cluster: `outbound|<port>|<subset>|<host>`.
@@ -120,6 +127,7 @@ struct Mirror {
     allowed_clusters: Option<Vec<ClusterName>>,
     /// Share of requests; four decimals count. Default 100.
     #[schemars(range(min = 0, max = 100))]
+    #[schemars(extend("anyOf" = [{ "enum": [0, 100] }, { "minimum": 0.00005, "exclusiveMaximum": 99.99995 }]))]
     percentage: Option<f64>,
     /// Instead of `percentage`.
     fraction: Option<Fraction>,
@@ -129,7 +137,7 @@ struct Mirror {
     rewrite: Option<Rewrite>,
     /// `false`: `-shadow` is appended to the copy's host, before the port. Default `false`.
     disable_shadow_host_suffix_append: Option<bool>,
-    /// Changes to headers of the copy: remove, then set, then add.
+    /// Changes to headers of the copy: remove, then set, then add. None may name the `markerHeader`.
     headers: Option<HeaderEdits>,
     /// `omit`: the copy has no body. Default `include`.
     body: Option<Body>,
@@ -211,7 +219,7 @@ struct Rewrite {
     #[schemars(regex(pattern = r"^[^ /\u0000-\u001f\u007f]+$"))]
     authority: Option<String>,
     /// Replaces the `exact` or `prefix` of `uri` that matched. Every entry of `match` must have one.
-    #[schemars(regex(pattern = r"^/[^?# \u0000-\u0008\u000a-\u001f\u007f]*$"))]
+    #[schemars(regex(pattern = r"^/[^?# \u0000-\u001f\u007f]*$"))]
     uri: Option<String>,
     /// On the path without the query.
     uri_regex_rewrite: Option<UriRegexRewrite>,
@@ -234,7 +242,7 @@ struct UriRegexRewrite {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct HeaderEdits {
     /// Names.
-    #[schemars(inner(regex(pattern = HEADER)))]
+    #[schemars(inner(regex(pattern = HEADER)), extend("uniqueItems" = true))]
     remove: Option<Vec<String>>,
     /// Replaces the header where it stands, or appends it.
     #[schemars(extend("propertyNames" = { "pattern": HEADER }))]
@@ -269,10 +277,10 @@ enum OnOversizedBody {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [needs("burst", "maxRequestsPerSecond")]))]
 struct Limits {
-    /// Body of one request, in bytes. Default 1 MiB.
-    max_body_bytes: Option<Whole<0, MOST_BYTES>>,
-    /// All bodies held for copies at one time, in bytes. Default 64 MiB.
-    max_buffered_bytes: Option<Whole<0, MOST_BYTES>>,
+    /// Body of one request, in bytes. At most `maxBufferedBytes`. Default 1 MiB, or `maxBufferedBytes` if that is less.
+    max_body_bytes: Option<Whole<0, MOST_BODY>>,
+    /// All bodies buffered for copies at one time, in bytes. Default 64 MiB.
+    max_buffered_bytes: Option<Whole<0, MOST_BUFFERED>>,
     /// Copies sent and not answered. Default 1024.
     max_in_flight: Option<Whole<0, { u32::MAX as u64 }>>,
     /// Copies sent per second. Default: no cap.

@@ -1,18 +1,17 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::budget::Budget;
-use crate::calls::{Call, Calls};
 use crate::config::{Config, HeaderName, Mirror, Rule};
-use crate::copy::Rewritten;
-use crate::headers::HeaderMap;
-use crate::host::{self, CurrentRequest, Refusal};
-use crate::ledger::Ledger;
-use crate::matcher::Matcher;
-use crate::outcome::{Outcome, is_grpc};
-use crate::request::Request;
-use crate::sample::Draw;
-use crate::stream::{self, Fate, Pending};
-use crate::vm::Shared;
+use crate::core::budget::{Budget, Room};
+use crate::core::copy::Rewritten;
+use crate::core::headers::HeaderMap;
+use crate::core::matcher::Matcher;
+use crate::core::outcome::{Outcome, is_grpc};
+use crate::core::pending::{self, Pending, Plan};
+use crate::core::request::Request;
+use crate::core::sample::Draw;
+use crate::envoy::abi::{self, CurrentRequest, Refusal};
+use crate::envoy::calls::{Call, Calls};
+use crate::envoy::ledger::{Ledger, Metrics};
 use getrandom::SysRng;
 use log::debug;
 use rand_core::SeedableRng;
@@ -21,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// A configuration at work.
-pub struct Worker {
+pub struct Root {
     config: Config,
     matcher: Matcher,
     ledger: Ledger,
@@ -38,16 +37,16 @@ struct State {
     published: usize,
 }
 
-impl Worker {
+impl Root {
     /// Sets a configuration to work.
     ///
     /// # Errors
     /// What the host refused, as text.
-    pub fn new(config: Config, shared: &mut Shared) -> Result<Self, String> {
+    pub fn new(config: Config, metrics: &mut Metrics, room: Rc<Room>) -> Result<Self, String> {
         let generator = Xoshiro128PlusPlus::try_from_rng(&mut SysRng);
         let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
-        let budget = Budget::new(&config.limits, Rc::clone(&shared.room));
-        let ledger = shared.metrics.ledger(&config, host::define_metric)?;
+        let budget = Budget::new(&config.limits, room);
+        let ledger = metrics.ledger(&config, abi::define_metric)?;
         Ok(Self {
             matcher: Matcher::new(&config.rules),
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
@@ -94,8 +93,8 @@ impl Worker {
         let pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, request, generator));
         if pending.wants_end() {
             let marker = self.config.marker.as_ref().map(HeaderName::as_str);
-            if let Some(reason) = stream::ignored(request.headers(), marker) {
-                self.ledger.common.ignored(reason).map(host::count);
+            if let Some(reason) = pending::ignored(request.headers(), marker) {
+                self.ledger.common.ignored(reason).map(abi::count);
                 return None;
             }
         }
@@ -106,28 +105,28 @@ impl Worker {
     pub fn chunk(&self, pending: &mut Pending, size: usize) {
         let Some(rule) = self.config.rules.get(pending.decision.rule) else { return };
         let max_body = self.config.limits.max_body_bytes;
-        pending.chunk(size, rule, max_body, &mut self.state.borrow_mut().budget, || host::body_chunk(size));
+        pending.chunk(size, rule, max_body, &mut self.state.borrow_mut().budget, || abi::body_chunk(size));
         self.publish_buffered();
     }
 
     /// Takes in that a request will never be complete.
     pub fn abort(&self, stream: u32, mut pending: Pending) {
         pending.abort(&mut self.state.borrow_mut().budget);
-        self.settle(stream, pending);
+        self.finish(stream, pending);
     }
 
-    /// Sends the copies of a request whose fate is known, and counts it. True: the end of its stream is waited for, see
+    /// Sends the copies of a request whose plan is known, and counts it. True: the end of its stream is waited for, see
     /// [`Calls::ended`].
-    pub fn settle(&self, stream: u32, mut pending: Pending) -> bool {
+    pub fn finish(&self, stream: u32, mut pending: Pending) -> bool {
         let index = pending.decision.rule;
         let Some(rule) = self.config.rules.get(index) else { return false };
-        self.ledger.requests(index).map(host::count);
+        self.ledger.requests(index).map(abi::count);
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
-        for (number, (fate, mirror)) in pending.fates.iter().zip(&rule.mirrors).enumerate() {
-            let outcome = match fate {
-                Fate::Not(outcome) => *outcome,
-                Fate::Copy { with_body } => {
+        for (number, (plan, mirror)) in pending.plans.iter().zip(&rule.mirrors).enumerate() {
+            let outcome = match plan {
+                Plan::Not(outcome) => *outcome,
+                Plan::Copy { with_body } => {
                     let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
                     match self.send(stream, &pending, number, mirror, body) {
                         Ok(()) => Outcome::Sent,
@@ -142,7 +141,7 @@ impl Worker {
 
     /// Counts a request of a rule that copies none: nothing is asked about it.
     fn count_while_off(&self, index: usize, rule: &Rule) {
-        self.ledger.requests(index).map(host::count);
+        self.ledger.requests(index).map(abi::count);
         for number in 0..rule.mirrors.len() {
             self.enter(index, number, Outcome::Unsampled);
         }
@@ -160,10 +159,10 @@ impl Worker {
         let sent_at = self.calls.now();
         self.state.borrow_mut().budget.admit(sent_at, self.calls.in_flight())?;
         let headers = &pending.headers;
-        let cluster = stream::cluster(&mirror.target, headers)?;
+        let cluster = pending::cluster(&mirror.target, headers)?;
         let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
         let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, self.config.marker.as_ref()));
-        let token = host::send(cluster, copied.as_abi(), body, mirror.timeout).map_err(|refusal| match refusal {
+        let token = abi::send(cluster, copied.as_abi(), body, mirror.timeout).map_err(|refusal| match refusal {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
@@ -186,7 +185,7 @@ impl Worker {
     fn enter(&self, index: usize, number: usize, outcome: Outcome) {
         let Some(metrics) = self.ledger.mirror(index, number) else { return };
         let Some(counter) = metrics.outcome(outcome) else { return };
-        host::count(counter);
+        abi::count(counter);
         debug!("rule {}, mirror {}: {}", metrics.rule, metrics.mirror, outcome.label());
         if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
             metrics.warn_rarely(counter, outcome.label());
@@ -200,7 +199,7 @@ impl Worker {
         let known = std::mem::replace(&mut state.published, held);
         let change = i64::try_from(held).unwrap_or_default().saturating_sub(i64::try_from(known).unwrap_or_default());
         if change != 0 {
-            host::add(self.ledger.common.buffered_bytes, change);
+            abi::add(self.ledger.common.buffered_bytes, change);
         }
     }
 }

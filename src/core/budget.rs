@@ -1,7 +1,7 @@
 //! What copies may take on one worker: bytes buffered, copies in flight, copies a second.
 
 use crate::config::{Limits, Rate};
-use crate::outcome::Outcome;
+use crate::core::outcome::Outcome;
 use std::cell::Cell;
 use std::rc::Rc;
 

@@ -4,7 +4,7 @@
 //! is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
-use crate::outcome::{Class, Compared, Ignored, Outcome};
+use crate::core::outcome::{Class, Compared, Ignored, Outcome};
 use log::warn;
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
@@ -167,12 +167,12 @@ impl Common {
 
 impl RuleMetrics {
     fn mirror<E>(&mut self, rule: &Rule, mirror: &Mirror, define: &mut Define<'_, E>) -> Result<Rc<MirrorMetrics>, E> {
-        let label = mirror.target.to_string();
-        let prefix = || format!("traffic_mirror.rule=.={};.;mirror=.={};.;", rule.name, mirror.target);
-        let metrics = match self.mirrors.get(label.as_str()) {
+        let label = mirror.label.as_str();
+        let prefix = || format!("traffic_mirror.rule=.={};.;mirror=.={label};.;", rule.name);
+        let metrics = match self.mirrors.get(label) {
             Some(known) => Rc::clone(known),
             None => {
-                let new = Rc::new(MirrorMetrics::define(rule.name.as_str(), &label, &prefix(), define)?);
+                let new = Rc::new(MirrorMetrics::define(rule.name.as_str(), label, &prefix(), define)?);
                 Rc::clone(self.mirrors.entry(label.into()).or_insert(new))
             }
         };
@@ -252,6 +252,7 @@ impl Ledger {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
 

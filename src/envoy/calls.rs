@@ -2,10 +2,10 @@
 //!
 //! It outlives the configuration that sent them, and needs nothing of it.
 
-use crate::compare::{Answer, Pair, Pairs};
-use crate::host::{self, Clock, CurrentResponse};
-use crate::ledger::{Common, MirrorMetrics};
-use crate::outcome::{Class, classify};
+use crate::core::compare::{Answer, Pair, Pairs};
+use crate::core::outcome::{Class, classify};
+use crate::envoy::abi::{self, Clock, CurrentResponse};
+use crate::envoy::ledger::{Common, MirrorMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ impl Calls {
 
     /// Takes in a copy that the host took under this number.
     pub fn sent(&self, token: u32, call: Call) {
-        host::add(self.common.in_flight, 1);
+        abi::add(self.common.in_flight, 1);
         if let Some(stream) = call.compared {
             self.pairs.borrow_mut().sent(stream);
         }
@@ -78,19 +78,19 @@ impl Calls {
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
     pub fn ended(&self, stream: u32) {
-        let primary = host::response_code().map(|status| Answer { status, at: self.now() });
+        let primary = abi::response_code().map(|status| Answer { status, at: self.now() });
         let settled = self.pairs.borrow_mut().ended(stream, primary);
         settled.for_each(|pair| count_pair(&pair));
     }
 
     fn close(&self, call: &Call, class: Class, at: u64, answer: Option<Answer>) {
-        host::add(self.common.in_flight, -1);
+        abi::add(self.common.in_flight, -1);
         let metrics = &call.metrics;
         if class != Class::Failed {
-            host::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000);
+            abi::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000);
         }
         if let Some(counter) = metrics.class(class) {
-            host::count(counter);
+            abi::count(counter);
             if class == Class::Failed {
                 metrics.warn_rarely(counter, "the mirror did not answer");
             }
@@ -103,9 +103,9 @@ impl Calls {
 
 fn count_pair(pair: &Pair<Rc<MirrorMetrics>>) {
     let Some(metrics) = pair.mirror.pairs() else { return };
-    metrics.compared(pair.result()).map(host::count);
+    metrics.compared(pair.result()).map(abi::count);
     if let Some(slower) = pair.slower_ms() {
         let histogram = if slower < 0 { metrics.faster } else { metrics.slower };
-        host::record(histogram, slower.unsigned_abs());
+        abi::record(histogram, slower.unsigned_abs());
     }
 }

@@ -3,7 +3,7 @@
 //! Values in, values out. What is remembered is bounded by what is under way anyway: an entry for each stream that is open or
 //! has a copy in flight.
 
-use crate::outcome::Compared;
+use crate::core::outcome::Compared;
 use std::collections::BTreeMap;
 
 /// How the primary or a mirror answered.

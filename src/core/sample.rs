@@ -1,7 +1,7 @@
 //! Which of a rule's mirrors get a copy: percentages, sticky or at random.
 
 use crate::config::{KeySource, Ratio, Sample, Sticky};
-use crate::request::Request;
+use crate::core::request::Request;
 use rand_core::Rng;
 use std::borrow::Cow;
 use xxhash_rust::xxh64::xxh64;
@@ -46,7 +46,7 @@ pub fn part_of_key<'a>(sticky: &'a Sticky, request: &Request<'a>) -> Option<u32>
 mod tests {
     use super::*;
     use crate::config::HeaderName;
-    use crate::request::Fixed;
+    use crate::core::request::Fixed;
     use proptest::prelude::*;
     use rand_core::SeedableRng;
     use rand_xoshiro::Xoshiro128PlusPlus;

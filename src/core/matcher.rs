@@ -1,8 +1,8 @@
 //! Which rule decides a request: the first that matches.
 
 use crate::config::{Match, Rule, StringMatch};
-use crate::index::Index;
-use crate::request::Request;
+use crate::core::index::Index;
+use crate::core::request::Request;
 use std::net::IpAddr;
 
 /// A rule's claim on a request.
@@ -105,7 +105,7 @@ fn is_within(entry: &Match, ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::request::Fixed;
+    use crate::core::request::Fixed;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 

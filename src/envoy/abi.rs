@@ -1,18 +1,17 @@
-//! Envoy, through the Proxy-Wasm ABI: the one file that makes host calls, and the one place for `unsafe`.
+//! What the filter calls of the host, by the Proxy-Wasm ABI: the one file that makes host calls.
 //!
 //! The SDK's own functions panic on a status that they do not expect and on text that is not UTF-8, and allocate each
 //! name and value alone. A panic here stops the worker's every request, so what a request can reach is declared beside
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
-use crate::filter;
-use crate::headers::HeaderMap;
-use crate::ledger::{Counter, Kind, MetricId};
-use crate::outcome::Response;
-use crate::request::Source;
+use crate::core::headers::HeaderMap;
+use crate::core::outcome::Response;
+use crate::core::request::Source;
+use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Action, BufferType, MapType, MetricType, Status};
+use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
@@ -46,67 +45,6 @@ unsafe extern "C" {
     fn proxy_done() -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
 }
-
-// The exports of the finished module, under names that the SDK's do not have: `tools/finish` gives them those of the ABI.
-// The SDK's would panic on an answer to a call that they did not make, and drop one whose stream is gone.
-
-/// Serves the host's `proxy_on_context_create`.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_context_create(context: u32, root: u32) {
-    // A root has none above it; it is taken up when it is configured.
-    if root != 0 {
-        filter::open(context, root);
-    }
-}
-
-/// Serves the host's `proxy_on_configure`.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_configure(root: u32, _size: usize) -> bool {
-    filter::configure(root)
-}
-
-/// Serves the host's `proxy_on_request_headers`.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_request_headers(stream: u32, _count: usize, ends: bool) -> u32 {
-    filter::headers(stream, ends);
-    CONTINUE
-}
-
-/// Serves the host's `proxy_on_request_body`.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_request_body(stream: u32, size: usize, ends: bool) -> u32 {
-    filter::body(stream, size, ends);
-    CONTINUE
-}
-
-/// Serves the host's `proxy_on_request_trailers`.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_request_trailers(stream: u32, _count: usize) -> u32 {
-    filter::end(stream);
-    CONTINUE
-}
-
-/// Serves the host's `proxy_on_http_call_response`; the host names the root that the call belongs to.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_http_call_response(
-    root: u32,
-    token: u32,
-    headers: usize,
-    _body: usize,
-    trailers: usize,
-) {
-    filter::answer(root, token, headers, trailers);
-}
-
-/// Serves the host's `proxy_on_done`. There is no `proxy_on_delete`: the host deletes a context right after it is done, and
-/// each callback that it need not make saves its price on every request.
-#[unsafe(no_mangle)]
-extern "C" fn traffic_mirror_on_done(context: u32) -> bool {
-    filter::done(context)
-}
-
-/// The one answer that the filter has: the request goes on.
-const CONTINUE: u32 = Action::Continue as u32;
 
 /// The ABI's status for success.
 const OK: u32 = Status::Ok as u32;
@@ -293,17 +231,17 @@ pub fn done() {
     let _ = unsafe { proxy_done() };
 }
 
-/// Returns whether the host still has a root, of which it may have dropped all without a word. `own` is the context whose
+/// Returns whether the host still has a context, which it may have dropped without a word. `own` is the context whose
 /// callback is being served.
-pub fn has_root(root: u32, own: u32) -> bool {
+pub fn has_context(context: u32, own: u32) -> bool {
     // SAFETY: no pointers. The host refuses a context that it does not have. It would serve all further calls of this
-    // callback on behalf of the root, so that the next line takes that back.
-    let has_root = unsafe { proxy_set_effective_context(root) } == OK;
-    if has_root {
+    // callback on behalf of one that it has, so that the next line takes that back.
+    let is_there = unsafe { proxy_set_effective_context(context) } == OK;
+    if is_there {
         // SAFETY: no pointers.
         let _ = unsafe { proxy_set_effective_context(own) };
     }
-    has_root
+    is_there
 }
 
 /// Returns the level at which Envoy logs what plugins say.

@@ -4,7 +4,7 @@
 //! found by that text; the others are candidates always.
 
 use crate::config::{HeaderName, Literal, Match};
-use crate::request::Request;
+use crate::core::request::Request;
 use std::borrow::Cow;
 use std::collections::HashMap;
 

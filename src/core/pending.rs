@@ -2,11 +2,11 @@
 //!
 //! Values in, values out: the bytes of the body come in, and at the end the copies that are to be sent go out.
 
-use crate::budget::Budget;
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
-use crate::headers::HeaderMap;
-use crate::matcher::Decision;
-use crate::outcome::{Ignored, Outcome};
+use crate::core::budget::Budget;
+use crate::core::headers::HeaderMap;
+use crate::core::matcher::Decision;
+use crate::core::outcome::{Ignored, Outcome};
 
 /// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
 const SMALL: usize = 4 << 10;
@@ -30,7 +30,7 @@ pub fn ignored(headers: &HeaderMap, marker: Option<&str>) -> Option<Ignored> {
 
 /// What becomes of the copy to one of the rule's mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Plan {
     /// It is sent when the request is complete, with the body or without.
     Copy {
         /// Whether it has the request's body.
@@ -48,7 +48,7 @@ pub struct Pending {
     /// The request's headers; empty where no mirror gets a copy.
     pub headers: HeaderMap,
     /// What becomes of the copy to each mirror, in the rule's order.
-    pub fates: Vec<Fate>,
+    pub plans: Vec<Plan>,
     body: Body,
     /// Bytes, beside the body's, that the budget knows of.
     held: usize,
@@ -57,23 +57,23 @@ pub struct Pending {
 impl Pending {
     /// Begins with the mirrors that are selected; nothing of the request is kept where there is none.
     pub fn new<'a>(decision: Decision, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> bool) -> Self {
-        let fate = |mirror: &'a Mirror| {
+        let plan = |mirror: &'a Mirror| {
             if selects(mirror) {
-                Fate::Copy { with_body: mirror.body == BodyMode::Include }
+                Plan::Copy { with_body: mirror.body == BodyMode::Include }
             } else {
-                Fate::Not(Outcome::Unsampled)
+                Plan::Not(Outcome::Unsampled)
             }
         };
-        let fates = rule.mirrors.iter().map(fate).collect();
-        Self { decision, headers: HeaderMap::default(), fates, body: Body::default(), held: 0 }
+        let plans = rule.mirrors.iter().map(plan).collect();
+        Self { decision, headers: HeaderMap::default(), plans, body: Body::default(), held: 0 }
     }
 
     /// Goes on with the request's headers, and with what they decide.
     pub fn read_headers(&mut self, headers: HeaderMap, rule: &Rule, max_body: usize) {
         self.headers = headers;
-        for (fate, mirror) in self.fates.iter_mut().zip(&rule.mirrors) {
-            if let (Fate::Copy { .. }, Err(outcome)) = (*fate, cluster(&mirror.target, &self.headers)) {
-                *fate = Fate::Not(outcome);
+        for (plan, mirror) in self.plans.iter_mut().zip(&rule.mirrors) {
+            if let (Plan::Copy { .. }, Err(outcome)) = (*plan, cluster(&mirror.target, &self.headers)) {
+                *plan = Plan::Not(outcome);
             }
         }
         if self.wants_body() && self.announces_more_than(max_body) {
@@ -83,7 +83,7 @@ impl Pending {
 
     /// Takes room for the request until it ends; where there is none, no copy can wait for that.
     pub fn wait(&mut self, budget: &mut Budget) {
-        match budget.hold_request(self.headers.size().saturating_add(size_of_val(&*self.fates))) {
+        match budget.hold_request(self.headers.size().saturating_add(size_of_val(&*self.plans))) {
             Some(held) => self.held = held,
             None => self.lose(Outcome::BufferLimit),
         }
@@ -91,7 +91,7 @@ impl Pending {
 
     /// Tells whether any copy still waits for the request's end.
     pub fn wants_end(&self) -> bool {
-        self.fates.iter().any(|fate| matches!(fate, Fate::Copy { .. }))
+        self.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. }))
     }
 
     /// Takes in the next `size` bytes of the body, which `read` fetches if they are wanted and within the limits.
@@ -132,7 +132,7 @@ impl Pending {
     }
 
     fn wants_body(&self) -> bool {
-        self.fates.contains(&Fate::Copy { with_body: true })
+        self.plans.contains(&Plan::Copy { with_body: true })
     }
 
     /// Returns whether the announced length of the body is above a limit. In the VM a `usize` has 32 bits, and a length may
@@ -147,28 +147,28 @@ impl Pending {
     }
 
     fn body_is_too_large(&mut self, rule: &Rule) {
-        for (fate, mirror) in self.fates.iter_mut().zip(&rule.mirrors) {
-            if *fate == (Fate::Copy { with_body: true }) {
-                *fate = match mirror.on_oversized {
-                    OnOversized::Skip => Fate::Not(Outcome::BodyTooLarge),
-                    OnOversized::Omit => Fate::Copy { with_body: false },
+        for (plan, mirror) in self.plans.iter_mut().zip(&rule.mirrors) {
+            if *plan == (Plan::Copy { with_body: true }) {
+                *plan = match mirror.on_oversized {
+                    OnOversized::Skip => Plan::Not(Outcome::BodyTooLarge),
+                    OnOversized::Omit => Plan::Copy { with_body: false },
                 };
             }
         }
     }
 
     fn lose(&mut self, outcome: Outcome) {
-        for fate in &mut self.fates {
-            if matches!(fate, Fate::Copy { .. }) {
-                *fate = Fate::Not(outcome);
+        for plan in &mut self.plans {
+            if matches!(plan, Plan::Copy { .. }) {
+                *plan = Plan::Not(outcome);
             }
         }
     }
 
     fn lose_body(&mut self, outcome: Outcome) {
-        for fate in &mut self.fates {
-            if *fate == (Fate::Copy { with_body: true }) {
-                *fate = Fate::Not(outcome);
+        for plan in &mut self.plans {
+            if *plan == (Plan::Copy { with_body: true }) {
+                *plan = Plan::Not(outcome);
             }
         }
     }
@@ -299,21 +299,21 @@ mod tests {
     const WITHOUT: usize = 2;
     const BY_HEADER: usize = 3;
     const NEVER: usize = 4;
-    const WHOLE: Fate = Fate::Copy { with_body: true };
-    const BODILESS: Fate = Fate::Copy { with_body: false };
+    const WHOLE: Plan = Plan::Copy { with_body: true };
+    const BODILESS: Plan = Plan::Copy { with_body: false };
 
     #[test]
     fn headers_decide_what_they_can() {
         for (to, expected) in [
-            (None, Fate::Not(Outcome::NoClusterHeader)),
-            (Some(""), Fate::Not(Outcome::NoClusterHeader)),
-            (Some("b"), Fate::Not(Outcome::ClusterNotAllowed)),
+            (None, Plan::Not(Outcome::NoClusterHeader)),
+            (Some(""), Plan::Not(Outcome::NoClusterHeader)),
+            (Some("b"), Plan::Not(Outcome::ClusterNotAllowed)),
             (Some("a"), WHOLE),
         ] {
             let headers: Vec<_> = to.iter().map(|to| ("x-to", to.as_bytes())).collect();
             let pending = pending(&rule(), &headers);
-            let expected = [WHOLE, WHOLE, BODILESS, expected, Fate::Not(Outcome::Unsampled)];
-            assert_eq!(pending.fates, expected, "{to:?}");
+            let expected = [WHOLE, WHOLE, BODILESS, expected, Plan::Not(Outcome::Unsampled)];
+            assert_eq!(pending.plans, expected, "{to:?}");
         }
     }
 
@@ -337,17 +337,17 @@ mod tests {
         assert_eq!(budget.buffered(), 10);
         push(&mut pending, &rule, &mut budget, b"x");
         assert_eq!(budget.buffered(), 0);
-        assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge));
-        assert_eq!([pending.fates[CUT], pending.fates[WITHOUT]], [BODILESS; 2]);
+        assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BodyTooLarge));
+        assert_eq!([pending.plans[CUT], pending.plans[WITHOUT]], [BODILESS; 2]);
         assert!(pending.wants_end());
     }
 
     #[test]
     fn a_body_announced_above_its_limit_is_never_held() {
         let pending = pending(&rule(), &[("content-length", b"11"), ("x-to", b"a")]);
-        assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BodyTooLarge));
-        assert_eq!(pending.fates[CUT], BODILESS);
-        assert_eq!(pending.fates[BY_HEADER], Fate::Not(Outcome::BodyTooLarge));
+        assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BodyTooLarge));
+        assert_eq!(pending.plans[CUT], BODILESS);
+        assert_eq!(pending.plans[BY_HEADER], Plan::Not(Outcome::BodyTooLarge));
     }
 
     #[test]
@@ -357,8 +357,8 @@ mod tests {
         push(&mut first, &rule, &mut budget, b"0123456789");
         push(&mut second, &rule, &mut budget, b"01234");
         push(&mut second, &rule, &mut budget, b"5");
-        assert_eq!([second.fates[SKIP], second.fates[CUT]], [Fate::Not(Outcome::BufferLimit); 2]);
-        assert_eq!([second.fates[WITHOUT], first.fates[SKIP]], [BODILESS, WHOLE]);
+        assert_eq!([second.plans[SKIP], second.plans[CUT]], [Plan::Not(Outcome::BufferLimit); 2]);
+        assert_eq!([second.plans[WITHOUT], first.plans[SKIP]], [BODILESS, WHOLE]);
         assert_eq!(budget.buffered(), 10);
     }
 
@@ -368,7 +368,7 @@ mod tests {
         for given in [None, Some(b"ab".to_vec())] {
             let mut pending = pending(&rule, &[]);
             pending.chunk(3, &rule, MAX_BODY, &mut budget, || given);
-            assert_eq!(pending.fates[SKIP], Fate::Not(Outcome::BufferLimit));
+            assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BufferLimit));
             assert_eq!(budget.buffered(), 0);
         }
     }
@@ -387,9 +387,9 @@ mod tests {
         pending.abort(&mut budget);
         assert_eq!(budget.buffered(), 0);
         for mirror in [SKIP, CUT, WITHOUT] {
-            assert_eq!(pending.fates[mirror], Fate::Not(Outcome::Incomplete));
+            assert_eq!(pending.plans[mirror], Plan::Not(Outcome::Incomplete));
         }
-        assert_eq!(pending.fates[NEVER], Fate::Not(Outcome::Unsampled));
+        assert_eq!(pending.plans[NEVER], Plan::Not(Outcome::Unsampled));
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
         ] {
             let pending = pending(&rule(), &[("content-length", length.as_bytes())]);
             assert_eq!(pending.announces_more_than(MAX_BODY), expected, "{length}");
-            assert_eq!(pending.fates[SKIP] == Fate::Not(Outcome::BodyTooLarge), expected, "{length}");
+            assert_eq!(pending.plans[SKIP] == Plan::Not(Outcome::BodyTooLarge), expected, "{length}");
         }
     }
 
@@ -444,7 +444,7 @@ mod tests {
                 prop_assert!(budget.buffered() <= MAX_BUFFERED);
             }
             if ends {
-                let whole = pending.fates[SKIP] == WHOLE;
+                let whole = pending.plans[SKIP] == WHOLE;
                 let body = pending.take_body(&mut budget).unwrap();
                 prop_assert_eq!(body, if whole { chunks.concat() } else { Vec::new() });
             } else {

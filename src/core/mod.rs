@@ -1,0 +1,12 @@
+//! What is decided, without a host: values in, values out. Nothing here names Envoy or the Proxy-Wasm SDK.
+
+pub mod budget;
+pub mod compare;
+pub mod copy;
+pub mod headers;
+pub mod index;
+pub mod matcher;
+pub mod outcome;
+pub mod pending;
+pub mod request;
+pub mod sample;

@@ -1,0 +1,132 @@
+//! The root contexts of this VM: when each is configured, serves streams, leaves, and is gone; and what they share.
+//!
+//! A root that is replaced stays until its last copy is answered. The host may drop it before that, without a word: when the
+//! VM ends, or when another root of the same configuration leaves, too, for it keeps only one of them waiting.
+
+use crate::config::Config;
+use crate::core::budget::Room;
+use crate::envoy::abi;
+use crate::envoy::calls::Calls;
+use crate::envoy::ledger::Metrics;
+use crate::envoy::root::Root;
+use log::error;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use xxhash_rust::xxh64::xxh64;
+
+thread_local! {
+    static CONTEXTS: RefCell<BTreeMap<u32, Context>> = const { RefCell::new(BTreeMap::new()) };
+    static SHARED: RefCell<Shared> = RefCell::default();
+    /// Roots may be gone: the next callback finds out.
+    static SUSPECTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the roots of a VM share.
+#[derive(Default)]
+struct Shared {
+    metrics: Metrics,
+    room: Rc<Room>,
+}
+
+/// A root context, from its configuration to its end.
+struct Context {
+    /// The configuration at work; `None`: the context is leaving, and no stream needs it any more.
+    root: Option<Rc<Root>>,
+    calls: Rc<Calls>,
+    /// The hash of its configuration's bytes. Equal ones may have the same name to the host.
+    configuration: u64,
+}
+
+/// Begins with no root and nothing shared, as a new VM does by itself; where modules are not run in VMs, a thread may be one
+/// after the other.
+pub fn start() {
+    CONTEXTS.take();
+    SHARED.take();
+    SUSPECTS.take();
+}
+
+/// Sets the configuration of a root to work; false: it is refused.
+pub fn configure(root: u32) -> bool {
+    log::set_max_level(abi::log_level());
+    let bytes = abi::configuration();
+    let config = match Config::from_bytes(&bytes) {
+        Ok(config) => config,
+        Err(violations) => {
+            violations.lines().for_each(|line| error!("{line}"));
+            return false;
+        }
+    };
+    match SHARED.with_borrow_mut(|shared| Root::new(config, &mut shared.metrics, Rc::clone(&shared.room))) {
+        Ok(configured) => {
+            let calls = Rc::clone(configured.calls());
+            let new = Context { root: Some(Rc::new(configured)), calls, configuration: xxh64(&bytes, 0) };
+            CONTEXTS.with_borrow_mut(|contexts| contexts.insert(root, new));
+            true
+        }
+        Err(reason) => {
+            error!("{reason}");
+            false
+        }
+    }
+}
+
+/// Finds the configuration at work of a root context.
+pub fn root(context: u32) -> Option<Rc<Root>> {
+    CONTEXTS.with_borrow(|contexts| contexts.get(&context)?.root.clone())
+}
+
+/// Handles the response to a root's call, or that there will be none: then it has no headers.
+pub fn answer(context: u32, token: u32, headers: usize, trailers: usize) {
+    let calls = CONTEXTS.with_borrow(|contexts| contexts.get(&context).map(|context| Rc::clone(&context.calls)));
+    let Some(calls) = calls else { return };
+    calls.answered(token, headers, trailers);
+    let is_over = |context: &Context| context.root.is_none() && context.calls.in_flight() == 0;
+    let was_last = CONTEXTS
+        .with_borrow_mut(|contexts| contexts.get(&context).is_some_and(is_over) && contexts.remove(&context).is_some());
+    if was_last {
+        abi::done();
+    }
+}
+
+/// Handles that the host is done with a root context, whose last stream has ended. True: it may go at once; false: it stays
+/// until [`abi::done`], when its last copy is answered, for the host would cancel what is in flight and never say so. Each
+/// copy has a timeout, so that this always comes. `None`: the context is no root.
+pub fn leave(context: u32) -> Option<bool> {
+    CONTEXTS.with_borrow_mut(|contexts| {
+        let leaving = contexts.get_mut(&context)?;
+        // Only the last responses are waited for, and they need nothing of the configuration.
+        leaving.root = None;
+        let (has_calls, configuration) = (leaving.calls.in_flight() > 0, leaving.configuration);
+        if contexts.values().all(|context| context.root.is_none()) {
+            // The VM ends with the last configuration at work, whoever waits.
+            std::mem::take(contexts).values().for_each(|context| context.calls.fail_all());
+            return Some(true);
+        }
+        if !has_calls {
+            contexts.remove(&context);
+            return Some(true);
+        }
+        let is_like = |other: &&Context| other.root.is_none() && other.configuration == configuration;
+        if contexts.values().filter(is_like).count() > 1 {
+            SUSPECTS.set(true);
+        }
+        Some(false)
+    })
+}
+
+/// Counts the copies of root contexts that the host has dropped while they waited, as failed. `own` is the context whose
+/// callback is being served.
+///
+/// The host alone knows which: of two roots of one configuration that wait, the older is gone, unless one serves inbound
+/// traffic and the other outbound, which a root cannot tell.
+pub fn find_dropped(own: u32) {
+    if !SUSPECTS.take() {
+        return;
+    }
+    let dropped: Vec<_> = CONTEXTS.with_borrow_mut(|contexts| {
+        let is_dropped = |id: &u32, context: &mut Context| context.root.is_none() && !abi::has_context(*id, own);
+        contexts.extract_if(.., is_dropped).collect()
+    });
+    dropped.iter().for_each(|(_, context)| context.calls.fail_all());
+}
