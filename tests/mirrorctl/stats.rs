@@ -82,7 +82,7 @@ fn figures_are_what_was_sent() {
             "  requests     4",
             "  share        100 %",
             "  copies       4 sent",
-            "  answers      3 2xx, 1 5xx",
+            "  responses    3 2xx, 1 5xx",
             "  failures     1 (5xx or failed), 25 %",
             "  compared     1 different, 3 same",
             "  same status  75 % (95 % confidence: 30.1 % to 95.4 %)",

@@ -114,7 +114,7 @@ fn copy(
     body: usize,
 ) {
     let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
-    reply.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
+    reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
     let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
     let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
     for (name, value) in copied.iter() {
@@ -128,7 +128,7 @@ fn copy(
     let mut left =
         headers.iter().filter_map(|(name, value)| Some((name, value, sieve.not_copied(name, value)?))).peekable();
     if left.peek().is_some() {
-        reply.line("  left behind:");
+        reply.line("  not copied:");
     }
     for (name, value, why) in left {
         let why = match why {
