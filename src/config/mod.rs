@@ -4,6 +4,7 @@
 //! first. Nothing here knows of Envoy beyond its names.
 
 mod document;
+mod expression;
 mod mirror;
 mod names;
 mod node;
@@ -15,15 +16,17 @@ mod string_match;
 mod target;
 mod violation;
 
+pub use expression::{Expression, Expressions, Pattern};
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
-pub use pattern::Replacement;
+pub use pattern::{Replacement, TooMuch};
 pub use rule::{Match, Rule};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
 pub use violation::{Violation, Violations};
 
+use expression::Compiler;
 use node::{Node, optional};
 use violation::Collector;
 
@@ -91,9 +94,18 @@ impl Config {
     /// );
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Violations> {
+        Self::from_bytes_sharing(bytes, &Expressions::default())
+    }
+
+    /// Reads a configuration as [`Self::from_bytes`] does. Regular expressions that another configuration has, which was read
+    /// with the same `expressions` and is still there, are not made again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn from_bytes_sharing(bytes: &[u8], expressions: &Expressions) -> Result<Self, Violations> {
         let violations = Collector::default();
         let config = match document::read(bytes, &violations) {
-            Ok(value) => Self::read(&Node::root(&value, &violations)),
+            Ok(value) => Self::read(&Node::root(&value, &violations, &Compiler::new(expressions))),
             Err(violation) => {
                 violations.push(violation);
                 None

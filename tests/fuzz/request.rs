@@ -96,7 +96,7 @@ impl Case {
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };
-            let rewritten = Rewritten::new(mirror, &pending.headers, pending.decision.matched_uri);
+            let rewritten = Rewritten::new(mirror, &pending.headers, pending.decision.matched_uri).unwrap();
             let written = rewritten.write_headers(mirror, &pending.headers, self.config.marker.as_ref());
             let headers = wire::strict(&written).expect("headers that the host could not read");
             assert_eq!(headers, self.headers_for(mirror, pending.decision), "{mirror:?}");
