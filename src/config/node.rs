@@ -45,6 +45,16 @@ impl<'a> Node<'a> {
         None
     }
 
+    /// Returns the value itself.
+    pub(super) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Returns whether anything of the configuration was wrong so far.
+    pub(super) fn has_violations(&self) -> bool {
+        self.violations.has_any()
+    }
+
     /// Returns the string that this is, without a word where it is none.
     pub(super) fn as_text(&self) -> Option<&'a str> {
         self.value.as_str()

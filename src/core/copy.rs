@@ -178,7 +178,7 @@ mod tests {
         mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
         let rule = json!({ "match": [{ "uri": { "prefix": "/api" } }], "mirrors": [mirror] });
         let text = json!({ "rules": [rule] }).to_string();
-        Config::from_bytes(text.as_bytes()).unwrap().rules.remove(0).mirrors.remove(0)
+        Config::from_bytes(text.as_bytes()).unwrap().rules[0].mirrors[0].clone()
     }
 
     fn marker() -> HeaderName {

@@ -15,7 +15,7 @@ mod table;
 mod threads;
 
 pub(super) use shared::Compiler;
-pub use shared::Expressions;
+pub(super) use shared::Expressions;
 
 use positions::Positions;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};

@@ -22,7 +22,7 @@ type Key = (Kind, Box<str>);
 
 /// Expressions that live as long as some configuration has them.
 #[derive(Debug, Default)]
-pub struct Expressions {
+pub(in crate::config) struct Expressions {
     expressions: RefCell<HashMap<Key, Weak<Expression>>>,
     patterns: RefCell<HashMap<Key, Weak<Pattern>>>,
 }
@@ -34,13 +34,20 @@ pub(in crate::config) struct Compiler<'a> {
     expressions: RefCell<HashMap<Key, Rc<Expression>>>,
     patterns: RefCell<HashMap<Key, Rc<Pattern>>>,
     size: Cell<usize>,
+    uses: Cell<usize>,
 }
 
 impl<'a> Compiler<'a> {
     pub(in crate::config) fn new(shared: &'a Expressions) -> Self {
         shared.expressions.borrow_mut().retain(|_, expression| expression.strong_count() > 0);
         shared.patterns.borrow_mut().retain(|_, pattern| pattern.strong_count() > 0);
-        Self { shared, expressions: RefCell::default(), patterns: RefCell::default(), size: Cell::new(0) }
+        Self {
+            shared,
+            expressions: RefCell::default(),
+            patterns: RefCell::default(),
+            size: Cell::default(),
+            uses: Cell::default(),
+        }
     }
 
     /// Makes an expression that has to match a whole value.
@@ -78,6 +85,7 @@ impl<'a> Compiler<'a> {
         make: impl FnOnce() -> Result<T, Fault>,
         size: impl FnOnce(&T) -> usize,
     ) -> Result<Rc<T>, Fault> {
+        self.uses.set(self.uses.get().saturating_add(1));
         let mut own = own.borrow_mut();
         let vacant = match own.entry(key) {
             Entry::Occupied(made) => return Ok(Rc::clone(made.get())),
@@ -100,6 +108,11 @@ impl<'a> Compiler<'a> {
             return Err(Fault::Together);
         }
         Ok(Rc::clone(vacant.insert(made)))
+    }
+
+    /// Returns how often an expression was asked for.
+    pub(in crate::config) fn uses(&self) -> usize {
+        self.uses.get()
     }
 
     fn add(&self, size: usize) {
