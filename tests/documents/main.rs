@@ -387,3 +387,23 @@ fn every_field_that_the_parser_knows_stands_in_the_tables() {
         }
     }
 }
+
+#[test]
+fn expressions_are_taken_and_rejected_as_the_table_says() {
+    let page = read(CONFIGURATION);
+    let table = page.lines().skip_while(|line| !line.starts_with("| expression |")).skip(2);
+    let mut verdicts = BTreeSet::new();
+    for row in table.take_while(|line| line.starts_with('|')) {
+        // A bar is escaped where it stands in a table.
+        let row = row.replace("\\|", "\u{0}");
+        let cells: Vec<_> = row.split('|').map(|cell| cell.replace('\u{0}', "|")).collect();
+        let is_taken = cells[2].trim().starts_with("taken");
+        for pattern in cells[1].split('`').skip(1).step_by(2) {
+            let config = json!({"rules": [{"match": [{"uri": {"regex": pattern}}], "mirrors": []}]});
+            let read = Config::from_bytes(config.to_string().as_bytes());
+            assert_eq!(read.is_ok(), is_taken, "{pattern}: {}", cells[2]);
+            verdicts.insert(is_taken);
+        }
+    }
+    assert_eq!(verdicts.len(), 2, "{verdicts:?}");
+}
