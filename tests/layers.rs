@@ -32,7 +32,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// Returns the part that a path below `src` belongs to, or that follows `crate::` in a line.
 fn part(path: &str) -> String {
-    let mut names = path.split(['/', ':', ';', ',', ' ', '.']).filter(|name| !name.is_empty());
+    let mut names = path.split(['/', ':', ';', ',', ' ', '.', ')']).filter(|name| !name.is_empty());
     match names.next().unwrap_or_default() {
         "envoy" => format!("envoy/{}", names.next().unwrap_or_default()),
         first => first.to_owned(),

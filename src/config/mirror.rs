@@ -1,13 +1,14 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
+use super::expression::Pattern;
 use super::names::{HeaderName, MirrorLabel, Spellings, is_header_value};
 use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
 use super::sample::Sample;
 use super::target::Target;
 use fundu::{CustomDurationParser, CustomTimeUnit, TimeUnit};
-use regex::bytes::Regex;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// One mirror of a rule.
@@ -52,7 +53,7 @@ pub enum PathRewrite {
     /// Replaces the exact or prefix `uri` that matched.
     Matched(Box<str>),
     /// Replaces what a regular expression finds.
-    Regex(Regex, Replacement),
+    Regex(Rc<Pattern>, Replacement),
 }
 
 /// What is done to the copy's headers: remove, then set, then add.
@@ -174,7 +175,7 @@ fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
         None => object.missing("match", "a regular expression"),
     };
     let replacement = match rewrite {
-        Some(node) => Replacement::read(&node, regex.as_ref()),
+        Some(node) => Replacement::read(&node, regex.as_deref()),
         None => object.missing("rewrite", "what matches are replaced with"),
     };
     Some(PathRewrite::Regex(regex?, replacement?))

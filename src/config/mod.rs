@@ -4,6 +4,8 @@
 //! first. Nothing here knows of Envoy beyond its names.
 
 mod document;
+mod expression;
+mod known;
 mod mirror;
 mod names;
 mod node;
@@ -15,16 +17,20 @@ mod string_match;
 mod target;
 mod violation;
 
+pub use expression::{Expression, Pattern};
+pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
-pub use pattern::Replacement;
+pub use pattern::{Replacement, TooMuch};
 pub use rule::{Match, Rule};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
 pub use violation::{Violation, Violations};
 
+use expression::Compiler;
 use node::{Node, optional};
+use std::rc::Rc;
 use violation::Collector;
 
 /// The longest body that may be asked to be copied, in bytes: copying one of this length takes the worker some 100 ms.
@@ -37,7 +43,7 @@ const MOST_BUFFERED: u64 = 512 << 20;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// At least one rule; the first that matches a request decides it.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Rc<Rule>>,
     /// The header that marks copies and keeps marked requests from being copied; `None`: neither.
     pub marker: Option<HeaderName>,
     /// What copies may take.
@@ -91,9 +97,19 @@ impl Config {
     /// );
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Violations> {
+        Self::from_bytes_sharing(bytes, &Known::default())
+    }
+
+    /// Reads a configuration as [`Self::from_bytes`] does. Rules and regular expressions that another configuration has, which
+    /// was read with the same `known` and is still there, are not made again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn from_bytes_sharing(bytes: &[u8], known: &Known) -> Result<Self, Violations> {
+        known.forget();
         let violations = Collector::default();
         let config = match document::read(bytes, &violations) {
-            Ok(value) => Self::read(&Node::root(&value, &violations)),
+            Ok(value) => Self::read(&Node::root(&value, &violations, &Compiler::new(&known.expressions)), known),
             Err(violation) => {
                 violations.push(violation);
                 None
@@ -105,7 +121,7 @@ impl Config {
         }
     }
 
-    fn read(node: &Node<'_>) -> Option<Self> {
+    fn read(node: &Node<'_>, known: &Known) -> Option<Self> {
         let mut object = node.object()?;
         let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
         object.finish();
@@ -114,7 +130,7 @@ impl Config {
             None => Some(HeaderName::new("x-mirrored-request")),
         };
         let rules = match rules {
-            Some(node) => read_rules(&node, marker.as_ref().and_then(Option::as_ref)),
+            Some(node) => read_rules(&node, marker.as_ref().and_then(Option::as_ref), known),
             None => object.missing("rules", "a list of at least one rule"),
         };
         let limits = optional(limits, Limits::read);
@@ -130,12 +146,12 @@ fn read_marker(node: &Node<'_>) -> Option<Option<HeaderName>> {
     }
 }
 
-fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>) -> Option<Vec<Rule>> {
+fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>, known: &Known) -> Option<Vec<Rc<Rule>>> {
     let nodes: Vec<_> = node.list()?.collect();
     if nodes.is_empty() {
         return node.refuse("a list of at least one rule");
     }
-    let read = |(index, node)| (node, Rule::read(node, index, marker));
+    let read = |(index, node)| (node, read_rule(node, index, marker, known));
     let rules: Vec<_> = nodes.iter().enumerate().map(read).collect();
     let mut seen = std::collections::HashMap::new();
     for (node, rule) in &rules {
@@ -146,6 +162,20 @@ fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>) -> Option<Vec<Rule>>
         }
     }
     rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn read_rule(node: &Node<'_>, index: usize, marker: Option<&HeaderName>, known: &Known) -> Option<Rc<Rule>> {
+    let source = known.source(node.value(), index, marker.map(HeaderName::as_str));
+    if let Some(rule) = known.rule(source) {
+        return Some(rule);
+    }
+    let uses = node.compiler.uses();
+    let rule = Rc::new(Rule::read(node, index, marker)?);
+    // Of expressions it is counted how many a configuration has, and what is wrong is told each time.
+    if node.compiler.uses() == uses && !node.has_violations() {
+        known.keep(source, &rule);
+    }
+    Some(rule)
 }
 
 impl Limits {

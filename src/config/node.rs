@@ -1,5 +1,6 @@
 //! Reads a tree of values field by field, and says of each value that does not fit where it stands and what would.
 
+use super::expression::Compiler;
 use super::path::Path;
 use super::violation::{Collector, Violation, shown};
 use serde_json::{Map, Value};
@@ -19,15 +20,17 @@ pub(super) struct Node<'a> {
     pub(super) path: Path<'a>,
     value: &'a Value,
     violations: &'a Collector,
+    /// Makes the expressions of the configuration.
+    pub(super) compiler: &'a Compiler<'a>,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value, violations: &'a Collector) -> Self {
-        Self { path: Path::Root, value, violations }
+    pub(super) fn root(value: &'a Value, violations: &'a Collector, compiler: &'a Compiler<'a>) -> Self {
+        Self { path: Path::Root, value, violations, compiler }
     }
 
     fn child<'b>(&'b self, path: Path<'b>, value: &'b Value) -> Node<'b> {
-        Node { path, value, violations: self.violations }
+        Node { path, value, violations: self.violations, compiler: self.compiler }
     }
 
     /// Reports that this value is not what is `allowed`.
@@ -40,6 +43,16 @@ impl<'a> Node<'a> {
     pub(super) fn refuse_as<T>(&self, value: impl Display, allowed: impl Display) -> Option<T> {
         self.violations.push(Violation::new(self.path.to_string(), value.to_string(), allowed));
         None
+    }
+
+    /// Returns the value itself.
+    pub(super) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Returns whether anything of the configuration was wrong so far.
+    pub(super) fn has_violations(&self) -> bool {
+        self.violations.has_any()
     }
 
     /// Returns the string that this is, without a word where it is none.
@@ -82,7 +95,8 @@ impl<'a> Node<'a> {
     /// Reads an object whose keys are fields of ours.
     pub(super) fn object(&self) -> Option<Object<'_>> {
         let Value::Object(map) = self.value else { return self.refuse("not an object") };
-        Some(Object { path: &self.path, map, known: Vec::with_capacity(ROOM), violations: self.violations })
+        let Self { violations, compiler, .. } = *self;
+        Some(Object { path: &self.path, map, known: Vec::with_capacity(ROOM), violations, compiler })
     }
 }
 
@@ -92,6 +106,7 @@ pub(super) struct Object<'a> {
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
     violations: &'a Collector,
+    compiler: &'a Compiler<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -99,7 +114,7 @@ impl<'a> Object<'a> {
     pub(super) fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let value = self.map.get(name).filter(|value| !value.is_null())?;
-        Some(Node { path: Path::Field(self.path, name), value, violations: self.violations })
+        Some(Node { path: Path::Field(self.path, name), value, violations: self.violations, compiler: self.compiler })
     }
 
     /// Takes exactly one of several fields that exclude each other; `None` where there is none, or too many.

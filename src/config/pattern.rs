@@ -1,64 +1,35 @@
-//! Regular expressions in RE2's syntax, on bytes, in linear time; and the rewrites that refer to their groups.
+//! Reads regular expressions, and the rewrites that refer to their groups.
 
+use super::expression::{Expression, Pattern};
 use super::node::Node;
-use regex::bytes::{Regex, RegexBuilder};
-use std::borrow::Cow;
+use std::rc::Rc;
 
 /// The longest pattern that is taken, in characters.
 const LONGEST: usize = 1024;
 
-/// The most memory that one compiled pattern may take, in bytes: `(a{1000}){1000}` is short and would take gigabytes.
-const LARGEST: usize = 1 << 20;
+/// The longest replacement that is taken, in characters.
+const LONGEST_REPLACEMENT: usize = 1024;
 
-/// The most memory that one pattern may take while it is used, in bytes. Thousands of patterns have to fit into a VM,
-/// whatever requests make of them; one that needs more is matched more slowly.
-const LARGEST_CACHE: usize = 64 << 10;
+/// The longest path that a rewrite makes, in bytes: the host takes no more of a request's headers together.
+const LONGEST_PATH: usize = 1 << 20;
+
+/// Reads a regular expression that has to match a whole value.
+pub(super) fn whole(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Rc<Expression>> {
+    node.compiler.whole(pattern, ignore_case).map_or_else(|fault| node.refuse(fault), Some)
+}
 
 /// Reads the text of a regular expression.
 pub(super) fn text<'a>(node: &Node<'a>) -> Option<&'a str> {
     let pattern = node.text()?;
-    if pattern.chars().count() > LONGEST {
+    if pattern.chars().nth(LONGEST).is_some() {
         return node.refuse(format_args!("a regular expression longer than {LONGEST} characters"));
     }
     Some(pattern)
 }
 
-/// Reads a regular expression that has to match a whole value.
-pub(super) fn full_match(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Regex> {
-    // First alone: `a)(b` is no pattern, but would be one inside the parentheses.
-    read(node, pattern, ignore_case)?;
-    read(node, &format!(r"\A(?:{pattern})\z"), ignore_case)
-}
-
 /// Reads a regular expression that may match anywhere.
-pub(super) fn anywhere(node: &Node<'_>) -> Option<Regex> {
-    read(node, text(node)?, false)
-}
-
-fn read(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Regex> {
-    match compile(pattern, ignore_case) {
-        Ok(regex) => Some(regex),
-        Err(error) => {
-            // The library draws the place on lines of their own; the last line says what is wrong.
-            let error = error.to_string();
-            let reason = error.lines().last().unwrap_or_default();
-            node.refuse(format_args!("not a regular expression: {}", reason.trim_start_matches("error: ")))
-        }
-    }
-}
-
-/// Compiles with RE2's ASCII `\d`, `\w` and a dot that takes any byte, for values need not be UTF-8; a pattern that needs
-/// Unicode (`\pL`) is compiled with it.
-pub(super) fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
-    let build = |unicode| {
-        RegexBuilder::new(pattern)
-            .unicode(unicode)
-            .case_insensitive(ignore_case)
-            .size_limit(LARGEST)
-            .dfa_size_limit(LARGEST_CACHE)
-            .build()
-    };
-    build(false).or_else(|_| build(true))
+pub(super) fn anywhere(node: &Node<'_>) -> Option<Rc<Pattern>> {
+    node.compiler.pattern(text(node)?).map_or_else(|fault| node.refuse(fault), Some)
 }
 
 /// What a regular expression's matches are replaced with: text, and groups as `\1`.
@@ -72,11 +43,17 @@ enum Piece {
 }
 
 impl Replacement {
-    /// Reads RE2's rewrite syntax: `\0` to `\9` are groups of `regex`, `\\` is a backslash.
-    pub(super) fn read(node: &Node<'_>, regex: Option<&Regex>) -> Option<Self> {
+    /// Reads RE2's rewrite syntax: `\0` to `\9` are groups of the pattern, `\\` is a backslash.
+    pub(super) fn read(node: &Node<'_>, pattern: Option<&Pattern>) -> Option<Self> {
         let text = node.text()?;
         if !super::names::is_header_value(text) {
             return node.refuse("control characters cannot stand in a path");
+        }
+        if text.contains([' ', '\t', '?', '#']) {
+            return node.refuse("white space, ? and # cannot stand in a path: the query stays as it is");
+        }
+        if text.chars().nth(LONGEST_REPLACEMENT).is_some() {
+            return node.refuse(format_args!("a replacement longer than {LONGEST_REPLACEMENT} characters"));
         }
         let mut pieces = Vec::new();
         let mut literal = Vec::new();
@@ -86,7 +63,7 @@ impl Replacement {
                 (b'\\', Some(b'\\')) => literal.push(b'\\'),
                 (b'\\', Some(digit @ b'0'..=b'9')) => {
                     let group = usize::from(digit.saturating_sub(b'0'));
-                    if regex.is_some_and(|regex| group >= regex.captures_len()) {
+                    if pattern.is_some_and(|pattern| group >= pattern.groups()) {
                         return node.refuse(format_args!("\\{group} names a group that the pattern does not have"));
                     }
                     pieces.push(Piece::Text(std::mem::take(&mut literal)));
@@ -101,17 +78,61 @@ impl Replacement {
         Some(Self(pieces))
     }
 
-    /// Replaces every match in `text`, as RE2's `GlobalReplace` and so Envoy's `regex_rewrite` do.
-    pub fn apply<'t>(&self, regex: &Regex, text: &'t [u8]) -> Cow<'t, [u8]> {
-        regex.replace_all(text, |found: &regex::bytes::Captures<'_>| {
-            let mut out = Vec::new();
+    /// Replaces every match in a path, as RE2's `GlobalReplace` and so Envoy's `regex_rewrite` do, and appends the query that
+    /// the path has. `None`: there is no match.
+    ///
+    /// # Errors
+    /// It would take too long, or make more than the host takes.
+    pub fn apply(&self, pattern: &Pattern, path: &[u8], query: &[u8]) -> Result<Option<Vec<u8>>, TooMuch> {
+        let most = self.0.iter().map(|piece| if let Piece::Group(group) = piece { *group } else { 0 }).max();
+        let mut search = pattern.search(path, most.unwrap_or_default()).ok_or(TooMuch)?;
+        let mut rewritten = Rewritten::default();
+        let mut from = 0;
+        let mut kept_to = 0;
+        let mut last_end = None;
+        while from <= path.len() && search.find(from).map_err(|_| TooMuch)? {
+            let Some((start, end)) = search.group(0) else { break };
+            if start == end && last_end == Some(end) {
+                // Nothing, where the last match ended, is no match of its own.
+                from = end.saturating_add(1);
+                continue;
+            }
+            rewritten.push(path.get(kept_to..start))?;
             for piece in &self.0 {
                 match piece {
-                    Piece::Text(text) => out.extend_from_slice(text),
-                    Piece::Group(group) => out.extend(found.get(*group).map_or(&[][..], |group| group.as_bytes())),
+                    Piece::Text(text) => rewritten.push(Some(text))?,
+                    Piece::Group(group) => {
+                        rewritten.push(search.group(*group).and_then(|(start, end)| path.get(start..end)))?;
+                    }
                 }
             }
-            out
-        })
+            (from, kept_to, last_end) = (end, end, Some(end));
+        }
+        if last_end.is_none() {
+            return Ok(None);
+        }
+        rewritten.push(path.get(kept_to..))?;
+        rewritten.push(Some(query))?;
+        Ok(Some(rewritten.0))
+    }
+}
+
+/// A path cannot be rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMuch;
+
+/// A path in the making.
+#[derive(Default)]
+struct Rewritten(Vec<u8>);
+
+impl Rewritten {
+    fn push(&mut self, part: Option<&[u8]>) -> Result<(), TooMuch> {
+        let part = part.unwrap_or_default();
+        if part.len() > LONGEST_PATH.saturating_sub(self.0.len()) {
+            return Err(TooMuch);
+        }
+        self.0.try_reserve(part.len()).map_err(|_| TooMuch)?;
+        self.0.extend_from_slice(part);
+        Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! Istio's `StringMatch`, on bytes.
 
+use super::expression::Expression;
 use super::node::Node;
 use super::pattern;
-use regex::bytes::Regex;
+use std::rc::Rc;
 
 /// A test of one value; see [`StringMatch::holds`].
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ enum Test {
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
     Contains(Box<[u8]>),
-    Regex(Regex),
+    Regex(Rc<Expression>),
 }
 
 impl StringMatch {
@@ -103,13 +104,13 @@ impl StringMatch {
                 let pattern = pattern::text(&wanted)?;
                 let test = match simpler(pattern) {
                     Some(test) if !own_case => test,
-                    _ => Test::Regex(pattern::full_match(&wanted, pattern, own_case)?),
+                    _ => Test::Regex(pattern::whole(&wanted, pattern, own_case)?),
                 };
                 return Some(Self { test, ignore_case: false, rewritten_len: None });
             }
             // The library's search takes linear time; folding case while searching by hand would not.
-            _ if ignore_case => match pattern::compile(&regex::escape(text), true) {
-                Ok(regex) => Test::Regex(regex),
+            _ if ignore_case => match wanted.compiler.contains(text, true) {
+                Ok(expression) => Test::Regex(expression),
                 Err(_) => return wanted.refuse("too long to be looked for without regard to case"),
             },
             _ => Test::Contains(bytes()),
@@ -119,15 +120,32 @@ impl StringMatch {
     }
 }
 
-/// Finds the plain test that a regular expression such as `.*Mobile.*` spells: a text is looked for faster than an
-/// expression is tested, and can be found in a table. `.*` takes all that a header or a path can hold.
+/// Finds the plain test that a regular expression such as `.*Mobile.*` or `/api/v1\.0/.*` spells: a text is looked for faster
+/// than an expression is tested, and can be found in a table. `.*` takes all that a header or a path can hold.
 fn simpler(pattern: &str) -> Option<Test> {
-    let (open_start, rest) = pattern.strip_prefix(".*").map_or((false, pattern), |rest| (true, rest));
-    let (open_end, text) = rest.strip_suffix(".*").map_or((false, rest), |text| (true, text));
-    if text.contains(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$']) {
-        return None;
-    }
-    let text = text.as_bytes().into();
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let (open_start, mut rest) = pattern.strip_prefix(".*").map_or((false, pattern), |rest| (true, rest));
+    let mut text = Vec::new();
+    let open_end = loop {
+        match rest {
+            "" | "$" => break false,
+            ".*" | ".*$" => break true,
+            _ => {}
+        }
+        let mut characters = rest.chars();
+        match characters.next() {
+            Some('\\') => match characters.next() {
+                // Not \< and \>, which are assertions.
+                Some(escaped) if escaped.is_ascii_punctuation() && !"<>".contains(escaped) => text.push(escaped as u8),
+                _ => return None,
+            },
+            Some(special) if ".+*?()|[]{}^$".contains(special) => return None,
+            Some(plain) => text.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => return None,
+        }
+        rest = characters.as_str();
+    };
+    let text = text.into();
     Some(match (open_start, open_end) {
         (false, false) => Test::Exact(text),
         (false, true) => Test::Prefix(text),
@@ -144,9 +162,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_simpler_test_holds_where_its_expression_does(
-            pattern in "(\\.\\*)?[ab.]{0,3}(\\.\\*)?", value in prop::collection::vec(prop::sample::select(&b"ab.\xff"[..]), 0..6),
+            pattern in "\\^?(\\.\\*)?([ab.]|\\\\[.*$^-]){0,3}(\\.\\*)?\\$?", value in prop::collection::vec(prop::sample::select(&b"ab.*$^-\xff"[..]), 0..6),
         ) {
-            let regex = pattern::compile(&format!("\\A(?:{pattern})\\z"), false).unwrap();
+            let regex = regex::bytes::RegexBuilder::new(&format!("\\A(?:{pattern})\\z")).unicode(false).build().unwrap();
             if let Some(test) = simpler(&pattern) {
                 prop_assert_eq!(StringMatch { test, ignore_case: false, rewritten_len: None }.holds(&value), regex.is_match(&value));
             }

@@ -18,7 +18,7 @@ fn mirror(fields: &Value) -> Result<Mirror, Vec<String>> {
     let mut mirror = json!({ "cluster": "c" });
     mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
     let rule = json!({ "match": [{ "uri": { "prefix": "/" } }], "mirrors": [mirror] });
-    read(&json!({ "rules": [rule] })).map(|mut config| config.rules.remove(0).mirrors.remove(0))
+    read(&json!({ "rules": [rule] })).map(|config| config.rules[0].mirrors[0].clone())
 }
 
 fn with_rule(rule: &Value) -> Result<Config, Vec<String>> {

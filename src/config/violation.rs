@@ -92,6 +92,10 @@ impl Collector {
         self.0.borrow_mut().push(violation);
     }
 
+    pub(super) fn has_any(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+
     pub(super) fn into_violations(self) -> Violations {
         self.0.into_inner()
     }

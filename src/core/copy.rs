@@ -1,6 +1,6 @@
 //! The copy of a request: its authority, its path and its headers.
 
-use crate::config::{Authority, HeaderName, Mirror, PathRewrite, never_copied};
+use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch, never_copied};
 use crate::core::headers::{HeaderMap, Writer};
 use crate::core::request::split_path;
 use std::borrow::Cow;
@@ -59,31 +59,30 @@ pub struct Rewritten<'a> {
 }
 
 impl<'a> Rewritten<'a> {
-    /// Finds the authority and the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched.
-    pub fn new(mirror: &'a Mirror, headers: &'a HeaderMap, matched_uri: Option<usize>) -> Self {
+    /// Finds the authority and the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched. A
+    /// path stays as it is where what it would become does not begin with `/`.
+    ///
+    /// # Errors
+    /// The path would become longer than the host takes, or its rewrite would take too long.
+    pub fn new(mirror: &'a Mirror, headers: &'a HeaderMap, matched_uri: Option<usize>) -> Result<Self, TooMuch> {
         let authority = match &mirror.authority {
             Authority::Keep => None,
             Authority::Replace(authority) => Some(Cow::Borrowed(authority.as_bytes())),
             Authority::Shadow => headers.first(b":authority").map(|authority| Cow::Owned(shadow(authority))),
         };
-        let path = || headers.first(b":path").map(split_path);
-        let path = match &mirror.path {
-            PathRewrite::Keep => None,
-            PathRewrite::Matched(replacement) => path().map(|(path, query)| {
+        let path = headers.first(b":path").map(split_path);
+        let path = match (&mirror.path, path) {
+            (PathRewrite::Keep, _) | (_, None) => None,
+            (PathRewrite::Matched(replacement), Some((path, query))) => {
                 let rest = path.get(matched_uri.unwrap_or_default()..).unwrap_or_default();
-                Cow::Owned([replacement.as_bytes(), rest, query].concat())
-            }),
-            PathRewrite::Regex(regex, replacement) => {
-                path().and_then(|(path, query)| match replacement.apply(regex, path) {
-                    Cow::Borrowed(_) => None,
-                    Cow::Owned(mut path) => {
-                        path.extend_from_slice(query);
-                        Some(Cow::Owned(path))
-                    }
-                })
+                Some([replacement.as_bytes(), rest, query].concat())
+            }
+            (PathRewrite::Regex(pattern, replacement), Some((path, query))) => {
+                replacement.apply(pattern, path, query)?
             }
         };
-        Self { authority, path }
+        let path = path.filter(|path| path.first() == Some(&b'/')).map(Cow::Owned);
+        Ok(Self { authority, path })
     }
 
     /// Writes the headers of the copy, in the ABI's encoding: the request's, in order, without what belongs to one hop or
@@ -179,7 +178,7 @@ mod tests {
         mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
         let rule = json!({ "match": [{ "uri": { "prefix": "/api" } }], "mirrors": [mirror] });
         let text = json!({ "rules": [rule] }).to_string();
-        Config::from_bytes(text.as_bytes()).unwrap().rules.remove(0).mirrors.remove(0)
+        Config::from_bytes(text.as_bytes()).unwrap().rules[0].mirrors[0].clone()
     }
 
     fn marker() -> HeaderName {
@@ -189,7 +188,7 @@ mod tests {
     /// Copies a request; lists the copy's headers, one a line.
     fn copy(mirror: &Mirror, request: &[(&str, &[u8])], marker: Option<&HeaderName>) -> Vec<String> {
         let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
-        let rewritten = Rewritten::new(mirror, &headers, Some("/api".len()));
+        let rewritten = Rewritten::new(mirror, &headers, Some("/api".len())).unwrap();
         let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, &headers, marker));
         copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
     }

@@ -4,6 +4,7 @@ use crate::config::{Match, Rule, StringMatch};
 use crate::core::index::Index;
 use crate::core::request::Request;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// A rule's claim on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +23,28 @@ pub struct Matcher {
     index: Index,
 }
 
+/// An entry of a rule's `match`.
 #[derive(Debug)]
 struct Entry {
-    rule: usize,
-    conditions: Option<Match>,
+    rule: Rc<Rule>,
+    /// The rule's place among the rules.
+    place: usize,
+    /// The entry's place in the rule; `None`: the rule has none, and matches every request.
+    entry: Option<usize>,
 }
 
 impl Matcher {
     /// Makes the rules ready.
-    pub fn new(rules: &[Rule]) -> Self {
+    pub fn new(rules: &[Rc<Rule>]) -> Self {
         let mut entries = Vec::new();
-        for (rule, Rule { matches, .. }) in rules.iter().enumerate() {
-            if matches.is_empty() {
-                entries.push(Entry { rule, conditions: None });
+        for (place, rule) in rules.iter().enumerate() {
+            let new = |entry| Entry { rule: Rc::clone(rule), place, entry };
+            if rule.matches.is_empty() {
+                entries.push(new(None));
             }
-            entries.extend(matches.iter().map(|entry| Entry { rule, conditions: Some(entry.clone()) }));
+            entries.extend((0..rule.matches.len()).map(|entry| new(Some(entry))));
         }
-        let index = Index::new(entries.iter().map(|entry| entry.conditions.as_ref()));
+        let index = Index::new(entries.iter().map(Entry::conditions));
         Self { entries, index }
     }
 
@@ -50,12 +56,16 @@ impl Matcher {
 }
 
 impl Entry {
+    fn conditions(&self) -> Option<&Match> {
+        self.rule.matches.get(self.entry?)
+    }
+
     fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Decision> {
-        let Some(conditions) = &self.conditions else {
-            return Some(Decision { rule: self.rule, matched_uri: None });
+        let Some(conditions) = self.conditions() else {
+            return Some(Decision { rule: self.place, matched_uri: None });
         };
         let matched_uri = conditions.uri.as_ref().and_then(StringMatch::rewritten_len);
-        holds(conditions, request).then_some(Decision { rule: self.rule, matched_uri })
+        holds(conditions, request).then_some(Decision { rule: self.place, matched_uri })
     }
 }
 
@@ -109,7 +119,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    fn rules(matches: &[Value]) -> Vec<Rule> {
+    fn rules(matches: &[Value]) -> Vec<Rc<Rule>> {
         let rule = |entries: &Value| json!({ "match": entries, "mirrors": [] });
         let text = json!({ "rules": matches.iter().map(rule).collect::<Vec<_>>() }).to_string();
         Config::from_bytes(text.as_bytes()).unwrap().rules
@@ -231,7 +241,7 @@ mod tests {
     }
 
     /// The definition, which an index must not change.
-    fn first_that_holds(rules: &[Rule], source: &Fixed) -> Option<usize> {
+    fn first_that_holds(rules: &[Rc<Rule>], source: &Fixed) -> Option<usize> {
         rules.iter().position(|rule| {
             rule.matches.is_empty() || rule.matches.iter().any(|entry| holds(entry, &Request::new(source, false)))
         })

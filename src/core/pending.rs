@@ -272,7 +272,7 @@ mod tests {
             {"cluster":"skip"}, {"cluster":"cut","onOversizedBody":"omit"}, {"cluster":"without","body":"omit"},
             {"clusterHeader":"x-to","allowedClusters":["a"]}, {"cluster":"never","percentage":0}
         ]}]}"#;
-        Config::from_bytes(text).unwrap().rules.remove(0)
+        Config::from_bytes(text).unwrap().rules[0].as_ref().clone()
     }
 
     fn budget() -> Budget {

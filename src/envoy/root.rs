@@ -1,6 +1,6 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::config::{Config, HeaderName, Mirror, Rule};
+use crate::config::{Config, HeaderName, Mirror, Rule, TooMuch};
 use crate::core::budget::{Budget, Room};
 use crate::core::copy::Rewritten;
 use crate::core::headers::HeaderMap;
@@ -160,7 +160,9 @@ impl Root {
         self.state.borrow_mut().budget.admit(sent_at, self.calls.in_flight())?;
         let headers = &pending.headers;
         let cluster = pending::cluster(&mirror.target, headers)?;
+        // The host would not take what is too long.
         let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
+        let rewritten = rewritten.map_err(|TooMuch| Outcome::NoCluster)?;
         let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, self.config.marker.as_ref()));
         let token = abi::send(cluster, copied.as_abi(), body, mirror.timeout).map_err(|refusal| match refusal {
             Refusal::UnknownCluster => Outcome::NoCluster,

@@ -3,7 +3,7 @@
 //! A root that is replaced stays until its last copy is answered. The host may drop it before that, without a word: when the
 //! VM ends, or when another root of the same configuration leaves, too, for it keeps only one of them waiting.
 
-use crate::config::Config;
+use crate::config::{Config, Known};
 use crate::core::budget::Room;
 use crate::envoy::abi;
 use crate::envoy::calls::Calls;
@@ -27,6 +27,7 @@ thread_local! {
 struct Shared {
     metrics: Metrics,
     room: Rc<Room>,
+    known: Known,
 }
 
 /// A root context, from its configuration to its end.
@@ -50,7 +51,7 @@ pub fn start() {
 pub fn configure(root: u32) -> bool {
     log::set_max_level(abi::log_level());
     let bytes = abi::configuration();
-    let config = match Config::from_bytes(&bytes) {
+    let config = match SHARED.with_borrow(|shared| Config::from_bytes_sharing(&bytes, &shared.known)) {
         Ok(config) => config,
         Err(violations) => {
             violations.lines().for_each(|line| error!("{line}"));

@@ -227,11 +227,11 @@ impl Case {
                 let rest = &self.first(":path").unwrap()[decision.matched_uri.unwrap()..];
                 [new.as_bytes(), rest].concat()
             }
-            (b":path", _, PathRewrite::Regex(regex, replacement)) => {
+            (b":path", _, PathRewrite::Regex(pattern, replacement)) => {
                 let (path, query) = split_path(self.first(":path").unwrap());
                 // A request has one path. Of several, each stays where the first has nothing to replace.
-                let rewritten = [&replacement.apply(regex, path)[..], query].concat();
-                if regex.is_match(path) { rewritten } else { value.to_vec() }
+                let rewritten = replacement.apply(pattern, path, query).unwrap();
+                rewritten.filter(|path| path.starts_with(b"/")).unwrap_or_else(|| value.to_vec())
             }
             _ => value.to_vec(),
         }

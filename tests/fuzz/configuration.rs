@@ -102,13 +102,16 @@ fn decides_and_rewrites(config: &Config) {
     let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), Some("default"));
     let decision = Matcher::new(&config.rules).decide(&Request::new(&given, false));
-    let rewrites = |mirror: &Mirror, matched| {
-        let rewritten = Rewritten::new(mirror, &given.headers, matched);
-        HeaderMap::from_abi(rewritten.write_headers(mirror, &given.headers, config.marker.as_ref())).len()
+    let is_complete = |mirror: &Mirror, matched| {
+        // What takes too many steps is not sent.
+        Rewritten::new(mirror, &given.headers, matched).ok().is_none_or(|rewritten| {
+            let headers = rewritten.write_headers(mirror, &given.headers, config.marker.as_ref());
+            HeaderMap::from_abi(headers).len() >= 3
+        })
     };
     for (index, rule) in config.rules.iter().enumerate() {
         let matched = decision.filter(|decision| decision.rule == index).and_then(|decision| decision.matched_uri);
-        assert!(rule.mirrors.iter().all(|mirror| rewrites(mirror, matched) >= 3), "a copy without its pseudo headers");
+        assert!(rule.mirrors.iter().all(|mirror| is_complete(mirror, matched)), "a copy without its pseudo headers");
     }
 }
 

@@ -96,7 +96,7 @@ impl Case {
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };
-            let rewritten = Rewritten::new(mirror, &pending.headers, pending.decision.matched_uri);
+            let rewritten = Rewritten::new(mirror, &pending.headers, pending.decision.matched_uri).unwrap();
             let written = rewritten.write_headers(mirror, &pending.headers, self.config.marker.as_ref());
             let headers = wire::strict(&written).expect("headers that the host could not read");
             assert_eq!(headers, self.headers_for(mirror, pending.decision), "{mirror:?}");
@@ -114,10 +114,10 @@ impl Case {
     fn first_rule_by_itself(&self) -> Option<usize> {
         let decides = |rule: &Rule| {
             let alone = |entry: &_| Rule { matches: vec![Clone::clone(entry)], ..rule.clone() };
-            let matches = |rule| Matcher::new(&[rule]).decide(&Request::new(&self.given, false)).is_some();
+            let matches = |rule| Matcher::new(&[Rc::new(rule)]).decide(&Request::new(&self.given, false)).is_some();
             rule.matches.is_empty() || rule.matches.iter().map(alone).any(matches)
         };
-        self.config.rules.iter().position(decides)
+        self.config.rules.iter().position(|rule| decides(rule))
     }
 
     /// Serves the request as Envoy does, and compares what is sent with the core's copies.

@@ -90,7 +90,7 @@ fn copying(c: &mut Criterion) {
             let Given(map) = request(headers);
             group.bench_function(BenchmarkId::new(name, headers), |b| {
                 b.iter(|| {
-                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4));
+                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4)).unwrap();
                     rewritten.write_headers(mirror, &map, config.marker.as_ref()).len()
                 });
             });

@@ -3,7 +3,7 @@
 /// Writes text as an expression that matches the text, and nothing else.
 pub(super) fn literal(text: &str) -> String {
     // Outside of brackets a hyphen is an ordinary character, and names are full of them.
-    regex::escape(text).replace("\\-", "-")
+    regex_syntax::escape(text).replace("\\-", "-")
 }
 
 /// Writes text as a replacement, in RE2's syntax: only a backslash means something there.

@@ -9,6 +9,7 @@ use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{NotCopied, Rewritten, Sieve};
 use traffic_mirror::core::headers::HeaderMap;
 use traffic_mirror::core::matcher::Decision;
+use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{self, Pending, Plan, ignored};
 use traffic_mirror::core::request::Request;
 use traffic_mirror::core::sample::part_of_key;
@@ -113,9 +114,13 @@ fn copy(
     marker: Option<&HeaderName>,
     body: usize,
 ) {
+    let Ok(rewritten) = Rewritten::new(mirror, headers, decision.matched_uri) else {
+        let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
+        reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
+        return;
+    };
     let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
     reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
-    let rewritten = Rewritten::new(mirror, headers, decision.matched_uri);
     let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
     for (name, value) in copied.iter() {
         let why =

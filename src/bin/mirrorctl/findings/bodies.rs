@@ -19,7 +19,7 @@ pub(super) fn large_bodies(subject: &Subject<'_>) -> Vec<Finding> {
             findings.push(Finding::warning("large-bodies", place, what, hint));
         };
         let body = config.limits.max_body_bytes;
-        let largest = config.rules.iter().map(mirrors_with_body).max().unwrap_or_default();
+        let largest = config.rules.iter().map(|rule| mirrors_with_body(rule)).max().unwrap_or_default();
         if body > LARGEST && largest > 0 {
             let what = format!("a body of up to {} is copied at once, {STALL}", mib(body));
             warn("limits.maxBodyBytes", what, "at most 8 MiB");

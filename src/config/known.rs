@@ -1,0 +1,112 @@
+//! What configurations that live at the same time share: a new one reads nothing again that an older one has.
+//!
+//! Most pushes change one rule of many, and while a configuration is read its worker serves no request.
+
+use super::expression::Expressions;
+use super::rule::Rule;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::{Rc, Weak};
+
+/// Rules and expressions of configurations that are still there.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub(super) expressions: Expressions,
+    /// By the hash of what they were read of; 64 bits of a keyed hash tell them apart.
+    rules: RefCell<HashMap<u64, Weak<Rule>>>,
+    hasher: RandomState,
+}
+
+/// What a rule is made of, hashed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source(u64);
+
+impl Known {
+    /// Forgets what no configuration has any more.
+    pub(super) fn forget(&self) {
+        self.rules.borrow_mut().retain(|_, rule| rule.strong_count() > 0);
+    }
+
+    /// Hashes what a rule is made of: its text, and what else decides how it is read.
+    pub(super) fn source(&self, value: &Value, index: usize, marker: Option<&str>) -> Source {
+        // A rule without a name gets it of its place.
+        let place = value.get("name").is_none().then_some(index);
+        Source(self.hasher.hash_one((value, place, marker)))
+    }
+
+    /// Finds a rule that was made of the same.
+    pub(super) fn rule(&self, source: Source) -> Option<Rc<Rule>> {
+        self.rules.borrow().get(&source.0)?.upgrade()
+    }
+
+    /// Keeps a rule for those configurations that come while it is there.
+    pub(super) fn keep(&self, source: Source, rule: &Rc<Rule>) {
+        self.rules.borrow_mut().insert(source.0, Rc::downgrade(rule));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use serde_json::json;
+
+    fn read(known: &Known, config: &Value) -> Config {
+        Config::from_bytes_sharing(config.to_string().as_bytes(), known).unwrap()
+    }
+
+    #[test]
+    fn a_rule_is_shared_with_a_configuration_that_has_the_same_and_with_no_other() {
+        let rule = |fields: Value| {
+            let mut rule = json!({ "mirrors": [{ "cluster": "c" }] });
+            rule.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+            rule
+        };
+        let named = rule(json!({ "name": "n" }));
+        let by_text = rule(json!({ "name": "r", "match": [{ "uri": { "regex": "/a[0-9]b" } }] }));
+        let known = Known::default();
+        let first = read(&known, &json!({ "rules": [named, rule(json!({})), by_text] }));
+        for (config, expected) in [
+            (json!({ "rules": [named, rule(json!({})), by_text] }), [Some(0), Some(1), None]),
+            // Other limits change no rule; another place changes one without a name, and another marker all.
+            (
+                json!({ "rules": [rule(json!({})), named, rule(json!({}))], "limits": { "maxInFlight": 1 } }),
+                [None, Some(0), None],
+            ),
+            (json!({ "rules": [named, rule(json!({})), by_text], "markerHeader": "x-other" }), [None; 3]),
+        ] {
+            let second = read(&known, &config);
+            for (rule, expected) in second.rules.iter().zip(expected) {
+                let same = first.rules.iter().position(|known| Rc::ptr_eq(known, rule));
+                assert_eq!(same, expected, "{} of {config}", rule.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_each_time() {
+        let known = Known::default();
+        let wrong =
+            json!({ "rules": [{ "name": "a", "mirrors": [] }, { "name": "b", "mirrors": [], "x": 1 }] }).to_string();
+        let told = || Config::from_bytes_sharing(wrong.as_bytes(), &known).unwrap_err().lines().collect::<Vec<_>>();
+        let first = told();
+        assert_eq!(first.len(), 1);
+        assert_eq!(told(), first);
+        let twice = json!({ "rules": [{ "name": "a", "mirrors": [] }, { "name": "a", "mirrors": [] }] }).to_string();
+        for _ in 0..2 {
+            let error = Config::from_bytes_sharing(twice.as_bytes(), &known).unwrap_err();
+            assert!(error.lines().any(|line| line.contains("already the name of")));
+        }
+    }
+
+    #[test]
+    fn what_no_configuration_has_any_more_is_forgotten() {
+        let known = Known::default();
+        drop(read(&known, &json!({ "rules": [{ "mirrors": [] }] })));
+        let kept = read(&known, &json!({ "rules": [{ "name": "kept", "mirrors": [] }] }));
+        known.forget();
+        assert_eq!(known.rules.borrow().len(), kept.rules.len());
+    }
+}
