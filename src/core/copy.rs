@@ -423,7 +423,8 @@ mod tests {
         {
             let path = [path, query.as_bytes()].concat();
             let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
-            assert_eq!(Rewritten::new(&mirror, &headers, None).map(|_| ()), expected, "{}{query}", path.len());
+            let request = Digest::new(headers, None);
+            assert_eq!(Draft::new(&mirror, &request, None).map(|_| ()), expected, "{}{query}", path.len());
         }
     }
 
