@@ -11,13 +11,16 @@ FUZZ_SECONDS ?= 60
 # How long `make soak` takes.
 SOAK_MINUTES ?= 10
 
-export ENVOY_WHEEL_VERSION ENVOY_FLAGS
+# What cargo runs the unit tests with that are built for the module's target.
+CARGO_TARGET_WASM32_WASIP1_RUNNER ?= tools/run-wasm
+
+export ENVOY_WHEEL_VERSION ENVOY_FLAGS CARGO_TARGET_WASM32_WASIP1_RUNNER
 
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile faults --test faults --
-SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin
+SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install
 # Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
 CRATES := tools/finish bench/count bench/floor bench/micro bench/pace schema fuzz
 
@@ -54,8 +57,9 @@ run: build ## start envoy.yaml in the foreground, with what to try
 	@ENVOY=$$(tools/find-envoy) && sed -n 's/^#   curl/curl/p' envoy.yaml && \
 	exec $$ENVOY -c envoy.yaml $(ENVOY_FLAGS) --component-log-level misc:error
 
-test: build ## all tests: the core, the module, and real Envoy
+test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --features cli
+	cargo test --locked --quiet --lib --target $(WASM_TARGET)
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema

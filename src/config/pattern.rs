@@ -136,3 +136,43 @@ impl Rewritten {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use serde_json::json;
+
+    #[test]
+    fn a_rewrite_is_refused_that_could_not_make_a_path() {
+        let (longest, too_long) = ("é".repeat(1024), "é".repeat(1025));
+        for (field, text, expected) in [
+            ("match", &*longest, None),
+            ("match", &too_long, Some("longer than 1024 characters")),
+            ("match", "a{1001}", Some("invalid repetition size")),
+            ("match", "(a", Some("not a regular expression: unclosed group")),
+            ("match", r"\b\pL", Some("cannot stand beside what needs Unicode")),
+            ("rewrite", &longest, None),
+            ("rewrite", &too_long, Some("longer than 1024 characters")),
+            ("rewrite", "/a b", Some("white space, ? and # cannot stand in a path")),
+            ("rewrite", "/a?b=c", Some("white space, ? and # cannot stand in a path")),
+            ("rewrite", "/a#b", Some("white space, ? and # cannot stand in a path")),
+            ("rewrite", "/a\tb", Some("white space, ? and # cannot stand in a path")),
+            ("rewrite", "/a\nb", Some("control characters")),
+            ("rewrite", r"\2", Some("a group that the pattern does not have")),
+            ("rewrite", r"\x", Some("a backslash stands before")),
+            ("rewrite", r"/\0\1\\", None),
+        ] {
+            let mut rewrite = json!({ "match": "^/(.*)$", "rewrite": "/" });
+            rewrite[field] = text.into();
+            let mirror = json!({ "cluster": "a", "rewrite": { "uriRegexRewrite": rewrite } });
+            let config = json!({ "rules": [{ "mirrors": [mirror] }] }).to_string();
+            let said =
+                Config::from_bytes(config.as_bytes()).err().map(|violations| violations.lines().collect::<String>());
+            let is_as_expected = match (&said, expected) {
+                (Some(said), Some(expected)) => said.contains(expected) && said.contains(&format!("Rewrite.{field}")),
+                (said, expected) => said.is_none() && expected.is_none(),
+            };
+            assert!(is_as_expected, "{field} {text}: {said:?}");
+        }
+    }
+}

@@ -29,6 +29,7 @@ enum Test {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
+    /// In lower case, where case does not count.
     Contains(Box<[u8]>),
     Regex(Rc<Expression>),
 }
@@ -46,6 +47,10 @@ impl StringMatch {
             Test::Suffix(wanted) => {
                 let start = value.len().checked_sub(wanted.len());
                 same(start.and_then(|start| value.get(start..)), wanted)
+            }
+            // The library's search takes linear time; folding case while searching by hand would not.
+            Test::Contains(wanted) if self.ignore_case => {
+                memchr::memmem::find(&value.to_ascii_lowercase(), wanted).is_some()
             }
             Test::Contains(wanted) => memchr::memmem::find(value, wanted).is_some(),
             Test::Regex(regex) => regex.is_match(value),
@@ -108,11 +113,7 @@ impl StringMatch {
                 };
                 return Some(Self { test, ignore_case: false, rewritten_len: None });
             }
-            // The library's search takes linear time; folding case while searching by hand would not.
-            _ if ignore_case => match wanted.compiler.contains(text, true) {
-                Ok(expression) => Test::Regex(expression),
-                Err(_) => return wanted.refuse("too long to be looked for without regard to case"),
-            },
+            _ if ignore_case => Test::Contains(text.to_ascii_lowercase().into_bytes().into()),
             _ => Test::Contains(bytes()),
         };
         let rewritten_len = matches!(test, Test::Exact(_) | Test::Prefix(_)).then_some(text.len());

@@ -1,9 +1,11 @@
 //! The copy of a request: its authority, its path and its headers.
 
-use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch, never_copied};
-use crate::core::headers::{HeaderMap, Writer};
+use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
+use crate::core::digest::{Cut, Digest, Never};
+use crate::core::headers::{HeaderMap, Mark, Place, Writer};
+use crate::core::outcome::is_grpc;
 use crate::core::request::split_path;
-use std::borrow::Cow;
+use smallvec::SmallVec;
 
 /// What the marker header says.
 const MARKED: &[u8] = b"true";
@@ -11,143 +13,199 @@ const MARKED: &[u8] = b"true";
 /// Why a header of the request is not on its copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotCopied {
-    /// It belongs to one hop or to the first router.
-    OfHop,
-    /// `connection` lists it.
-    Listed,
+    /// It is on no copy.
+    Never(Never),
     /// `headers.remove` of the mirror names it.
     Removed,
-    /// It is the marker, which the copy gets anew.
-    Marker,
+    /// `headers.set` of the mirror has replaced an earlier one of its name.
+    Replaced,
 }
 
-/// What keeps headers of one request off its copy to one mirror.
-pub struct Sieve<'a> {
-    listed: Vec<&'a [u8]>,
-    removed: &'a [HeaderName],
-    marker: Option<&'a [u8]>,
+/// A value in up to three parts.
+type Parts<'a> = [&'a [u8]; 3];
+
+/// A header that the copy has in another form than the request.
+#[derive(Debug, Clone, Copy)]
+enum Change<'a> {
+    Value(Parts<'a>),
+    Gone(NotCopied),
 }
 
-impl<'a> Sieve<'a> {
-    /// Reads what decides: the request's `connection`, the mirror's edits, the marker.
-    pub fn new(mirror: &'a Mirror, headers: &'a HeaderMap, marker: Option<&'a HeaderName>) -> Self {
-        let marker = marker.map(|name| name.as_str().as_bytes());
-        Self { listed: headers.connection().collect(), removed: &mirror.headers.remove, marker }
-    }
-
-    /// Tells why a header stays behind; `None`: it does not. Pseudo headers never do.
-    pub fn not_copied(&self, name: &[u8], value: &[u8]) -> Option<NotCopied> {
-        if name.first() == Some(&b':') {
-            None
-        } else if is_of_hop(name, value) {
-            Some(NotCopied::OfHop)
-        } else if self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
-            Some(NotCopied::Listed)
-        } else if self.removed.iter().any(|removed| removed.as_str().as_bytes() == name) {
-            Some(NotCopied::Removed)
-        } else {
-            (Some(name) == self.marker).then_some(NotCopied::Marker)
-        }
-    }
+/// What a mirror with edits changes.
+struct Edited<'a> {
+    /// In the order of the headers.
+    changes: SmallVec<[(Place, Change<'a>); 8]>,
+    /// Which of the mirror's `set` replaced a header; the others are appended.
+    is_set: SmallVec<[bool; 8]>,
 }
 
-/// What a copy has in place of the request's `:authority` and `:path`; `None`: the same.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rewritten<'a> {
-    authority: Option<Cow<'a, [u8]>>,
-    path: Option<Cow<'a, [u8]>>,
+/// What the path becomes.
+#[derive(Debug)]
+enum NewPath<'a> {
+    Parts(Parts<'a>),
+    Made(Vec<u8>),
 }
 
-impl<'a> Rewritten<'a> {
+/// A copy for one mirror, before it is written.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    request: &'a Digest,
+    mirror: &'a Mirror,
+    /// `None`: as the request has it.
+    authority: Option<Parts<'a>>,
+    path: Option<NewPath<'a>>,
+}
+
+impl<'a> Draft<'a> {
     /// Finds the authority and the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched. A
     /// path stays as it is where what it would become does not begin with `/`.
     ///
     /// # Errors
     /// The path would become longer than the host takes, or its rewrite would take too long.
-    pub fn new(mirror: &'a Mirror, headers: &'a HeaderMap, matched_uri: Option<usize>) -> Result<Self, TooMuch> {
+    pub fn new(mirror: &'a Mirror, request: &'a Digest, matched_uri: Option<usize>) -> Result<Self, TooMuch> {
         let authority = match &mirror.authority {
             Authority::Keep => None,
-            Authority::Replace(authority) => Some(Cow::Borrowed(authority.as_bytes())),
-            Authority::Shadow => headers.first(b":authority").map(|authority| Cow::Owned(shadow(authority))),
+            Authority::Replace(authority) => Some([authority.as_bytes(), b"", b""]),
+            Authority::Shadow => request.authority().map(shadow),
         };
-        let path = headers.first(b":path").map(split_path);
-        let path = match (&mirror.path, path) {
-            (PathRewrite::Keep, _) | (_, None) => None,
-            (PathRewrite::Matched(replacement), Some((path, query))) => {
+        let path = match &mirror.path {
+            PathRewrite::Keep => None,
+            PathRewrite::Matched(replacement) => request.path().map(split_path).map(|(path, query)| {
                 let rest = path.get(matched_uri.unwrap_or_default()..).unwrap_or_default();
-                Some([replacement.as_bytes(), rest, query].concat())
-            }
-            (PathRewrite::Regex(pattern, replacement), Some((path, query))) => {
-                replacement.apply(pattern, path, query)?
-            }
+                NewPath::Parts([replacement.as_bytes(), rest, query])
+            }),
+            PathRewrite::Regex(pattern, replacement) => match request.path().map(split_path) {
+                Some((path, query)) => replacement.apply(pattern, path, query)?.map(NewPath::Made),
+                None => None,
+            },
         };
-        let path = path.filter(|path| path.first() == Some(&b'/')).map(Cow::Owned);
-        Ok(Self { authority, path })
+        let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
+        Ok(Self { request, mirror, authority, path: path.filter(begins) })
     }
 
-    /// Writes the headers of the copy, in the ABI's encoding: the request's, in order, without what belongs to one hop or
-    /// to the first router, with the mirror's edits and with the marker.
-    pub fn write_headers(&self, mirror: &Mirror, headers: &HeaderMap, marker: Option<&HeaderName>) -> Vec<u8> {
-        let edits = &mirror.headers;
-        let sieve = Sieve::new(mirror, headers, marker);
-        let mut is_set = vec![false; edits.set.len()];
-        let more = edits.set.len().saturating_add(edits.add.len()).saturating_add(1);
-        let mut writer = Writer::new(headers.len().saturating_add(more), headers.size());
+    /// Writes the headers of the copy, in the ABI's encoding, into `buffer`, whose content goes: the request's, in order,
+    /// without what never travels, with the mirror's edits and with the marker. `None` where memory does not suffice for that.
+    pub fn write(&self, marker: Option<&HeaderName>, buffer: Vec<u8>) -> Option<HeaderMap> {
+        let edits = &self.mirror.headers;
+        if edits.remove.is_empty() && edits.set.is_empty() {
+            return self.write_changes(self.unedited(), &[], marker, buffer);
+        }
+        let Edited { changes, is_set } = self.edited();
+        self.write_changes(changes.iter().copied(), &is_set, marker, buffer)
+    }
 
-        // What stays as it is, from here to the header at hand, is copied in one piece.
-        let mut run = headers.iter();
-        let mut walk = headers.iter();
-        loop {
-            let before = walk.clone();
-            let Some((name, value)) = walk.next() else { break };
-            let replacement = if name.first() == Some(&b':') {
-                match self.pseudo(name) {
-                    Some(rewritten) => Some(rewritten),
-                    None => continue,
-                }
-            } else if sieve.not_copied(name, value).is_some() {
+    /// Returns the headers of the request that are not on the copy, in order, each with the reason.
+    pub fn not_copied(&self) -> Vec<(&'a [u8], &'a [u8], NotCopied)> {
+        let map = self.request.map();
+        let gone = |(place, change): &(Place, Change<'_>)| match change {
+            Change::Gone(why) => Some((map.name(*place), map.value(*place), *why)),
+            Change::Value(_) => None,
+        };
+        self.edited().changes.iter().filter_map(gone).collect()
+    }
+
+    /// Returns whether the copy, once it is written, is a gRPC request to Envoy.
+    pub fn is_grpc(&self, copied: &HeaderMap) -> bool {
+        let edits = &self.mirror.headers;
+        let mut edited = edits.remove.iter().chain(edits.set.iter().chain(&edits.add).map(|(name, _)| name));
+        if edited.any(|name| name.as_str() == "content-type") {
+            copied.joined(b"content-type").is_some_and(|lines| is_grpc(&lines))
+        } else {
+            self.request.is_grpc()
+        }
+    }
+
+    /// Finds the changes where the mirror edits no header.
+    fn unedited(&self) -> impl Iterator<Item = (Place, Change<'_>)> + Clone {
+        self.request.cuts().iter().filter_map(|(place, cut)| Some((*place, self.change(*cut)?)))
+    }
+
+    /// Finds the changes by another walk over the headers.
+    fn edited(&self) -> Edited<'_> {
+        let edits = &self.mirror.headers;
+        let mut is_set: SmallVec<[bool; 8]> = edits.set.iter().map(|_| false).collect();
+        let mut cuts = self.request.cuts().iter().peekable();
+        let mut changes = SmallVec::new();
+        for (place, name, _) in self.request.map().places() {
+            let change = if let Some((_, cut)) = cuts.next_if(|(cut, _)| *cut == place) {
+                self.change(*cut)
+            } else if name.first() == Some(&b':') {
                 None
+            } else if edits.remove.iter().any(|removed| removed.as_str().as_bytes() == name) {
+                Some(Change::Gone(NotCopied::Removed))
             } else {
                 let mut settings = edits.set.iter().zip(&mut is_set);
-                match settings.find(|((set, _), _)| set.as_str().as_bytes() == name) {
-                    // The first of several values is replaced, the others go.
-                    Some(((_, new), is_set)) => (!std::mem::replace(is_set, true)).then_some(new.as_bytes()),
-                    None => continue,
-                }
+                // The first of several values is replaced, the others go.
+                settings.find(|((set, _), _)| set.as_str().as_bytes() == name).map(|((_, new), is_set)| {
+                    if std::mem::replace(is_set, true) {
+                        Change::Gone(NotCopied::Replaced)
+                    } else {
+                        Change::Value([new.as_bytes(), b"", b""])
+                    }
+                })
             };
-            writer.copy(&run, &before);
-            if let Some(replacement) = replacement {
-                writer.push(name, replacement);
-            }
-            run = walk.clone();
+            changes.extend(change.map(|change| (place, change)));
         }
-        writer.copy(&run, &walk);
-
-        let appended = edits.set.iter().zip(&is_set).filter(|(_, is_set)| !**is_set).map(|(pair, _)| pair);
-        for (name, value) in appended.chain(&edits.add) {
-            writer.push(name.as_str().as_bytes(), value.as_bytes());
-        }
-        // Last and alone, for no edit may name it: it is what keeps copies from being copied.
-        if let Some(marker) = sieve.marker {
-            writer.push(marker, MARKED);
-        }
-        writer.finish()
+        Edited { changes, is_set }
     }
 
-    fn pseudo(&self, name: &[u8]) -> Option<&[u8]> {
-        match name {
-            b":authority" => self.authority.as_deref(),
-            b":path" => self.path.as_deref(),
-            _ => None,
+    /// Finds what a cut makes of a header; `None`: it stays.
+    fn change(&self, cut: Cut) -> Option<Change<'_>> {
+        match cut {
+            Cut::Authority => self.authority.map(Change::Value),
+            Cut::Path => self.path.as_ref().map(|path| Change::Value(path.parts())),
+            Cut::Never(why) => Some(Change::Gone(NotCopied::Never(why))),
         }
+    }
+
+    /// Writes the copy; `is_set` as in [`Edited`].
+    fn write_changes<'c>(
+        &self,
+        changes: impl Iterator<Item = (Place, Change<'c>)> + Clone,
+        is_set: &[bool],
+        marker: Option<&HeaderName>,
+        buffer: Vec<u8>,
+    ) -> Option<HeaderMap> {
+        let (edits, map) = (&self.mirror.headers, self.request.map());
+        let appended = edits.set.iter().zip(is_set).filter(|(_, is_set)| !**is_set).map(|(pair, _)| pair);
+        let appended = appended.chain(&edits.add).map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        // Last and alone, for no edit may name it: it is what keeps copies from being copied.
+        let appended = appended.chain(marker.map(|marker| (marker.as_str().as_bytes(), MARKED)));
+
+        let mut room = self.request.end().number();
+        let mut text = map.size();
+        for (_, change) in changes.clone() {
+            match change {
+                Change::Value(parts) => text = parts.iter().fold(text, |text, part| text.saturating_add(part.len())),
+                Change::Gone(_) => room = room.saturating_sub(1),
+            }
+        }
+        for (name, value) in appended.clone() {
+            room = room.saturating_add(1);
+            text = text.saturating_add(name.len()).saturating_add(value.len()).saturating_add(2);
+        }
+        let mut writer = Writer::new(buffer, room, text)?;
+        // What stays as it is, from here to the next change, is copied in one piece.
+        let mut run = Mark::default();
+        for (place, change) in changes {
+            writer.copy(map, run, place.start());
+            if let Change::Value(parts) = change {
+                writer.push_parts(map.name(place), parts);
+            }
+            run = place.end();
+        }
+        writer.copy(map, run, self.request.end());
+        appended.for_each(|(name, value)| writer.push(name, value));
+        Some(HeaderMap::from_abi(writer.finish()))
     }
 }
 
-/// Tells whether a header belongs to one hop or to the first router.
-fn is_of_hop(name: &[u8], value: &[u8]) -> bool {
-    match name {
-        b"te" => !value.eq_ignore_ascii_case(b"trailers"),
-        _ => never_copied(name),
+impl NewPath<'_> {
+    fn parts(&self) -> Parts<'_> {
+        match self {
+            Self::Parts(parts) => *parts,
+            Self::Made(path) => [path, b"", b""],
+        }
     }
 }
 
@@ -156,14 +214,14 @@ fn is_of_hop(name: &[u8], value: &[u8]) -> bool {
 /// ```
 /// use traffic_mirror::core::copy::shadow;
 ///
-/// assert_eq!(shadow(b"reviews:9080"), b"reviews-shadow:9080");
-/// assert_eq!(shadow(b"[::1]"), b"[::1]-shadow");
+/// assert_eq!(shadow(b"reviews:9080").concat(), b"reviews-shadow:9080");
+/// assert_eq!(shadow(b"[::1]").concat(), b"[::1]-shadow");
 /// ```
-pub fn shadow(authority: &[u8]) -> Vec<u8> {
+pub fn shadow(authority: &[u8]) -> [&[u8]; 3] {
     let port = authority.iter().rposition(|byte| *byte == b':');
     let port = port.filter(|colon| !authority.get(*colon..).unwrap_or_default().contains(&b']'));
     let (host, port) = port.and_then(|colon| authority.split_at_checked(colon)).unwrap_or((authority, b""));
-    [host, b"-shadow", port].concat()
+    [host, b"-shadow", port]
 }
 
 #[cfg(test)]
@@ -188,8 +246,9 @@ mod tests {
     /// Copies a request; lists the copy's headers, one a line.
     fn copy(mirror: &Mirror, request: &[(&str, &[u8])], marker: Option<&HeaderName>) -> Vec<String> {
         let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
-        let rewritten = Rewritten::new(mirror, &headers, Some("/api".len())).unwrap();
-        let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, &headers, marker));
+        let request = Digest::new(headers, marker);
+        let draft = Draft::new(mirror, &request, Some("/api".len())).unwrap();
+        let copied = draft.write(marker, Vec::new()).unwrap();
         copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
     }
 
@@ -235,22 +294,54 @@ mod tests {
     }
 
     #[test]
-    fn why_a_header_stays_behind_is_told() {
-        let request: [(&[u8], &[u8]); 1] = [(b"connection", b"X-Hop")];
-        let headers = HeaderMap::from_pairs(request);
-        let (mirror, marker) = (mirror(json!({ "headers": { "remove": ["cookie"] } })), marker());
-        let sieve = Sieve::new(&mirror, &headers, Some(&marker));
-        for (name, value, expected) in [
-            ("connection", "X-Hop", Some(NotCopied::OfHop)),
-            ("te", "gzip", Some(NotCopied::OfHop)),
-            ("te", "trailers", None),
-            ("x-hop", "1", Some(NotCopied::Listed)),
-            ("cookie", "a=b", Some(NotCopied::Removed)),
-            ("x-mirrored-request", "no", Some(NotCopied::Marker)),
-            ("accept", "*/*", None),
-            (":path", "/", None),
+    fn why_a_header_is_not_copied_is_told() {
+        let request: [(&[u8], &[u8]); 9] = [
+            (b":path", b"/"),
+            (b"connection", b"X-Hop"),
+            (b"te", b"gzip"),
+            (b"te", b"trailers"),
+            (b"x-hop", b"1"),
+            (b"cookie", b"a=b"),
+            (b"x-env", b"a"),
+            (b"x-env", b"b"),
+            (b"x-mirrored-request", b"no"),
+        ];
+        let mirror = mirror(json!({ "headers": { "remove": ["cookie"], "set": { "x-env": "c" } } }));
+        let request = Digest::new(HeaderMap::from_pairs(request), Some(&marker()));
+        let draft = Draft::new(&mirror, &request, None).unwrap();
+        let expected: [(&[u8], &[u8], NotCopied); 6] = [
+            (b"connection", b"X-Hop", NotCopied::Never(Never::OfHop)),
+            (b"te", b"gzip", NotCopied::Never(Never::OfHop)),
+            (b"x-hop", b"1", NotCopied::Never(Never::Listed)),
+            (b"cookie", b"a=b", NotCopied::Removed),
+            (b"x-env", b"b", NotCopied::Replaced),
+            (b"x-mirrored-request", b"no", NotCopied::Never(Never::Marker)),
+        ];
+        assert_eq!(draft.not_copied(), expected);
+    }
+
+    #[test]
+    fn a_copy_is_grpc_by_its_own_content_type() {
+        let grpc = ("content-type", &b"application/grpc"[..]);
+        let plain = ("content-type", &b"text/plain"[..]);
+        for (edits, request, expected) in [
+            (json!({}), &[grpc][..], true),
+            (json!({}), &[plain], false),
+            (json!({}), &[grpc, grpc], false),
+            (json!({ "remove": ["content-type"] }), &[grpc], false),
+            (json!({ "set": { "content-type": "application/grpc+x" } }), &[plain, plain], true),
+            (json!({ "set": { "content-type": "text/plain" } }), &[grpc], false),
+            (json!({ "add": { "content-type": "application/grpc" } }), &[], true),
+            (json!({ "add": { "content-type": "application/grpc" } }), &[grpc], false),
+            (json!({ "remove": ["content-type"], "add": { "content-type": "application/grpc" } }), &[plain], true),
+            (json!({ "set": { "content-type": "application/grpc" }, "add": { "content-type": "x" } }), &[], false),
         ] {
-            assert_eq!(sieve.not_copied(name.as_bytes(), value.as_bytes()), expected, "{name}");
+            let mirror = mirror(json!({ "headers": edits }));
+            let pairs = request.iter().map(|(name, value)| (name.as_bytes(), *value));
+            let request = Digest::new(HeaderMap::from_pairs(pairs), None);
+            let draft = Draft::new(&mirror, &request, None).unwrap();
+            let copied = draft.write(None, Vec::new()).unwrap();
+            assert_eq!(draft.is_grpc(&copied), expected, "{edits}");
         }
     }
 
@@ -295,6 +386,22 @@ mod tests {
                 "//api//v1//x?q=/api#f",
             ),
             (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^/api", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/v1/x?q=/api#f",
+            ),
+            // What they make is no path.
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^/api/", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/api/v1/x?q=/api#f",
+            ),
+            (
+                json!({ "rewrite": { "uriRegexRewrite": { "match": "^.*$", "rewrite": "" } } }),
+                "host-shadow:80",
+                "/api/v1/x?q=/api#f",
+            ),
+            (
                 json!({ "rewrite": { "uriRegexRewrite": { "match": "nothing", "rewrite": "" } } }),
                 "host-shadow:80",
                 "/api/v1/x?q=/api#f",
@@ -303,6 +410,21 @@ mod tests {
             let request: [(&str, &[u8]); 2] = [(":authority", b"host:80"), (":path", b"/api/v1/x?q=/api#f")];
             let expected = [format!(":authority: {authority}"), format!(":path: {path}")];
             assert_eq!(copy(&mirror(fields.clone()), &request, None), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_would_become_too_long_makes_no_copy() {
+        let rewrite = json!({ "match": ".", "rewrite": "x".repeat(1024) });
+        let mirror = mirror(json!({ "rewrite": { "uriRegexRewrite": rewrite } }));
+        let path = b"/".repeat(1024);
+        for (path, query, expected) in
+            [(&path, "", Ok(())), (&path, "?", Err(TooMuch)), (&b"/".repeat(50_000), "", Err(TooMuch))]
+        {
+            let path = [path, query.as_bytes()].concat();
+            let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
+            let request = Digest::new(headers, None);
+            assert_eq!(Draft::new(&mirror, &request, None).map(|_| ()), expected, "{}{query}", path.len());
         }
     }
 
@@ -317,14 +439,14 @@ mod tests {
             ("a:", "a-shadow:"),
             ("a:b:c", "a:b-shadow:c"),
         ] {
-            assert_eq!(shadow(authority.as_bytes()).escape_ascii().to_string(), expected);
+            assert_eq!(shadow(authority.as_bytes()).concat().escape_ascii().to_string(), expected);
         }
     }
 
     proptest! {
         #[test]
         fn without_the_suffix_every_shadow_is_its_authority(authority: Vec<u8>) {
-            let shadow = shadow(&authority);
+            let shadow = shadow(&authority).concat();
             let without = (0..=authority.len()).any(|at| {
                 let (host, port) = authority.split_at(at);
                 shadow == [host, b"-shadow", port].concat()

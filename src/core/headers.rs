@@ -26,7 +26,7 @@ impl HeaderMap {
     /// Encodes pairs as the ABI does.
     pub fn from_pairs<'p>(pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>) -> Self {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        let mut writer = Writer::new(pairs.len(), 0);
+        let Some(mut writer) = Writer::new(Vec::new(), pairs.len(), 0) else { return Self::default() };
         pairs.into_iter().for_each(|(name, value)| writer.push(name, value));
         Self { buffer: writer.finish() }
     }
@@ -34,6 +34,11 @@ impl HeaderMap {
     /// Returns the headers in the ABI's encoding.
     pub fn as_abi(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// Returns the buffer of the headers in the ABI's encoding.
+    pub fn into_abi(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// Returns how many bytes the encoded headers take.
@@ -59,6 +64,30 @@ impl HeaderMap {
         Iter { sizes, text }
     }
 
+    /// Walks over places, names and values, in order.
+    pub fn places(&self) -> impl Iterator<Item = (Place, &[u8], &[u8])> {
+        let mut next = Mark::default();
+        self.iter().map(move |(name, value)| {
+            let place = Place { start: next, name: name.len(), value: value.len() };
+            next = place.end();
+            (place, name, value)
+        })
+    }
+
+    /// Returns the name at a place.
+    pub fn name(&self, place: Place) -> &[u8] {
+        self.text(place.start.at, place.name)
+    }
+
+    /// Returns the value at a place.
+    pub fn value(&self, place: Place) -> &[u8] {
+        self.text(place.start.at.saturating_add(place.name).saturating_add(1), place.value)
+    }
+
+    fn text(&self, at: usize, length: usize) -> &[u8] {
+        self.iter().text.get(at..at.saturating_add(length)).unwrap_or_default()
+    }
+
     /// Returns the first value of a header.
     pub fn first(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
@@ -81,6 +110,44 @@ impl HeaderMap {
             joined.extend_from_slice(value);
         }
         Some(Cow::Owned(joined))
+    }
+}
+
+/// Where a header begins, or the last one ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// How many headers stand before it.
+    number: usize,
+    /// How many bytes of names and values do.
+    at: usize,
+}
+
+impl Mark {
+    /// Returns how many headers stand before it.
+    pub fn number(self) -> usize {
+        self.number
+    }
+}
+
+/// Where a header stands in its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    start: Mark,
+    name: usize,
+    value: usize,
+}
+
+impl Place {
+    /// Returns where the header begins.
+    pub fn start(self) -> Mark {
+        self.start
+    }
+
+    /// Returns where it ends, which is where the next one begins.
+    pub fn end(self) -> Mark {
+        // A zero byte ends the name, and another the value.
+        let text = self.name.saturating_add(self.value).saturating_add(2);
+        Mark { number: self.start.number.saturating_add(1), at: self.start.at.saturating_add(text) }
     }
 }
 
@@ -120,30 +187,38 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Makes room for at most `room` headers, and for `text` bytes of names and values before it has to grow.
-    pub fn new(room: usize, text: usize) -> Self {
+    /// Makes room in `buffer`, whose content goes, for `room` headers, and for `text` bytes of names and values before it has
+    /// to grow; `None` where memory does not suffice for that.
+    pub fn new(mut buffer: Vec<u8>, room: usize, text: usize) -> Option<Self> {
         let head = COUNT.saturating_add(room.saturating_mul(SIZES));
-        let mut buffer = Vec::with_capacity(head.saturating_add(text));
+        buffer.clear();
+        buffer.try_reserve_exact(head.saturating_add(text)).ok()?;
         buffer.resize(head, 0);
-        Self { buffer, room, count: 0 }
+        Some(Self { buffer, room, count: 0 })
     }
 
     /// Appends a header.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let (name_length, value_length) = (length(name), length(value));
-        if self.push_sizes([name_length, value_length].as_flattened()) {
-            for part in [name, b"\0", value, b"\0"] {
+        self.push_parts(name, [value, b"", b""]);
+    }
+
+    /// Appends a header whose value is in parts.
+    pub fn push_parts(&mut self, name: &[u8], value: [&[u8]; 3]) {
+        let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+        let value_length = value.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len()));
+        if self.push_sizes([length(name.len()), length(value_length)].as_flattened()) {
+            let [first, second, third] = value;
+            for part in [name, b"\0", first, second, third, b"\0"] {
                 self.buffer.extend_from_slice(part);
             }
         }
     }
 
-    /// Appends the headers between two positions of the same walk, as they are.
-    pub fn copy(&mut self, from: &Iter<'_>, to: &Iter<'_>) {
-        let run = |from: &'_ [u8], to: &[u8]| from.len().saturating_sub(to.len());
-        let (sizes, text) = (from.sizes.get(..run(from.sizes, to.sizes)), from.text.get(..run(from.text, to.text)));
-        if let (Some(sizes @ [_, ..]), Some(text)) = (sizes, text)
+    /// Appends the headers of a map from one mark to another, as they are.
+    pub fn copy(&mut self, map: &HeaderMap, from: Mark, to: Mark) {
+        let Iter { sizes, text } = map.iter();
+        let sizes = sizes.get(from.number.saturating_mul(SIZES)..to.number.saturating_mul(SIZES));
+        if let (Some(sizes @ [_, ..]), Some(text)) = (sizes, text.get(from.at..to.at))
             && self.push_sizes(sizes)
         {
             self.buffer.extend_from_slice(text);
@@ -204,18 +279,17 @@ mod tests {
         fn runs_are_copied_as_they_are(pairs in prop::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..9), kept: u16) {
             let map = HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
             let is_kept = |index: usize| kept >> index & 1 == 1;
-            let mut writer = Writer::new(map.len(), 0);
-            let mut walk = map.iter();
-            let mut run = walk.clone();
-            for index in 0..pairs.len() {
-                let before = walk.clone();
-                walk.next();
-                if !is_kept(index) {
-                    writer.copy(&run, &before);
-                    run = walk.clone();
+            let mut writer = Writer::new(Vec::new(), map.len(), 0).unwrap();
+            let (mut run, mut end) = (Mark::default(), Mark::default());
+            for (place, name, value) in map.places() {
+                prop_assert_eq!((map.name(place), map.value(place)), (name, value));
+                if !is_kept(place.start().number()) {
+                    writer.copy(&map, run, place.start());
+                    run = place.end();
                 }
+                end = place.end();
             }
-            writer.copy(&run, &walk);
+            writer.copy(&map, run, end);
             let copied = HeaderMap::from_abi(writer.finish());
             let copied: Vec<_> = copied.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             let expected: Vec<_> =

@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod compare;
 pub mod copy;
+pub mod digest;
 pub mod headers;
 pub mod index;
 pub mod matcher;

@@ -4,6 +4,7 @@
 
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
 use crate::core::budget::Budget;
+use crate::core::digest::Digest;
 use crate::core::headers::HeaderMap;
 use crate::core::matcher::Decision;
 use crate::core::outcome::{Ignored, Outcome};
@@ -16,16 +17,14 @@ const PIECE: usize = 256;
 
 /// Finds out whether a request is one of those that are never mirrored. An upgrade or a tunnel is one even if it ends with
 /// its headers: its copy would be a plain request, which it is not.
-pub fn ignored(headers: &HeaderMap, marker: Option<&str>) -> Option<Ignored> {
-    if marker.is_some_and(|marker| headers.first(marker.as_bytes()).is_some()) {
+pub fn ignored(request: &Digest) -> Option<Ignored> {
+    if request.is_marked() {
         return Some(Ignored::Marked);
     }
-    if headers.first(b":method") == Some(b"CONNECT") {
+    if request.is_connect() {
         return Some(Ignored::Connect);
     }
-    let mut connection = headers.connection();
-    let upgrades = headers.first(b"upgrade").is_some() && connection.any(|name| name.eq_ignore_ascii_case(b"upgrade"));
-    upgrades.then_some(Ignored::Upgrade)
+    request.is_upgrade().then_some(Ignored::Upgrade)
 }
 
 /// What becomes of the copy to one of the rule's mirrors.
@@ -46,7 +45,7 @@ pub struct Pending {
     /// The rule that decided, and what its `uri` matched.
     pub decision: Decision,
     /// The request's headers; empty where no mirror gets a copy.
-    pub headers: HeaderMap,
+    pub request: Digest,
     /// What becomes of the copy to each mirror, in the rule's order.
     pub plans: Vec<Plan>,
     body: Body,
@@ -65,25 +64,25 @@ impl Pending {
             }
         };
         let plans = rule.mirrors.iter().map(plan).collect();
-        Self { decision, headers: HeaderMap::default(), plans, body: Body::default(), held: 0 }
+        Self { decision, request: Digest::default(), plans, body: Body::default(), held: 0 }
     }
 
     /// Goes on with the request's headers, and with what they decide.
-    pub fn read_headers(&mut self, headers: HeaderMap, rule: &Rule, max_body: usize) {
-        self.headers = headers;
+    pub fn read_headers(&mut self, request: Digest, rule: &Rule, max_body: usize) {
+        self.request = request;
         for (plan, mirror) in self.plans.iter_mut().zip(&rule.mirrors) {
-            if let (Plan::Copy { .. }, Err(outcome)) = (*plan, cluster(&mirror.target, &self.headers)) {
+            if let (Plan::Copy { .. }, Err(outcome)) = (*plan, cluster(&mirror.target, self.request.map())) {
                 *plan = Plan::Not(outcome);
             }
         }
-        if self.wants_body() && self.announces_more_than(max_body) {
+        if self.wants_body() && self.request.announces_more_than(max_body) {
             self.body_is_too_large(rule);
         }
     }
 
     /// Takes room for the request until it ends; where there is none, no copy can wait for that.
     pub fn wait(&mut self, budget: &mut Budget) {
-        match budget.hold_request(self.headers.size().saturating_add(size_of_val(&*self.plans))) {
+        match budget.hold_request(self.request.map().size().saturating_add(size_of_val(&*self.plans))) {
             Some(held) => self.held = held,
             None => self.lose(Outcome::BufferLimit),
         }
@@ -133,17 +132,6 @@ impl Pending {
 
     fn wants_body(&self) -> bool {
         self.plans.contains(&Plan::Copy { with_body: true })
-    }
-
-    /// Returns whether the announced length of the body is above a limit. In the VM a `usize` has 32 bits, and a length may
-    /// have more; what has more than 64 is above any limit.
-    fn announces_more_than(&self, limit: usize) -> bool {
-        let Some(length) = self.headers.first(b"content-length") else { return false };
-        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-            return false;
-        }
-        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok());
-        length.is_none_or(|length| u64::try_from(limit).is_ok_and(|limit| length > limit))
     }
 
     fn body_is_too_large(&mut self, rule: &Rule) {
@@ -259,7 +247,7 @@ impl Body {
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
-    use crate::config::{Config, Limits};
+    use crate::config::{Config, HeaderName, Limits};
     use proptest::prelude::*;
     use std::rc::Rc;
 
@@ -282,7 +270,7 @@ mod tests {
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
         let decision = Decision { rule: 0, matched_uri: None };
         let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
-        pending.read_headers(map(headers), rule, MAX_BODY);
+        pending.read_headers(Digest::new(map(headers), None), rule, MAX_BODY);
         pending
     }
 
@@ -394,6 +382,7 @@ mod tests {
 
     #[test]
     fn copies_upgrades_and_tunnels_are_never_mirrored() {
+        let marker = HeaderName::new("x-mark").unwrap();
         for (headers, expected) in [
             (&[("x-mark", "")][..], Some(Ignored::Marked)),
             (&[("x-mark", "true"), (":method", "CONNECT")], Some(Ignored::Marked)),
@@ -404,31 +393,9 @@ mod tests {
             (&[(":method", "POST")], None),
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            assert_eq!(ignored(&map(&headers), Some("x-mark")), expected, "{headers:?}");
+            assert_eq!(ignored(&Digest::new(map(&headers), Some(&marker))), expected, "{headers:?}");
         }
-        assert_eq!(ignored(&map(&[("x-mark", b"true")]), None), None);
-    }
-
-    #[test]
-    fn an_announced_length_is_read_in_64_bits_and_what_has_more_is_too_large() {
-        for (length, expected) in [
-            ("10", false),
-            ("11", true),
-            ("4294967296", true),
-            ("4294967301", true),
-            ("18446744073709551615", true),
-            ("18446744073709551616", true),
-            ("99999999999999999999999999", true),
-            ("", false),
-            ("-11", false),
-            ("+11", false),
-            ("11, 11", false),
-            ("0x100", false),
-        ] {
-            let pending = pending(&rule(), &[("content-length", length.as_bytes())]);
-            assert_eq!(pending.announces_more_than(MAX_BODY), expected, "{length}");
-            assert_eq!(pending.plans[SKIP] == Plan::Not(Outcome::BodyTooLarge), expected, "{length}");
-        }
+        assert_eq!(ignored(&Digest::new(map(&[("x-mark", b"true")]), None)), None);
     }
 
     proptest! {

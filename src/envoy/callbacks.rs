@@ -28,7 +28,7 @@ enum Awaited {
     /// Its headers; its root context is known.
     Headers(u32),
     /// The end of its request, and who copies it.
-    End(Rc<Root>, Pending),
+    End(Rc<Root>, Box<Pending>),
     /// The primary's response, which will be compared with the mirrors'.
     Response(Rc<Calls>),
 }
@@ -77,7 +77,7 @@ pub fn headers(stream: u32, ends: bool) {
     if ends || !pending.wants_end() {
         finish(stream, root, pending);
     } else {
-        insert(stream, Awaited::End(root, pending));
+        insert(stream, Awaited::End(root, Box::new(pending)));
     }
 }
 
@@ -100,7 +100,7 @@ pub fn body(stream: u32, size: usize, ends: bool) {
 pub fn end(stream: u32) {
     vm::find_dropped(stream);
     match remove(stream) {
-        Some(Awaited::End(root, pending)) => finish(stream, root, pending),
+        Some(Awaited::End(root, pending)) => finish(stream, root, *pending),
         Some(other) => insert(stream, other),
         None => {}
     }
@@ -121,7 +121,7 @@ pub fn done(context: u32) -> bool {
     NEWEST.set(NEWEST.get().filter(|(stream, _)| *stream != context));
     match remove(context) {
         // What is still waiting here never ended.
-        Some(Awaited::End(root, pending)) => root.abort(context, pending),
+        Some(Awaited::End(root, pending)) => root.abort(context, *pending),
         Some(Awaited::Response(calls)) => calls.ended(context),
         Some(Awaited::Headers(_)) | None => {}
     }

@@ -4,7 +4,7 @@
 
 use crate::core::compare::{Answer, Pair, Pairs};
 use crate::core::outcome::{Class, classify};
-use crate::envoy::abi::{self, Clock, CurrentResponse};
+use crate::envoy::abi::{self, CurrentResponse};
 use crate::envoy::ledger::{Common, MirrorMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,6 @@ use std::rc::Rc;
 /// The open calls of one root.
 pub struct Calls {
     common: Rc<Common>,
-    clock: Clock,
     /// By their numbers. Few, mostly: a tree beats a table whose hash withstands attackers.
     open: RefCell<BTreeMap<u32, Call>>,
     pairs: RefCell<Pairs<Rc<MirrorMetrics>>>,
@@ -25,7 +24,7 @@ pub struct Call {
     pub metrics: Rc<MirrorMetrics>,
     /// The stream of its request, where the responses are compared.
     pub compared: Option<u32>,
-    /// When it was sent, see [`Calls::now`].
+    /// When it was sent, see [`abi::now`].
     pub sent_at: u64,
     /// Whether it is a gRPC request.
     pub is_grpc: bool,
@@ -34,12 +33,7 @@ pub struct Call {
 impl Calls {
     /// Makes a root's calls, of which there are none yet.
     pub fn new(common: Rc<Common>) -> Self {
-        Self { common, clock: Clock::start(), open: RefCell::default(), pairs: RefCell::default() }
-    }
-
-    /// Returns the time, in nanoseconds since these calls were made.
-    pub fn now(&self) -> u64 {
-        self.clock.now()
+        Self { common, open: RefCell::default(), pairs: RefCell::default() }
     }
 
     /// Returns how many copies are in flight.
@@ -60,13 +54,13 @@ impl Calls {
     pub fn answered(&self, token: u32, headers: usize, trailers: usize) {
         let Some(call) = self.open.borrow_mut().remove(&token) else { return };
         let (class, status) = classify(&CurrentResponse { headers, trailers }, call.is_grpc);
-        let at = self.now();
+        let at = abi::now();
         self.close(&call, class, at, status.map(|status| Answer { status, at }));
     }
 
     /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
     pub fn fail_all(&self) {
-        let at = self.now();
+        let at = abi::now();
         let open = std::mem::take(&mut *self.open.borrow_mut());
         open.values().for_each(|call| self.close(call, Class::Failed, at, None));
     }
@@ -78,7 +72,7 @@ impl Calls {
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
     pub fn ended(&self, stream: u32) {
-        let primary = abi::response_code().map(|status| Answer { status, at: self.now() });
+        let primary = abi::response_code().map(|status| Answer { status, at: abi::now() });
         let settled = self.pairs.borrow_mut().ended(stream, primary);
         settled.for_each(|pair| count_pair(&pair));
     }

@@ -1,11 +1,12 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::config::{Config, HeaderName, Mirror, Rule, TooMuch};
+use crate::config::{Config, Mirror, Rule, TooMuch};
 use crate::core::budget::{Budget, Room};
-use crate::core::copy::Rewritten;
+use crate::core::copy::Draft;
+use crate::core::digest::Digest;
 use crate::core::headers::HeaderMap;
 use crate::core::matcher::Matcher;
-use crate::core::outcome::{Outcome, is_grpc};
+use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
 use crate::core::request::Request;
 use crate::core::sample::Draw;
@@ -18,6 +19,9 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+/// The largest buffer of a copy's headers that is kept for the next copy. Envoy takes headers of 60 KiB by default.
+const MOST_KEPT: usize = 64 << 10;
 
 /// A configuration at work.
 pub struct Root {
@@ -32,9 +36,20 @@ pub struct Root {
 
 struct State {
     budget: Budget,
+    /// What the last copy was written into.
+    buffer: Vec<u8>,
     generator: Xoshiro128PlusPlus,
     /// The bytes buffered that the gauge knows of.
     published: usize,
+}
+
+impl State {
+    /// Keeps the buffer of a copy for the next one, unless it is much larger than most.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= MOST_KEPT {
+            self.buffer = buffer;
+        }
+    }
 }
 
 impl Root {
@@ -52,7 +67,7 @@ impl Root {
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
             ledger,
             map_pays: Cell::new(false),
-            state: RefCell::new(State { budget, generator, published: 0 }),
+            state: RefCell::new(State { budget, buffer: Vec::new(), generator, published: 0 }),
             config,
         })
     }
@@ -62,25 +77,20 @@ impl Root {
         &self.calls
     }
 
-    /// Takes in a request's headers; returns what waits for its end. `ends` tells that this is its end already.
+    /// Handles a request's headers; returns what waits for its end. `ends` tells that this is its end already.
     pub fn begin(&self, ends: bool) -> Option<Pending> {
         let source = CurrentRequest;
         let request = Request::new(&source, self.map_pays.get());
         let pending = self.decide(&request);
-        self.map_pays.set(request.map_pays());
-        let mut pending = pending?;
-        if pending.wants_end() {
-            let rule = self.config.rules.get(pending.decision.rule)?;
-            pending.read_headers(request.into_headers(), rule, self.config.limits.max_body_bytes);
-            if !ends {
-                pending.wait(&mut self.state.borrow_mut().budget);
-            }
+        if pending.as_ref().is_none_or(|pending| !pending.wants_end()) {
+            self.map_pays.set(request.map_pays());
+            return pending;
         }
-        Some(pending)
+        self.map_pays.set(true);
+        self.read(pending?, request.into_headers(), ends)
     }
 
-    /// Finds the rule and the mirrors that are to get a copy. What can never be mirrored is left out only then: nothing is
-    /// asked about a request that is not selected.
+    /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
     fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Pending> {
         let decision = self.matcher.decide(request)?;
         let rule = self.config.rules.get(decision.rule)?;
@@ -90,13 +100,21 @@ impl Root {
         }
         let generator = &mut self.state.borrow_mut().generator;
         let mut draw = Draw::default();
-        let pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, request, generator));
-        if pending.wants_end() {
-            let marker = self.config.marker.as_ref().map(HeaderName::as_str);
-            if let Some(reason) = pending::ignored(request.headers(), marker) {
-                self.ledger.common.ignored(reason).map(abi::count);
-                return None;
-            }
+        Some(Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, request, generator)))
+    }
+
+    /// Goes on with all headers of a request that some mirror is to get. What can never be mirrored is left out only now:
+    /// nothing is asked about a request that is not selected.
+    fn read(&self, mut pending: Pending, headers: HeaderMap, ends: bool) -> Option<Pending> {
+        let request = Digest::new(headers, self.config.marker.as_ref());
+        if let Some(reason) = pending::ignored(&request) {
+            self.ledger.common.ignored(reason).map(abi::count);
+            return None;
+        }
+        let rule = self.config.rules.get(pending.decision.rule)?;
+        pending.read_headers(request, rule, self.config.limits.max_body_bytes);
+        if !ends {
+            pending.wait(&mut self.state.borrow_mut().budget);
         }
         Some(pending)
     }
@@ -156,15 +174,18 @@ impl Root {
         body: Option<&[u8]>,
     ) -> Result<(), Outcome> {
         let body = body.ok_or(Outcome::BufferLimit)?;
-        let sent_at = self.calls.now();
+        let sent_at = abi::now();
         self.state.borrow_mut().budget.admit(sent_at, self.calls.in_flight())?;
-        let headers = &pending.headers;
-        let cluster = pending::cluster(&mirror.target, headers)?;
+        let request = &pending.request;
+        let cluster = pending::cluster(&mirror.target, request.map())?;
         // The host would not take what is too long.
-        let rewritten = Rewritten::new(mirror, headers, pending.decision.matched_uri);
-        let rewritten = rewritten.map_err(|TooMuch| Outcome::NoCluster)?;
-        let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, self.config.marker.as_ref()));
-        let token = abi::send(cluster, copied.as_abi(), body, mirror.timeout).map_err(|refusal| match refusal {
+        let draft = Draft::new(mirror, request, pending.decision.matched_uri).map_err(|TooMuch| Outcome::NoCluster)?;
+        let buffer = std::mem::take(&mut self.state.borrow_mut().buffer);
+        let copied = draft.write(self.config.marker.as_ref(), buffer).ok_or(Outcome::BufferLimit)?;
+        let is_grpc = draft.is_grpc(&copied);
+        let sent = abi::send(cluster, copied.as_abi(), body, mirror.timeout);
+        self.state.borrow_mut().keep(copied.into_abi());
+        let token = sent.map_err(|refusal| match refusal {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
@@ -172,13 +193,8 @@ impl Root {
         let index = pending.decision.rule;
         let compares = self.config.rules.get(index).is_some_and(|rule| rule.compares_status);
         if let Some(metrics) = self.ledger.mirror(index, number) {
-            let call = Call {
-                metrics: Rc::clone(metrics),
-                compared: compares.then_some(stream),
-                sent_at,
-                is_grpc: copied.joined(b"content-type").is_some_and(|kind| is_grpc(&kind)),
-            };
-            self.calls.sent(token, call);
+            let compared = compares.then_some(stream);
+            self.calls.sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc });
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use traffic_mirror::config::Config;
 
 use crate::types::{
-    BootstrapType, CodeType, EnvoyExtensionPolicy, EnvoyProxy, FailStrategy, HttpRoute, IstiodValues, Mode, Phase,
-    Plugin, PluginType, Resource, Sidecar, TrafficExtension, VirtualService, WasmPlugin,
+    BackendTrafficPolicy, BootstrapType, CodeType, DestinationRule, EnvoyExtensionPolicy, EnvoyProxy, FailStrategy,
+    HttpRoute, IstiodValues, Mode, Phase, Plugin, PluginType, Resource, Sidecar, TrafficExtension, VirtualService,
+    WasmPlugin,
 };
 use crate::{documents, files, read};
 
@@ -19,9 +20,11 @@ enum Any {
     Plugin(Plugin),
     Sidecar(Resource<Sidecar>),
     VirtualService(Resource<VirtualService>),
+    DestinationRule(Resource<DestinationRule>),
     Values(IstiodValues),
     HttpRoute(Resource<HttpRoute>),
     Policy(Resource<EnvoyExtensionPolicy>),
+    Traffic(Resource<BackendTrafficPolicy>),
     Proxy(Resource<EnvoyProxy>),
 }
 
@@ -36,6 +39,8 @@ impl Any {
             (ISTIO, "TrafficExtension") => Self::Plugin(to::<Resource<TrafficExtension>>(path, document).into()),
             ("networking.istio.io/v1", "Sidecar") => Self::Sidecar(to(path, document)),
             ("networking.istio.io/v1", "VirtualService") => Self::VirtualService(to(path, document)),
+            ("networking.istio.io/v1", "DestinationRule") => Self::DestinationRule(to(path, document)),
+            ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy") => Self::Traffic(to(path, document)),
             ("gateway.networking.k8s.io/v1", "HTTPRoute") => Self::HttpRoute(to(path, document)),
             ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy") => Self::Policy(to(path, document)),
             ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy") => Self::Proxy(to(path, document)),
@@ -161,6 +166,72 @@ fn the_gateways_virtual_service_makes_the_mirror_known_and_sends_nothing_to_it()
     let routes = &service.spec.http[0].route;
     assert_eq!(routes.iter().map(|route| route.weight).collect::<Vec<_>>(), [100, 0]);
     assert_eq!(mirrors(&gateway.wasm.plugin_config), [routes[1].destination.host.clone()]);
+}
+
+/// Where a mirror's cluster is configured, no connection to it takes copies for longer than a second.
+#[test]
+fn every_mirrors_connections_are_short() {
+    let (mut hosts, mut routes, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, any) in all() {
+        match any {
+            Any::DestinationRule(rule) => {
+                assert_eq!(rule.spec.traffic_policy.connection_pool.tcp.max_connection_duration, "1s", "{path}");
+                hosts.push(rule.spec.host);
+            }
+            Any::Traffic(policy) => {
+                assert_eq!(policy.spec.timeout.http.max_connection_duration, "1s", "{path}");
+                let of = &policy.metadata.namespace;
+                routes.extend(policy.spec.target_refs.iter().map(|to| format!("httproute/{of}/{}/rule/0", to.name)));
+            }
+            Any::Policy(policy) => named.extend(policy.spec.wasm.iter().flat_map(|wasm| mirrors(&wasm.config))),
+            _ => {}
+        }
+    }
+    assert_eq!(hosts, mirrors(&plugin("wasmplugin.yaml").wasm.plugin_config));
+    assert_eq!(routes, named);
+    let folders = files("examples").into_iter().filter(|path| !path.ends_with(".md"));
+    let examples = folders.map(|folder| format!("{folder}/envoy.yaml"));
+    let own = ["envoy.yaml", "deploy/envoy/static.yaml", "deploy/envoy/ecds.yaml"].map(str::to_owned);
+    for path in own.into_iter().chain(examples) {
+        let file = documents(&path).remove(0);
+        let clusters = file["static_resources"]["clusters"].as_array().unwrap();
+        let short = clusters.iter().filter(|cluster| {
+            let options =
+                &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+            options["common_http_protocol_options"]["max_connection_duration"] == "1s"
+        });
+        let mut short: Vec<&str> = short.map(|cluster| cluster["name"].as_str().unwrap()).collect();
+        short.sort_unstable();
+        assert_eq!(short, mirrored(&path, &file), "{path}");
+    }
+}
+
+/// The clusters that the plugin of an Envoy's file mirrors to; of ecds.yaml, the plugin is a file beside it.
+fn mirrored(path: &str, file: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let beside = path.replace("ecds.yaml", "traffic-mirror.yaml");
+    let all = if path.ends_with("ecds.yaml") { documents(&beside).remove(0) } else { file.clone() };
+    collect(&all, &mut found);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<String>) {
+    if let Some(rules) = value["rules"].as_array() {
+        for mirror in rules.iter().filter_map(|rule| rule["mirrors"].as_array()).flatten() {
+            let to = &mirror["destination"];
+            let subset = to["subset"].as_str().unwrap_or_default();
+            let outbound =
+                || format!("outbound|{}|{subset}|{}", to["port"]["number"], to["host"].as_str().unwrap_or_default());
+            found.push(mirror["cluster"].as_str().map_or_else(outbound, str::to_owned));
+        }
+    }
+    match value {
+        Value::Array(all) => all.iter().for_each(|value| collect(value, found)),
+        Value::Object(all) => all.values().for_each(|value| collect(value, found)),
+        _ => {}
+    }
 }
 
 #[test]

@@ -229,6 +229,31 @@ pub struct Destination {
     pub subset: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DestinationRule {
+    pub host: String,
+    pub traffic_policy: TrafficPolicy,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrafficPolicy {
+    pub connection_pool: ConnectionPool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionPool {
+    pub tcp: TcpSettings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TcpSettings {
+    pub max_connection_duration: String,
+}
+
 /// Values of istiod's Helm chart.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -281,6 +306,25 @@ pub struct BackendRef {
 pub struct EnvoyExtensionPolicy {
     pub target_refs: Vec<TargetRef>,
     pub wasm: Vec<WasmOfEnvoyGateway>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackendTrafficPolicy {
+    pub target_refs: Vec<TargetRef>,
+    pub timeout: Timeout,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeout {
+    pub http: HttpTimeout,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpTimeout {
+    pub max_connection_duration: String,
 }
 
 #[derive(Debug, Deserialize)]

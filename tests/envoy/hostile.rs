@@ -1,7 +1,6 @@
 //! Clients and mirrors that mean harm: SECURITY.md says what they may try.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -154,23 +153,6 @@ fn clusters_that_requests_name_show_neither_in_the_metrics_nor_in_the_log() {
         mesh.copies("rule-0", "header:x-to", "no_cluster", 20).await;
         assert_eq!(names().await, before);
         assert!(!mesh.envoy.log().contains("chosen"), "{}", mesh.envoy.log());
-    });
-}
-
-#[test]
-fn an_expression_takes_no_longer_for_a_request_made_to_slow_it_down() {
-    let rule = |regex: &str| json!({"match": [{"uri": {"regex": regex}}], "mirrors": [{"cluster": "mirror"}]});
-    let rules = ["/(a+)+b", "/(a|a)*c", "/(a*)*(a*)*d", "(.*a){20}e", "/(a|b|ab)*f"].map(rule);
-    run(Setup::new(json!({"rules": rules})), async |mesh| {
-        let mut client = mesh.client().await;
-        let started = Instant::now();
-        for _ in 0..5 {
-            assert_eq!(client.send(Req::get(&format!("/{}", "a".repeat(40_000)))).await.status, 200);
-        }
-        assert!(started.elapsed() < Duration::from_secs(5), "5 requests took {:?}", started.elapsed());
-        let path = format!("/{}b", "a".repeat(40_000));
-        client.send(Req::get(&path)).await;
-        assert_eq!(mesh.mirror.received(1).await[0].path, path);
     });
 }
 

@@ -18,6 +18,7 @@ mod configuration;
 #[cfg(feature = "cli")]
 mod converted;
 mod copies;
+mod expressions;
 mod failures;
 mod grpc;
 mod harness;

@@ -18,20 +18,19 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::harness::client::BoxError;
 use crate::load::{CHANGED, Kinds};
-use crate::matrix::{Beside, Proof, Row, both, counted, odd, outcome};
+use crate::matrix::{Beside, Proof, Row, both, counted, odd, outcome, pairs};
 use crate::plain::{Plain, answer, kind, open};
+use crate::uploads::{HELD, chunks_of_one, drips, frugal, thousand_uploads, two_chunks_held};
 
 /// How long an odd client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Between two pieces of one of many uploads.
-const PACE: Duration = Duration::from_millis(600);
 /// What a client that goes away saw.
 const GONE: &str = "gone";
 
 pub type Odd = Pin<Box<dyn Future<Output = Kinds> + Send>>;
 
 /// So many clients at once, and what each saw.
-fn many<F>(count: usize, client: impl Fn(usize) -> F + Send + 'static) -> Odd
+pub fn many<F>(count: usize, client: impl Fn(usize) -> F + Send + 'static) -> Odd
 where
     F: Future<Output = std::io::Result<String>> + Send + 'static,
 {
@@ -76,60 +75,12 @@ pub fn gone_before_the_answer(to: SocketAddr) -> Odd {
     })
 }
 
-/// One byte a second.
-pub fn drips(to: SocketAddr) -> Odd {
-    many(20, move |_| async move {
-        let upload = Plain::post("/drip", b"ab".into()).field("connection", "close");
-        let mut io = open(to, &upload.head()).await?;
-        for byte in &upload.body {
-            sleep(Duration::from_secs(1)).await;
-            io.write_all(&[*byte]).await?;
-        }
-        answer(&mut io, &upload.digest()).await
-    })
-}
-
-/// Uploads of 1 MiB, none of which ends before all have begun.
-fn at_once(count: usize, to: SocketAddr) -> Odd {
-    many(count, move |n| async move {
-        sleep(PACE.mul_f64(n as f64 / count as f64)).await;
-        let upload = Plain::post("/upload", vec![b'u'; 1 << 20]).field("connection", "close");
-        let mut io = open(to, &upload.head()).await?;
-        for piece in upload.body.chunks(128 << 10) {
-            io.write_all(piece).await?;
-            sleep(PACE).await;
-        }
-        answer(&mut io, &upload.digest()).await
-    })
-}
-
-pub fn thousand_uploads(to: SocketAddr) -> Odd {
-    at_once(1000, to)
-}
-
-pub fn uploads(to: SocketAddr) -> Odd {
-    at_once(200, to)
-}
-
-/// Uploads of 8 MiB, ten a second.
-pub fn posts(to: SocketAddr) -> Odd {
-    many(40, move |n| async move {
-        sleep(Duration::from_millis(100) * n as u32).await;
-        Plain::post("/post", vec![b'p'; 8 << 20]).send(to).await
-    })
-}
-
 /// A hundred requests a second.
 pub fn gets(to: SocketAddr) -> Odd {
     many(300, move |n| async move {
         sleep(Duration::from_millis(10) * n as u32).await;
         Plain::get("/get").send(to).await
     })
-}
-
-/// Bodies that no buffer on the way holds whole: what a mirror that does not read would stall, if it could.
-pub fn big_uploads(to: SocketAddr) -> Odd {
-    many(3, move |_| Plain::post("/big", vec![b'x'; 8 << 20]).send(to))
 }
 
 /// Clients that come one after the other, each with one request: they meet what is configured now.
@@ -154,19 +105,6 @@ pub fn many_headers(to: SocketAddr) -> Odd {
 
 pub fn bytes_in_headers(to: SocketAddr) -> Odd {
     many(20, move |_| Plain::get("/bytes").field("x-cafe", b"caf\xe9 \xff\xfe").field("cookie", b"a=\x80").send(to))
-}
-
-pub fn chunks_of_one(to: SocketAddr) -> Odd {
-    many(10, move |_| async move {
-        let plain = Plain { method: "POST", ..Plain::get("/chunks") }.field("transfer-encoding", "chunked");
-        let plain = Plain { body: vec![b'c'; 500], ..plain }.field("connection", "close");
-        let mut io = open(to, &plain.head()).await?;
-        for byte in &plain.body {
-            io.write_all(&[b'1', b'\r', b'\n', *byte, b'\r', b'\n']).await?;
-        }
-        io.write_all(b"0\r\n\r\n").await?;
-        answer(&mut io, &plain.digest()).await
-    })
 }
 
 /// Ten requests in one write; the answers must come in their order.
@@ -284,6 +222,18 @@ pub fn expects(to: SocketAddr) -> Odd {
     })
 }
 
+/// Clients that are told to go on, send all there is, and do not wait for the answer.
+pub fn expects_and_leaves(to: SocketAddr) -> Odd {
+    many(30, move |_| async move {
+        let plain = Plain::post("/slow", vec![b'e'; 5000]).field("expect", "100-continue");
+        let mut io = open(to, &plain.head()).await?;
+        let first = read_head(&mut io).await?;
+        io.write_all(&plain.body).await?;
+        sleep(Duration::from_millis(100)).await;
+        Ok(format!("{}, then {GONE}", kind(&first, "")))
+    })
+}
+
 pub fn options_star(to: SocketAddr) -> Odd {
     many(20, move |_| Plain { method: "OPTIONS", ..Plain::get("*") }.send(to))
 }
@@ -348,12 +298,25 @@ pub fn rows() -> Vec<Row> {
         row("80, 93 and 100 headers", many_headers, both(odd("200", 10), odd("431", 10))),
         row("headers that are not UTF-8", bytes_in_headers, odd("200", 20)),
         row("chunks of a byte", chunks_of_one, odd("200", 10)),
+        Row {
+            times: 4,
+            ..row(
+                "800 uploads of two chunks of a byte at once",
+                two_chunks_held,
+                both(odd("200", HELD as u64), frugal()),
+            )
+        },
         row("ten requests in one write", pipelined, odd("10 right answers", 10)),
         row("HTTP/1.0", http_10, odd("200", 20)),
         row("WebSockets", web_sockets, both(odd("101 and echoes", 10), ignored("upgrade"))),
         row("CONNECT tunnels", tunnels, both(odd("200 and 200 inside", 10), ignored("connect"))),
         streams,
         row("`expect: 100-continue`", expects, odd("100, then 200", 20)),
+        row(
+            "`expect: 100-continue`, gone before the answer",
+            expects_and_leaves,
+            both(odd("100, then gone", 30), pairs("mirror_only", 30)),
+        ),
         row("`OPTIONS *`", options_star, odd("404", 20)),
         row("what is no HTTP", malformed, odd("no HTTP: 400", 3)),
     ]

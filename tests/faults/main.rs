@@ -23,11 +23,16 @@ mod memory;
 mod mirrors;
 mod operators;
 mod plain;
+mod plan;
 mod primaries;
+mod pushes;
 mod rig;
 mod server;
 mod soak;
+mod storm;
 mod table;
+mod uploads;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +47,7 @@ cargo test --profile faults --test faults -- [OPTION]...
   --seed N         of the order, and of what the soak chooses
   --out FILE       where the tables go (default docs/faults.md)
   --memory         the memory section alone
+  --pushes         the section on pushes alone
   --soak MINUTES   all faults mixed, instead of the tables";
 
 /// What is to be done.
@@ -52,12 +58,14 @@ struct Arguments {
     seed: u64,
     out: String,
     memory: bool,
+    pushes: bool,
     soak: Option<f64>,
 }
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let (seed, out) = (fastrand::u64(..1_000_000), "docs/faults.md".to_owned());
-    let mut all = Arguments { only: None, rounds: 3, quick: false, seed, out, memory: false, soak: None };
+    let mut all =
+        Arguments { only: None, rounds: 3, quick: false, seed, out, memory: false, pushes: false, soak: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -67,6 +75,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("seed") => all.seed = parser.value()?.parse()?,
             Long("out") => all.out = parser.value()?.string()?,
             Long("memory") => all.memory = true,
+            Long("pushes") => all.pushes = true,
             Long("soak") => all.soak = Some(parser.value()?.parse()?),
             _ => return Err(argument.unexpected()),
         }

@@ -9,12 +9,16 @@ use tokio::runtime::Handle;
 use crate::harness::ledger::Ledger;
 use crate::load::{CHANGED, Kinds, Load, Seen};
 use crate::operators::Act;
-use crate::rig::{Books, LISTENERS, Plan, Rig, Stats};
+use crate::plan::{LISTENERS, Plan};
+use crate::rig::{Books, Rig, Stats};
 
 /// Rounds when a row is measured again, because something in it was slow.
 const MORE_ROUNDS: usize = 5;
 /// The answers that may be missing where their number depends on the moment, as a share of all.
 const SLACK: f64 = 0.05;
+
+/// How long Envoy is watched when all is over.
+const AFTERWARDS: Duration = Duration::from_millis(300);
 
 /// Odd clients at work beside the steady load, and what they saw.
 pub type Beside = fn(SocketAddr) -> Pin<Box<dyn Future<Output = Kinds> + Send>>;
@@ -99,6 +103,10 @@ pub struct Evidence {
     /// Envoy's memory before, and when all was over.
     pub before: u64,
     pub after: u64,
+    /// By so many bytes the largest Wasm VM has grown.
+    pub grown: u64,
+    /// The share of one processor that Envoy takes when all is over.
+    pub busy: f64,
     /// What must not be.
     pub wrong: Vec<String>,
     /// What shows that the fault happened.
@@ -140,7 +148,7 @@ async fn once(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, Stri
     let mut unquiet = |quiet: Result<(), String>| wrong.extend(quiet.err().map(|why| format!("never quiet: {why}")));
     unquiet(rig.quiet().await);
     let mut stuck = 0;
-    let before = rig.memory.now();
+    let (before, linear) = (rig.usage.now(), rig.usage.linear());
     let (mut columns, mut in_flight) = (<[Column; 3]>::default(), 0);
     for _ in 0..effort.rounds {
         let mut order = [0, 1, 2];
@@ -173,19 +181,18 @@ async fn once(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, Stri
                 column.stuck += left.saturating_sub(stuck);
                 stuck = if fresh { 0 } else { left };
             }
-            column.peak = column.peak.max(rig.memory.peak());
+            column.peak = column.peak.max(rig.usage.peak());
         }
     }
     let (mut ledger, mut stats) = (Ledger::default(), Stats::default());
     if row.act != Some(Act::Quit) {
-        match rig.settle().await {
-            Ok(settled) => ledger = settled,
-            Err(why) => wrong.push(why),
-        }
+        wrong.extend(rig.settle().await.err());
+        ledger = rig.ledger().await;
         stats = rig.stats().await;
     }
+    let (grown, busy) = (rig.usage.linear().saturating_sub(linear), rig.usage.busy(AFTERWARDS).await);
     let (connections, requests) = (rig.mirror.connections(), rig.mirror.requests());
-    let (books, after) = (rig.books(&ledger), rig.memory.now());
+    let (books, after) = (rig.books(&ledger), rig.usage.now());
     let (shown, again) = (String::new(), false);
     let mut evidence = Evidence {
         columns,
@@ -197,6 +204,8 @@ async fn once(row: &Row, effort: Effort, crew: &Handle) -> Result<Evidence, Stri
         in_flight,
         before,
         after,
+        grown,
+        busy,
         wrong,
         shown,
         again,
@@ -283,6 +292,14 @@ pub fn counted(name: &'static str, least: u64) -> Proof {
     Box::new(move |e| {
         let count = e.stats.get(name);
         if count >= least { Ok(format!("`{name}` {count}")) } else { Err(format!("{name}: {count}")) }
+    })
+}
+
+/// So many pairs had this result.
+pub fn pairs(result: &'static str, least: i64) -> Proof {
+    Box::new(move |e| {
+        let count = e.books.pairs[result];
+        if count >= least { Ok(format!("{count} pairs `{result}`")) } else { Err(format!("{:?}", e.books)) }
     })
 }
 

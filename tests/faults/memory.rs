@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::clients::{Odd, gets, posts, uploads};
-use crate::rig::{ANSWER_LIMIT, Books, Plan, RULE, Rig, mirroring, small_answers};
+use crate::clients::{Odd, gets};
+use crate::plan::{ANSWER_LIMIT, Plan, RULE, mirroring, small_answers};
+use crate::rig::{Books, Rig};
 use crate::server::Behaviour;
 use crate::table::mebibytes;
+use crate::uploads::{posts, uploads};
 
 const MIB: u64 = 1 << 20;
 /// Envoy's own limit of a mirror's answer.
@@ -126,15 +128,15 @@ async fn measure(case: &Case, listener: &str, crew: &Handle) -> Result<Measured,
     let mut peaks = [0; 2];
     let mut after = 0;
     for peak in &mut peaks {
-        rig.memory.peak();
+        rig.usage.peak();
         crew.spawn((case.load)(rig.address(listener))).await.unwrap();
         rig.quiet().await?;
-        *peak = rig.memory.peak();
+        *peak = rig.usage.peak();
         sleep(Duration::from_secs(3)).await;
-        after = rig.memory.now();
+        after = rig.usage.now();
     }
     let books = rig.books(&rig.settle().await?);
-    Ok(Measured { peak: peaks[0], again: peaks[1], after, linear: rig.memory.linear(), books })
+    Ok(Measured { peak: peaks[0], again: peaks[1], after, linear: rig.usage.linear(), books })
 }
 
 /// The section of the document, and what was wrong.

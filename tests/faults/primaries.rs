@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::matrix::{Proof, Row, answered, both, outcome};
-use crate::rig::Plan;
+use crate::plan::Plan;
 use crate::server::Behaviour;
 
 /// All the clients of the filter's listener got this answer, or one of these.

@@ -2,91 +2,33 @@
 //! `filter` ours. What differs between their columns is what a mirror does to the primary.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::harness::bootstrap::{self, Addresses, Delivery, Form, Listener};
+use crate::harness::bootstrap::{self, Addresses, Delivery};
 use crate::harness::client::{Client, Req};
 use crate::harness::ledger::{self, Account, Ledger};
 use crate::harness::process::{Envoy, Folder};
 use crate::harness::{ports, traps, within};
-use crate::server::{Behaviour, Server};
+use crate::plan::{Plan, ROUTE_TIMEOUT, Settings, clusters, filter};
+use crate::server::Server;
+use crate::usage::{Usage, serving};
 
-/// The listeners, in the order of the columns.
-pub const LISTENERS: [&str; 3] = ["none", "native", "filter"];
-/// The rule of [`mirroring`].
-pub const RULE: &str = "all";
-/// How long a copy waits for its answer, and any request for the primary's.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
-const ROUTE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// What one Envoy is started with.
-#[derive(Clone)]
-pub struct Plan {
-    /// The cluster that the mirrors are in.
-    pub cluster: &'static str,
-    pub mirror: Behaviour,
-    pub primary: Behaviour,
-    pub plugin: Value,
-    /// HTTP/2 to the upstreams.
-    pub h2: bool,
-    /// Listeners come from a file, which [`Rig::configure`] replaces.
-    pub lds: bool,
-    /// What is changed in each listener's connection manager.
-    pub shape: fn(&mut Value),
-    /// What is changed in the bootstrap.
-    pub boot: fn(&mut Value),
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        let mirror = Behaviour::Healthy;
-        let plugin = mirroring(RULE, "mirror");
-        Self { cluster: "mirror", mirror, primary: mirror, plugin, h2: false, lds: false, shape: |_| (), boot: |_| () }
-    }
-}
-
-impl Plan {
-    /// The healthy rig, its mirrors in another cluster.
-    pub fn to(cluster: &'static str) -> Self {
-        Self { cluster, plugin: mirroring(RULE, cluster), ..Self::default() }
-    }
-}
-
-/// A configuration that mirrors all there is, and compares the answers, within small limits.
-pub fn mirroring(rule: &str, cluster: &str) -> Value {
-    let timeout = format!("{}ms", TIMEOUT.as_millis());
-    json!({
-        "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}], "compare": {"status": true}}],
-        "limits": {"maxBodyBytes": 1 << 20, "maxBufferedBytes": 8 << 20, "maxInFlight": 64},
-    })
-}
-
-/// A limit for [`small_answers`]. Envoy's own is 32 MiB.
-pub const ANSWER_LIMIT: u64 = 64 << 10;
-
-/// Envoy gives a mirror's answer up as soon as it is above [`ANSWER_LIMIT`].
-pub fn small_answers(bootstrap: &mut Value) {
-    let limit = json!({"http.async_response_buffer_limit": ANSWER_LIMIT});
-    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": limit}]});
-}
+/// How often Envoy has taken a filter by ECDS, and refused one.
+pub const PUSHES: &str = "extension_config_discovery.http_filter.traffic_mirror.config_reload";
+pub const REFUSED: &str = "extension_config_discovery.http_filter.traffic_mirror.update_rejected";
 
 /// A running Envoy and what is around it.
 pub struct Rig {
     pub envoy: Envoy,
     pub primary: Server,
     pub mirror: Server,
-    pub memory: Memory,
-    shape: fn(&mut Value),
+    pub usage: Usage,
+    plan: Plan,
     version: u64,
     accounts: Vec<Account>,
     ports: HashMap<String, u16>,
@@ -100,11 +42,15 @@ impl Rig {
         let refused = (Ipv4Addr::LOCALHOST, 1).into();
         let to = Addresses { primary: primary.address, mirror: mirror.address, mirror2: mirror.address, refused };
         let folder = Folder::new();
-        let delivery = if plan.lds { Delivery::Lds } else { Delivery::Static };
-        let mut config = bootstrap::bootstrap(&folder, &[], delivery, &to, plan.h2);
-        let settings = Settings { plugin: Some(plan.plugin.clone()), native: Some(plan.cluster), version: 0 };
-        let listeners = listeners(&folder, plan.shape, &settings);
-        if plan.lds {
+        let lds = if plan.delivery == Delivery::Static { Delivery::Static } else { Delivery::Lds };
+        let mut config = bootstrap::bootstrap(&folder, &[], lds, &to, plan.h2);
+        let settings = Settings::new(Some(plan.plugin.clone()), Some(plan.cluster), 0);
+        let listeners = plan.listeners(&folder, &settings);
+        let count = listeners.len();
+        if plan.delivery == Delivery::Ecds {
+            bootstrap::replace_filter(&folder, &filter(&folder, &settings));
+        }
+        if lds == Delivery::Lds {
             bootstrap::replace_listeners(&folder, listeners);
         } else {
             config["static_resources"]["listeners"] = listeners.into();
@@ -113,9 +59,9 @@ impl Rig {
         (plan.boot)(&mut config);
         let started = Envoy::start(folder, &config, 1).await;
         let envoy = started.map_err(|refused| format!("{}\n{}", refused.status, refused.log))?;
-        let (accounts, memory) = (ledger::accounts(&plan.plugin), Memory::watch(serving(envoy.child.id())));
-        let ports = ports(&envoy, LISTENERS.len()).await;
-        Ok(Self { envoy, primary, mirror, memory, shape: plan.shape, version: 0, accounts, ports })
+        let (accounts, usage) = (ledger::accounts(&plan.plugin), Usage::watch(serving(envoy.child.id())));
+        let ports = ports(&envoy, count).await;
+        Ok(Self { envoy, primary, mirror, usage, plan, version: 0, accounts, ports })
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
@@ -124,12 +70,43 @@ impl Rig {
 
     /// Puts other settings in place, while requests flow.
     pub fn configure(&mut self, settings: Settings) {
-        bootstrap::replace_listeners(&self.envoy.folder, listeners(&self.envoy.folder, self.shape, &settings));
+        let folder = &self.envoy.folder;
+        // The filter first: a new listener is never to begin with one that is refused.
+        if self.plan.delivery == Delivery::Ecds {
+            bootstrap::replace_filter(folder, &filter(folder, &settings));
+        }
+        bootstrap::replace_listeners(folder, self.plan.listeners(folder, &settings));
         for account in settings.plugin.as_ref().map(ledger::accounts).unwrap_or_default() {
             if !self.accounts.contains(&account) {
                 self.accounts.push(account);
             }
         }
+    }
+
+    /// Puts another filter in place by ECDS, and waits until Envoy has taken it.
+    pub async fn push(&mut self, settings: Settings) -> Result<(), String> {
+        let before = self.pushes().await;
+        self.configure(settings);
+        within(Duration::from_secs(10), async || {
+            let now = self.pushes().await;
+            if now > before { Ok(()) } else { Err(format!("{now} pushes taken")) }
+        })
+        .await
+    }
+
+    async fn pushes(&self) -> u64 {
+        // That alone: a thousand rules have more metrics than are worth reading so often.
+        Stats(self.envoy.admin("/stats?filter=config_reload").await).get(PUSHES)
+    }
+
+    /// The listener for the other direction, where there is one.
+    pub fn inbound(&self) -> Option<SocketAddr> {
+        self.ports.get("inbound").map(|port| (Ipv4Addr::LOCALHOST, *port).into())
+    }
+
+    /// The number of the listeners that are in place.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// A number that no configuration has had.
@@ -166,8 +143,10 @@ impl Rig {
     pub async fn quiet(&self) -> Result<(), String> {
         within(Duration::from_secs(15), async || {
             let stats = self.stats().await;
-            let active: u64 =
-                ["none", "filter"].map(|l| stats.get(&format!("http.{l}.downstream_rq_active"))).iter().sum();
+            let active: u64 = ["none", "filter", "inbound"]
+                .map(|l| stats.get(&format!("http.{l}.downstream_rq_active")))
+                .iter()
+                .sum();
             let in_flight = self.ledger().await.in_flight();
             if active == 0 && in_flight == 0 { Ok(()) } else { Err(format!("{active} active, {in_flight} in flight")) }
         })
@@ -202,19 +181,15 @@ impl Rig {
     /// The books, over all rules and mirrors that were ever configured.
     pub fn books(&self, ledger: &Ledger) -> Books {
         let mut books = Books::default();
-        for (rule, mirrors) in &self.accounts {
-            for mirror in mirrors {
-                for outcome in ledger::OUTCOMES {
-                    *books.outcomes.entry(outcome).or_default() += ledger.copies(rule, mirror, outcome);
-                }
-                for class in ledger::CLASSES {
-                    *books.classes.entry(class).or_default() += ledger.responses(rule, mirror, class);
-                }
-                for result in ledger::COMPARED {
-                    *books.pairs.entry(result).or_default() += ledger.compared(rule, mirror, result);
-                }
-            }
-        }
+        self.accounts.iter().for_each(|account| books.add(account, ledger));
+        books
+    }
+
+    /// The books of the rules that Envoy has forgotten since: with a VM go the counters that the next one does not have.
+    pub fn forgotten(&self, before: &Ledger, after: &Ledger) -> Books {
+        let mut books = Books::default();
+        let gone = self.accounts.iter().filter(|(rule, _)| after.requests(rule) < before.requests(rule));
+        gone.for_each(|account| books.add(account, before));
         books
     }
 }
@@ -225,6 +200,35 @@ pub struct Books {
     pub outcomes: BTreeMap<&'static str, i64>,
     pub classes: BTreeMap<&'static str, i64>,
     pub pairs: BTreeMap<&'static str, i64>,
+}
+
+impl Books {
+    fn add(&mut self, (rule, mirrors): &Account, ledger: &Ledger) {
+        for mirror in mirrors {
+            for outcome in ledger::OUTCOMES {
+                *self.outcomes.entry(outcome).or_default() += ledger.copies(rule, mirror, outcome);
+            }
+            for class in ledger::CLASSES {
+                *self.classes.entry(class).or_default() += ledger.responses(rule, mirror, class);
+            }
+            for result in ledger::COMPARED {
+                *self.pairs.entry(result).or_default() += ledger.compared(rule, mirror, result);
+            }
+        }
+    }
+
+    /// Both together.
+    pub fn and(mut self, other: &Self) -> Self {
+        let parts = [
+            (&mut self.outcomes, &other.outcomes),
+            (&mut self.classes, &other.classes),
+            (&mut self.pairs, &other.pairs),
+        ];
+        for (own, other) in parts {
+            other.iter().for_each(|(name, count)| *own.entry(name).or_default() += count);
+        }
+        self
+    }
 }
 
 /// Envoy's own statistics.
@@ -243,122 +247,4 @@ impl Stats {
     pub fn get(&self, name: &str) -> u64 {
         self.sum(name, name)
     }
-}
-
-/// What the listeners are set to.
-pub struct Settings {
-    /// Of the filter's listener.
-    pub plugin: Option<Value>,
-    /// Where the native listener mirrors to.
-    pub native: Option<&'static str>,
-    /// A number that every listener has in it: another one makes Envoy replace them all.
-    pub version: u64,
-}
-
-fn listeners(folder: &Folder, shape: fn(&mut Value), settings: &Settings) -> Vec<Value> {
-    let listener = |name: &str| {
-        let plugin = settings.plugin.clone().filter(|_| name == "filter");
-        let of = Listener { name: name.to_owned(), plugin, form: Form::Text };
-        let mut listener = bootstrap::listener(folder, &of, Delivery::Static);
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        if let Some(Value::Object(wasm)) = manager.pointer_mut("/http_filters/0/typed_config/config") {
-            wasm.remove("failure_policy");
-            wasm.insert("fail_open".to_owned(), json!(true));
-        }
-        let routes = &mut manager["route_config"];
-        routes["name"] = json!(format!("routes-{}", settings.version));
-        // Else Envoy would not take a route that mirrors to a cluster which it does not know.
-        routes["validate_clusters"] = json!(false);
-        for route in routes["virtual_hosts"][0]["routes"].as_array_mut().unwrap() {
-            let Some(route) = route.get_mut("route") else { continue };
-            route["timeout"] = json!(format!("{}s", ROUTE_TIMEOUT.as_secs()));
-            if let Some(cluster) = settings.native.filter(|_| name == "native") {
-                route["request_mirror_policies"] = json!([{"cluster": cluster}]);
-            }
-        }
-        shape(manager);
-        listener
-    };
-    LISTENERS.map(listener).into()
-}
-
-/// The clusters that the tests have, and one that speaks TLS to a mirror which does not. The breakers are wide open, so
-/// that none of Envoy's own limits answers for a fault.
-fn clusters(clusters: &mut Value, mirror: SocketAddr) {
-    let clusters = clusters.as_array_mut().unwrap();
-    let most = 1_000_000;
-    let breakers = json!({"thresholds": [
-        {"max_connections": most, "max_pending_requests": most, "max_requests": most, "max_retries": most},
-    ]});
-    let mut tls = bootstrap::cluster("tls", Some(mirror), false);
-    tls["transport_socket"] = json!({
-        "name": "tls",
-        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"},
-    });
-    clusters.push(tls);
-    for cluster in clusters {
-        if cluster.get("circuit_breakers").is_none() {
-            cluster["circuit_breakers"] = breakers.clone();
-        }
-    }
-}
-
-/// The memory of one process.
-pub struct Memory {
-    pid: u32,
-    peak: Arc<AtomicU64>,
-}
-
-impl Memory {
-    fn watch(pid: u32) -> Self {
-        let peak = Arc::new(AtomicU64::new(0));
-        let top = Arc::downgrade(&peak);
-        thread::spawn(move || {
-            while let Some(top) = top.upgrade() {
-                top.fetch_max(resident(pid), Ordering::Relaxed);
-                thread::sleep(Duration::from_millis(10));
-            }
-        });
-        Self { pid, peak }
-    }
-
-    /// What is resident now, in bytes.
-    pub fn now(&self) -> u64 {
-        resident(self.pid)
-    }
-
-    /// The largest memory of a Wasm VM: V8 reserves 8 GiB for each, of which the first part can be read and written.
-    pub fn linear(&self) -> u64 {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default();
-        let areas: Vec<_> = maps.lines().filter_map(area).collect();
-        let of_vm = |pair: &&[(u64, bool)]| pair[0].1 && !pair[1].1 && pair[0].0 + pair[1].0 == 8 << 30;
-        areas.windows(2).filter(of_vm).map(|pair| pair[0].0).max().unwrap_or(0)
-    }
-
-    /// The most that was resident since this was last asked.
-    pub fn peak(&self) -> u64 {
-        self.peak.swap(0, Ordering::Relaxed).max(self.now())
-    }
-}
-
-/// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
-fn serving(command: u32) -> u32 {
-    let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let first = |pid: &u32| children(*pid).split_whitespace().next().and_then(|child| child.parse().ok());
-    std::iter::successors(Some(command), first).last().unwrap_or(command)
-}
-
-/// How long an area of a process's memory is, and whether it can be written.
-fn area(line: &str) -> Option<(u64, bool)> {
-    let (range, rest) = line.split_once(' ')?;
-    let (from, to) = range.split_once('-')?;
-    let number = |text| u64::from_str_radix(text, 16).ok();
-    Some((number(to)? - number(from)?, rest.starts_with("rw")))
-}
-
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) << 10
 }

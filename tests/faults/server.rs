@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use crate::digest::Digest;
 use crate::harness::client::{Body, empty, full, stream};
+use crate::storm;
 
 /// The header in which a server says what it got.
 pub const DIGEST: &str = "x-digest";
@@ -45,6 +46,11 @@ pub enum Behaviour {
     Halves,
     /// Answers with what is no HTTP.
     Garbage,
+    /// 103 again and again, and never a final status; over HTTP/2 likewise.
+    Interim,
+    InterimH2,
+    /// A body whose chunks have long extensions, without an end.
+    Extensions,
     /// 503 to everything.
     Storm,
     /// Values in the answer's headers that are not UTF-8.
@@ -65,6 +71,7 @@ impl Behaviour {
     /// Whether a connection that began so ends when the server is told otherwise.
     fn raw(self) -> bool {
         matches!(self, Self::Refuses | Self::Deaf | Self::Resets | Self::Garbage | Self::Fickle)
+            || matches!(self, Self::Interim | Self::InterimH2 | Self::Extensions)
     }
 }
 
@@ -158,6 +165,9 @@ async fn serve(mut io: TcpStream, first: Behaviour, told: watch::Receiver<Behavi
             tally.requests.fetch_add(1, Ordering::Relaxed);
             let _ = io.write_all(b"SSH-2.0-upstream\r\n").await;
         }
+        Behaviour::Interim => drop(storm::interim(&mut io).await),
+        Behaviour::InterimH2 => drop(storm::interim_h2(&mut io).await),
+        Behaviour::Extensions => drop(storm::extensions(&mut io).await),
         Behaviour::Fickle => {
             let whenever = Duration::from_millis(fastrand::u64(0..40));
             tokio::select! {

@@ -8,11 +8,14 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::clients;
+use crate::harness::bootstrap::Delivery;
 use crate::load::{CHANGED, Kinds, Load, Seen};
 use crate::matrix::{Beside, difference};
 use crate::operators::Act;
-use crate::rig::{Plan, Rig, small_answers};
+use crate::plan::{Plan, small_answers};
+use crate::rig::{Books, PUSHES, REFUSED, Rig};
 use crate::server::Behaviour;
+use crate::uploads;
 
 const PHASE: Duration = Duration::from_secs(3);
 const RATE: f64 = 60.0;
@@ -53,11 +56,22 @@ const CLIENTS: [Option<(&str, Beside)>; 6] = [
     Some(("gone in the body", clients::gone_in_body)),
     Some(("gone before the answer", clients::gone_before_the_answer)),
     Some(("gone in the head", clients::gone_in_head)),
-    Some(("big uploads", clients::big_uploads)),
+    Some(("big uploads", uploads::big_uploads)),
     Some(("bytes in headers", clients::bytes_in_headers)),
 ];
 /// Not the plugin's removal: when Envoy lets go of the last VM, its counters go too, and there are no books to balance.
-const OPERATORS: [Option<Act>; 6] = [None, None, None, Some(Act::Replace), Some(Act::Bad), Some(Act::Rename)];
+const OPERATORS: [Option<Act>; 10] = [
+    None,
+    None,
+    None,
+    None,
+    None,
+    Some(Act::Replace),
+    Some(Act::Bad),
+    Some(Act::Rename),
+    Some(Act::Module),
+    Some(Act::Alternate),
+];
 
 /// Things to draw from: each comes once before any comes again, so that every quarter of a soak has had its share.
 struct Deck<T> {
@@ -102,12 +116,14 @@ struct Sums {
     filter: Kinds,
     times: [Vec<Duration>; 2],
     memory: Vec<u64>,
+    /// Of rules whose counters went with an earlier VM.
+    forgotten: Books,
     wrong: Vec<String>,
 }
 
 /// Runs it, and hands back what was wrong.
 pub async fn soak(lasts: Duration, crew: &Handle) -> Result<Vec<String>, String> {
-    let mut rig = Rig::start(Plan { lds: true, boot: small_answers, ..Plan::default() }, crew).await?;
+    let mut rig = Rig::start(Plan { delivery: Delivery::Ecds, boot: small_answers, ..Plan::default() }, crew).await?;
     let mut mirrors = Deck::new(&MIRRORS);
     let (mut primaries, mut clients, mut operators) =
         (Deck::new(&PRIMARIES), Deck::new(&CLIENTS), Deck::new(&OPERATORS));
@@ -133,6 +149,7 @@ async fn run(phase: &Phase, rig: &mut Rig, sums: &mut Sums, crew: &Handle) {
     let load = Load { rate: RATE, lasts: PHASE, path: "/" };
     let (none, filter) = (rig.address("none"), rig.address("filter"));
     let odd = phase.clients.map(|(_, clients)| [none, filter].map(|to| crew.spawn(clients(to))));
+    let before = rig.ledger().await;
     let act = async {
         if let Some(act) = phase.operator {
             act.during(rig, PHASE).await;
@@ -162,7 +179,8 @@ async fn run(phase: &Phase, rig: &mut Rig, sums: &mut Sums, crew: &Handle) {
             }
         }
     }
-    sums.memory.push(rig.memory.now());
+    sums.forgotten = sums.forgotten.clone().and(&rig.forgotten(&before, &rig.ledger().await));
+    sums.memory.push(rig.usage.now());
 }
 
 async fn report(elapsed: Duration, phases: usize, phase: &Phase, rig: &Rig, sums: &Sums) {
@@ -173,14 +191,14 @@ async fn report(elapsed: Duration, phases: usize, phase: &Phase, rig: &Rig, sums
         sums.filter,
         ledger.in_flight(),
         ledger.buffered_bytes(),
-        rig.memory.now() >> 20,
+        rig.usage.now() >> 20,
         sums.wrong.len(),
     );
 }
 
 /// All faults off: what must hold then.
 async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
-    let Sums { none, filter, times, memory, mut wrong } = sums;
+    let Sums { none, filter, times, memory, forgotten, mut wrong } = sums;
     rig.mirror.becomes(Behaviour::Healthy);
     rig.primary.becomes(Behaviour::Healthy);
     if let Err(why) = rig.quiet().await {
@@ -188,7 +206,7 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
     }
     match rig.settle().await {
         Ok(ledger) => {
-            let books = rig.books(&ledger);
+            let books = rig.books(&ledger).and(&forgotten);
             println!("copies {:?}", nonzero(&books.outcomes));
             println!("answers of mirrors {:?}", nonzero(&books.classes));
             println!("compared {:?}", nonzero(&books.pairs));
@@ -217,10 +235,10 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
         Err(why) => wrong.push(why),
     }
     let stats = rig.stats().await;
-    let (taken, refused) =
-        (stats.get("listener_manager.lds.update_success"), stats.get("listener_manager.lds.update_rejected"));
-    println!("{taken} configurations taken, {refused} refused");
-    if taken < 3 || refused == 0 {
+    let [listeners, filters, refused] =
+        ["listener_manager.lds.update_success", PUSHES, REFUSED].map(|name| stats.get(name));
+    println!("{listeners} times other listeners, {filters} times another filter, {refused} refused");
+    if listeners < 3 || filters < 6 || refused == 0 {
         wrong.push("no configuration was replaced".to_owned());
     }
     // The filter still mirrors: it was not switched off by a trap.

@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use crate::harness::process::ROOT;
 use crate::load::Kinds;
 use crate::matrix::{Column, Effort, Evidence, Row, measure};
-use crate::rig::LISTENERS;
-use crate::{Arguments, clients, memory, mirrors, operators, primaries};
+use crate::plan::LISTENERS;
+use crate::{Arguments, clients, memory, mirrors, operators, primaries, pushes};
 
 const RATE: f64 = 150.0;
 const LASTS: Duration = Duration::from_millis(800);
@@ -26,7 +26,7 @@ in one run; it fails if anything in the column **filter** is worse than in the c
 
 One Envoy with one worker has three listeners, which share one primary: **none** has no mirror, **native** Envoy's own \
 (`request_mirror_policies`), **filter** this one, with `fail_open: true`, `maxBodyBytes` 1 MiB, `maxBufferedBytes` 8 MiB, \
-`maxInFlight` 64 and a `timeout` of 1 s. Every request is mirrored, and the responses are compared (`compare`). While the \
+`maxInFlight` 64 (8 where the mirror sends without end) and a `timeout` of 1 s. Every request is mirrored, and the responses are compared (`compare`). While the \
 fault lasts, each listener gets the same load: 150 requests a second, over HTTP/1.1 and HTTP/2, GETs and POSTs of 1 KiB \
 and 100 KiB, sent when they are due, whether or not earlier ones have their response. The listeners take turns, in random \
 order.
@@ -56,6 +56,8 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
     let effort = Effort { rounds, lasts, rate: RATE };
     let mut text = format!("{READING}\nThis run: {rounds} rounds, seed {}.\n", arguments.seed);
     let mut wrong = Vec::new();
+    // One of the sections is asked for, and no row.
+    let section = arguments.memory || arguments.pushes;
     let groups = [
         ("Mirrors", "The mirror …", mirrors::rows()),
         ("Clients", "Clients with …, and a healthy mirror", clients::rows()),
@@ -64,7 +66,7 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
     ];
     for (title, lead, rows) in groups {
         let chosen = |row: &Row| arguments.only.as_ref().is_none_or(|only| row.name.contains(only));
-        let rows: Vec<Row> = rows.into_iter().filter(|row| !arguments.memory && chosen(row)).collect();
+        let rows: Vec<Row> = rows.into_iter().filter(|row| !section && chosen(row)).collect();
         if rows.is_empty() {
             continue;
         }
@@ -80,11 +82,19 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
         write!(text, "\n## {title}\n\n{lead}\n\n{}\n{}", answers(&all), copies(&all)).unwrap();
     }
     if arguments.only.is_none() {
-        let (section, more) = memory::section(arguments.quick, crew).await?;
-        write!(text, "\n{section}").unwrap();
-        wrong.extend(more);
+        let mut sections = Vec::new();
+        if !arguments.memory {
+            sections.push(pushes::section(rounds, crew).await?);
+        }
+        if !arguments.pushes {
+            sections.push(memory::section(arguments.quick, crew).await?);
+        }
+        for (section, more) in sections {
+            write!(text, "\n{section}").unwrap();
+            wrong.extend(more);
+        }
     }
-    let partial = arguments.only.is_some() || arguments.memory || arguments.quick;
+    let partial = arguments.only.is_some() || section || arguments.quick;
     if partial {
         println!("{text}");
     } else {
@@ -160,7 +170,7 @@ fn times(column: &Column) -> String {
     format!("{p50} / {p99} / {max} ({best}–{worst})")
 }
 
-fn milliseconds(time: Duration) -> String {
+pub fn milliseconds(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use traffic_mirror::config::{Config, HeaderEdits, Mirror};
-use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::copy::Draft;
+use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::headers::HeaderMap;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::{Class, Outcome};
@@ -102,11 +103,12 @@ fn decides_and_rewrites(config: &Config) {
     let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), Some("default"));
     let decision = Matcher::new(&config.rules).decide(&Request::new(&given, false));
+    let request = Digest::new(given.headers.clone(), config.marker.as_ref());
     let is_complete = |mirror: &Mirror, matched| {
         // What takes too many steps is not sent.
-        Rewritten::new(mirror, &given.headers, matched).ok().is_none_or(|rewritten| {
-            let headers = rewritten.write_headers(mirror, &given.headers, config.marker.as_ref());
-            HeaderMap::from_abi(headers).len() >= 3
+        Draft::new(mirror, &request, matched).ok().is_none_or(|draft| {
+            let headers = draft.write(config.marker.as_ref(), Vec::new()).unwrap();
+            headers.len() >= 3
         })
     };
     for (index, rule) in config.rules.iter().enumerate() {

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use traffic_mirror::config::{Rule, Target};
 use traffic_mirror::core::budget::Budget;
-use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::copy::Draft;
+use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{Pending, Plan, ignored};
@@ -51,8 +52,8 @@ impl Case {
         let rule = &self.config.rules[decision.rule];
         let (mut draw, mut generator) = (Draw::default(), Xoshiro128PlusPlus::seed_from_u64(0));
         let mut pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, &request, &mut generator));
-        let marker = self.config.marker.as_ref().map(|name| name.as_str());
-        let never = ignored(request.headers(), marker);
+        let digest = Digest::new(request.headers().clone(), self.config.marker.as_ref());
+        let never = ignored(&digest);
         assert_eq!(never, self.never_mirrored());
         let selected: Vec<_> = pending.plans.iter().map(|plan| *plan != Plan::Not(Outcome::Unsampled)).collect();
         for (selected, mirror) in selected.iter().zip(&rule.mirrors) {
@@ -63,7 +64,7 @@ impl Case {
         if never.is_some() || !pending.wants_end() {
             return Vec::new();
         }
-        pending.read_headers(request.into_headers(), rule, self.config.limits.max_body_bytes);
+        pending.read_headers(digest, rule, self.config.limits.max_body_bytes);
         let body = self.serve_body(&mut pending, rule);
         self.copies(&pending, rule, &selected, &body)
     }
@@ -96,9 +97,9 @@ impl Case {
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };
-            let rewritten = Rewritten::new(mirror, &pending.headers, pending.decision.matched_uri).unwrap();
-            let written = rewritten.write_headers(mirror, &pending.headers, self.config.marker.as_ref());
-            let headers = wire::strict(&written).expect("headers that the host could not read");
+            let draft = Draft::new(mirror, &pending.request, pending.decision.matched_uri).unwrap();
+            let written = draft.write(self.config.marker.as_ref(), b"what was there".to_vec()).unwrap();
+            let headers = wire::strict(written.as_abi()).expect("headers that the host could not read");
             assert_eq!(headers, self.headers_for(mirror, pending.decision), "{mirror:?}");
             let cluster = match &mirror.target {
                 Target::Cluster(name) => name.as_bytes(),

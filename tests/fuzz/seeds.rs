@@ -159,7 +159,7 @@ impl Spelled {
         ]);
         let pseudo = [(":authority", "host:80"), (":path", "/api/v1?q=1#f"), (":method", "POST"), (":scheme", "http")];
         let pseudo = pseudo.map(|(name, value)| (name, value.as_bytes()));
-        let mut writer = Writer::new(pseudo.len() + self.headers.len(), 0);
+        let mut writer = Writer::new(Vec::new(), pseudo.len() + self.headers.len(), 0).unwrap();
         for (name, value) in pseudo.iter().chain(&self.headers) {
             writer.push(name.as_bytes(), value);
         }

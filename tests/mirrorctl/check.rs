@@ -1,6 +1,9 @@
 //! `mirrorctl check`: every place in which a configuration may stand, and what is said of it.
 
+use crate::harness::bootstrap::Form;
+use crate::harness::{Setup, refusal, run};
 use crate::mirrorctl;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s}]}]}";
@@ -297,4 +300,73 @@ fn of_very_many_violations_the_first_hundred_are_named() {
 fn a_file_that_cannot_be_read_is_wrong_usage() {
     let ran = mirrorctl(&["check", "no such file"], "");
     assert_eq!((ran.code, &*ran.err), (2, "mirrorctl: no such file: No such file or directory (os error 2)\n"));
+}
+
+/// Regular expressions on both sides of each limit, and whether they are taken.
+fn at_the_limits() -> Vec<(Value, bool)> {
+    let regex = |pattern: &str| json!({"match": [{"uri": {"regex": pattern}}]});
+    let rewrite = |pattern: &str, rewrite: &str| {
+        let rewrite = json!({"uriRegexRewrite": {"match": pattern, "rewrite": rewrite}});
+        json!({"mirrors": [{"cluster": "mirror", "rewrite": rewrite}]})
+    };
+    let many = |count: usize| "a".repeat(count);
+    let mut cases = vec![
+        // Characters.
+        (regex(&format!("{}b+", "é".repeat(1022))), true),
+        (regex(&format!("{}b+", "é".repeat(1023))), false),
+        (rewrite("a", &many(1024)), true),
+        (rewrite("a", &many(1025)), false),
+        // RE2's repetitions.
+        (regex("a{1000}"), true),
+        (regex("a{1001}"), false),
+        (regex("(?:a{2}){500}"), true),
+        (regex("(?:a{2}){501}"), false),
+        (regex("/(?:ab|cd|ef){4000}"), false),
+        // Positions.
+        (regex(".*[ab].{124}[cd]"), true),
+        (regex(".*[ab].{125}[cd]"), false),
+        // The size of a table, by its states and by its classes.
+        (regex("[a-f]{130}(?:a|b)*a(?:a|b){12}"), true),
+        (regex("[a-f]{130}(?:a|b)*a(?:a|b){13}"), false),
+        (regex("\\pL{1,6}"), true),
+        (regex("\\pL{1,7}"), false),
+        (regex("\\pL{1,30}"), false),
+        (regex("(?:0123456789a){1000}"), true),
+        (regex("(?:0123456789abcdef){1000}"), false),
+        // Of which groups are found.
+        (rewrite("a{1000}b{1000}", "/"), true),
+        (rewrite("a{1000}b{1000}c{100}", "/"), false),
+    ];
+    // All together: what comes last.
+    cases.extend((0..24).map(|n| (regex(&format!("\\pL{{1,6}}{n}")), true)));
+    cases.extend((24..26).map(|n| (regex(&format!("\\pL{{1,6}}{n}")), false)));
+    cases
+}
+
+#[test]
+fn expressions_at_the_limits_are_judged_as_by_the_finished_module() {
+    let plugin = |cases: &[Value]| {
+        let rule = |case: &Value| {
+            let mut rule = json!({"mirrors": []});
+            rule.as_object_mut().unwrap().append(&mut case.as_object().unwrap().clone());
+            rule
+        };
+        json!({"rules": cases.iter().map(rule).collect::<Vec<_>>()})
+    };
+    let (all, are_taken): (Vec<_>, Vec<_>) = at_the_limits().into_iter().unzip();
+    let all = plugin(&all);
+    let ran = mirrorctl(&["check", "-"], &all.to_string());
+    let said: Vec<_> = ran.err.lines().map(|line| line.strip_prefix("stdin: document 1: ").unwrap()).collect();
+    let refused = |n: usize| said.iter().any(|line| line.starts_with(&format!("rules[{n}].")));
+    let found: Vec<_> = (0..are_taken.len()).map(|n| !refused(n)).collect();
+    assert_eq!(found, are_taken, "{said:#?}");
+
+    let log = refusal(all, Form::Text);
+    let logged = log.lines().filter_map(|line| Some(line.split_once("wasm log traffic_mirror: ")?.1));
+    assert_eq!(logged.collect::<Vec<_>>(), said);
+
+    let taken: Vec<_> = at_the_limits().into_iter().filter(|(_, is_taken)| *is_taken).map(|(case, _)| case).collect();
+    let taken = plugin(&taken);
+    mirrorctl(&["check", "-"], &taken.to_string()).ok();
+    run(Setup::plain().also("main", taken), async |_| {});
 }

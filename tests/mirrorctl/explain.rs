@@ -134,3 +134,16 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
         assert!(ran.code == code && ran.err.starts_with(expected), "{args:?}: {ran:?}");
     }
 }
+
+#[test]
+fn a_path_that_cannot_be_rewritten_makes_no_copy() {
+    let rewrite = |rewrite: &str| format!("{{uriRegexRewrite: {{match: ., rewrite: {rewrite}}}}}");
+    let mirror = |rewrite: &str| format!("{{cluster: a, rewrite: {rewrite}}}");
+    let path = format!("/{}", "a".repeat(1024));
+    for (text, expected) in [("x".repeat(1024), "  no copy: no_cluster: rewrite."), ("x".to_owned(), "    :path: /aaa")]
+    {
+        let configuration = format!("{{rules: [{{mirrors: [{}]}}]}}", mirror(&rewrite(&text)));
+        let out = mirrorctl(&["explain", "-", "--request", &path], &configuration).ok();
+        assert!(out.contains(expected), "{out}");
+    }
+}

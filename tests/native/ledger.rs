@@ -346,8 +346,9 @@ impl Ledger {
             if outcome == "sent" {
                 let cluster = mirror.cluster(&headers).unwrap();
                 let body = if plan == Plan::Whole { held.clone() } else { Vec::new() };
-                let kinds: Vec<_> = headers.iter().filter(|(name, _)| name == b"content-type").collect();
-                let is_grpc = matches!(&kinds[..], [(_, kind)] if kind == b"application/grpc" || kind.starts_with(b"application/grpc+"));
+                let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
+                let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
+                let is_grpc = kind == b"application/grpc" || kind.starts_with(b"application/grpc+");
                 let compared = (rule.1 == Compare::Status).then_some(stream);
                 let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
                 self.copies.push((Copy { root, stream, cluster, body }, call));

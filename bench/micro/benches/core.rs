@@ -8,7 +8,8 @@ use std::hint::black_box;
 use std::rc::Rc;
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::config::{Config, Limits};
-use traffic_mirror::core::copy::Rewritten;
+use traffic_mirror::core::copy::Draft;
+use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::headers::HeaderMap;
 use traffic_mirror::core::matcher::{Decision, Matcher};
 use traffic_mirror::core::request::{Request, Source};
@@ -90,8 +91,9 @@ fn copying(c: &mut Criterion) {
             let Given(map) = request(headers);
             group.bench_function(BenchmarkId::new(name, headers), |b| {
                 b.iter(|| {
-                    let rewritten = Rewritten::new(mirror, black_box(&map), Some(4)).unwrap();
-                    rewritten.write_headers(mirror, &map, config.marker.as_ref()).len()
+                    let request = Digest::new(black_box(map.clone()), config.marker.as_ref());
+                    let draft = Draft::new(mirror, &request, Some(4)).unwrap();
+                    draft.write(config.marker.as_ref(), Vec::new()).unwrap().size()
                 });
             });
         }
@@ -128,7 +130,7 @@ fn gathering(c: &mut Criterion) {
                 let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
                 let mut pending = Pending::new(decision, rule, |_| true);
-                pending.read_headers(map.clone(), rule, 1 << 20);
+                pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20);
                 for _ in 0..(1 << 20) / size {
                     pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));
                 }

@@ -40,8 +40,11 @@ const LARGEST: usize = 1 << 20;
 /// The largest size of a table where [`Positions`] do as well. An expression of a path is some 1,000.
 const LARGEST_OF_SMALL: usize = 1 << 16;
 
+/// What a position counts for: each makes a test slower.
+const POSITION: usize = 1 << 12;
+
 /// What a state of an automaton that is kept counts for.
-const STATE: usize = 32;
+const STATE: usize = 128;
 
 /// The most steps of a search for what is to be rewritten.
 const MOST_STEPS: usize = 1 << 21;
@@ -75,25 +78,22 @@ impl Expression {
         Self::new(&parsed.hir, parsed.ends)
     }
 
-    /// Makes an expression that finds a text anywhere.
-    fn contains(text: &str, ignore_case: bool) -> Result<Self, Fault> {
-        let hir = syntax::parse(&regex_syntax::escape(text), ignore_case)?;
-        Self::new(&hir, Ends { open_start: true, open_end: true })
-    }
-
     fn new(hir: &Hir, ends: Ends) -> Result<Self, Fault> {
         let nfa = automaton(hir, HEAVIEST, WhichCaptures::None)?;
         let positions = Positions::new(&nfa, ends);
         let most = if positions.is_some() { LARGEST_OF_SMALL } else { LARGEST };
         match (Table::new(&nfa, ends, most), positions) {
             (Some((table, size)), _) => Ok(Self { engine: Engine::Table(table), size }),
-            // To find out that there is no table took as long as to make one.
-            (None, Some(positions)) => Ok(Self { engine: Engine::Positions(positions), size: LARGEST_OF_SMALL }),
+            (None, Some(positions)) => {
+                // To find out that there is no table took as long as to make one.
+                let size = positions.count().saturating_mul(POSITION).saturating_add(LARGEST_OF_SMALL);
+                Ok(Self { engine: Engine::Positions(positions), size })
+            }
             (None, None) => Err(Fault::TooManyStates),
         }
     }
 
-    /// Tells whether a value matches.
+    /// Returns whether a value matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         match &self.engine {
             Engine::Table(table) => table.is_match(value),
@@ -183,13 +183,13 @@ impl fmt::Display for Fault {
         match self {
             Self::Syntax(reason) => write!(f, "not a regular expression: {reason}"),
             Self::Repetition => f.write_str(
-                "not a regular expression: invalid repetition size: RE2 takes at most 1000, those around it multiplied",
+                "not a regular expression: invalid repetition size: as in RE2 at most 1000, nested ones multiplied",
             ),
             Self::TooManyStates => f.write_str(
-                "a regular expression that needs too many states: use shorter repetitions, or leave out .* before them",
+                "a regular expression that needs too many states: make its repetitions shorter, or leave out .* before them",
             ),
             Self::Together => f.write_str(
-                "too large together with the regular expressions before it: all of a configuration are bounded",
+                "too large together with the regular expressions before it: use shorter repetitions, or exact, prefix or suffix",
             ),
         }
     }

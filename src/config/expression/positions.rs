@@ -27,7 +27,7 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// Finds the positions of an automaton; `None`: there are more than 127, or assertions.
+    /// Finds the positions of an automaton; `None`: there are more than 126, or assertions.
     pub(super) fn new(nfa: &NFA, ends: Ends) -> Option<Self> {
         if !nfa.look_set_any().is_empty() {
             return None;
@@ -77,7 +77,12 @@ impl Positions {
         Some(Self { ends, start, classes, takes: takes.into(), follow })
     }
 
-    /// Tells whether the expression matches a text.
+    /// Returns the number of positions.
+    pub(super) fn count(&self) -> usize {
+        self.follow.len()
+    }
+
+    /// Returns whether the expression matches a text.
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         let again = if self.ends.open_start { self.start } else { 0 };
         let mut set = self.start;

@@ -10,21 +10,21 @@ use std::rc::{Rc, Weak};
 /// room for several such configurations beside all bodies.
 const LARGEST_TOGETHER: usize = 1 << 25;
 
-/// What is made of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Whole { ignore_case: bool },
-    Contains { ignore_case: bool },
-    Pattern,
-}
-
-type Key = (Kind, Box<str>);
+/// A pattern, and whether it ignores case.
+type Key = (Box<str>, bool);
 
 /// Expressions that live as long as some configuration has them.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Expressions {
     expressions: RefCell<HashMap<Key, Weak<Expression>>>,
     patterns: RefCell<HashMap<Key, Weak<Pattern>>>,
+}
+
+#[cfg(test)]
+impl Expressions {
+    pub(super) fn len(&self) -> usize {
+        [self.expressions.borrow().len(), self.patterns.borrow().len()].iter().sum()
+    }
 }
 
 /// Makes the expressions of one configuration.
@@ -53,28 +53,14 @@ impl<'a> Compiler<'a> {
     /// Makes an expression that has to match a whole value.
     pub(in crate::config) fn whole(&self, pattern: &str, ignore_case: bool) -> Result<Rc<Expression>, Fault> {
         let make = || Expression::whole(pattern, ignore_case);
-        self.expression((Kind::Whole { ignore_case }, pattern.into()), make)
-    }
-
-    /// Makes an expression that finds a text anywhere.
-    pub(in crate::config) fn contains(&self, text: &str, ignore_case: bool) -> Result<Rc<Expression>, Fault> {
-        let make = || Expression::contains(text, ignore_case);
-        self.expression((Kind::Contains { ignore_case }, text.into()), make)
+        let key = (pattern.into(), ignore_case);
+        self.take(&self.expressions, &self.shared.expressions, key, make, |made| made.size)
     }
 
     /// Makes an expression of which matches are found anywhere, with their groups.
     pub(in crate::config) fn pattern(&self, pattern: &str) -> Result<Rc<Pattern>, Fault> {
-        self.take(
-            &self.patterns,
-            &self.shared.patterns,
-            (Kind::Pattern, pattern.into()),
-            || Pattern::new(pattern),
-            |made| made.size,
-        )
-    }
-
-    fn expression(&self, key: Key, make: impl FnOnce() -> Result<Expression, Fault>) -> Result<Rc<Expression>, Fault> {
-        self.take(&self.expressions, &self.shared.expressions, key, make, |made| made.size)
+        let key = (pattern.into(), false);
+        self.take(&self.patterns, &self.shared.patterns, key, || Pattern::new(pattern), |made| made.size)
     }
 
     fn take<T>(

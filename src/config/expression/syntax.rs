@@ -69,7 +69,7 @@ fn syntax(error: impl Display) -> Fault {
     Fault::Syntax(reason.trim_start_matches("error: ").to_owned())
 }
 
-/// Tells whether no part is repeated more than `most` times, the repetitions around it multiplied. As RE2, it takes a
+/// Returns whether no part is repeated more than `most` times, the repetitions around it multiplied. As RE2, it takes a
 /// repetition without an upper bound for its lower one.
 ///
 /// <https://github.com/google/re2/blob/main/re2/parse.cc>, `RepetitionWalker`
@@ -92,7 +92,7 @@ fn repeats_little(ast: &Ast, most: u32) -> bool {
     }
 }
 
-/// Tells whether a part is `.*`, in whichever spelling, that takes all that a value can hold.
+/// Returns whether a part is `.*`, in whichever spelling, that takes all that a value can hold.
 fn is_anything(hir: &Hir) -> bool {
     let HirKind::Repetition(repetition) = hir.kind() else { return false };
     let HirKind::Class(Class::Bytes(class)) = repetition.sub.kind() else { return false };

@@ -45,7 +45,7 @@ impl Table {
         Some((Self { classes: explorer.classes, width: explorer.width, next: explorer.next.into() }, size))
     }
 
-    /// Tells whether the expression matches a text.
+    /// Returns whether the expression matches a text.
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         let mut state = START;
         for byte in text {
@@ -247,7 +247,7 @@ fn kind(byte: u8) -> u8 {
     }
 }
 
-/// Tells whether an assertion is true between two bytes; without one it is the text's start or end.
+/// Returns whether an assertion is true between two bytes; without one it is the text's start or end.
 fn holds(matcher: &LookMatcher, look: Look, before: Option<u8>, next: Option<u8>) -> bool {
     match (before, next) {
         (None, None) => matcher.matches(look, &[], 0),

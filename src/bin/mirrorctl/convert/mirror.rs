@@ -79,7 +79,8 @@ impl Changes {
     /// Writes a mirror.
     pub(super) fn mirror(&self, destination: Tree, share: Option<(&str, Tree)>) -> Tree {
         // The router appends to what it has rewritten; the plugin appends nothing to a rewritten authority.
-        let shadowed = |authority: &String| String::from_utf8_lossy(&shadow(authority.as_bytes())).into_owned();
+        let shadowed =
+            |authority: &String| String::from_utf8_lossy(&shadow(authority.as_bytes()).concat()).into_owned();
         let regex = |pattern: &String, rewrite: &String| {
             Tree::map([("match", Some(pattern.clone().into())), ("rewrite", Some(rewrite.clone().into()))])
         };

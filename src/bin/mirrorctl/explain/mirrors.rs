@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
 use traffic_mirror::core::budget::Budget;
-use traffic_mirror::core::copy::{NotCopied, Rewritten, Sieve};
+use traffic_mirror::core::copy::{Draft, NotCopied};
+use traffic_mirror::core::digest::{Digest, Never};
 use traffic_mirror::core::headers::HeaderMap;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
@@ -75,17 +76,17 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         reply.line("the rule has no mirrors: the request is mirrored nowhere");
         return;
     }
-    let headers = Request::new(given, true).into_headers();
     let marker = config.marker.as_ref();
+    let request = Digest::new(Request::new(given, true).into_headers(), marker);
     let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
-        if let Some(reason) = ignored(&headers, marker.map(HeaderName::as_str)) {
+        if let Some(reason) = ignored(&request) {
             reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
-        pending.read_headers(headers.clone(), rule, config.limits.max_body_bytes);
+        pending.read_headers(request.clone(), rule, config.limits.max_body_bytes);
         let mut budget = Budget::new(&config.limits, Rc::default());
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
@@ -97,7 +98,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
             Plan::Not(_) => {}
             Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
-                copy(reply, mirror, &headers, decision, marker, length);
+                copy(reply, mirror, &request, decision, marker, length);
             }
         }
     }
@@ -109,38 +110,37 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
 fn copy(
     reply: &mut Reply,
     mirror: &Mirror,
-    headers: &HeaderMap,
+    request: &Digest,
     decision: Decision,
     marker: Option<&HeaderName>,
     body: usize,
 ) {
-    let Ok(rewritten) = Rewritten::new(mirror, headers, decision.matched_uri) else {
+    let headers = request.map();
+    let Ok(draft) = Draft::new(mirror, request, decision.matched_uri) else {
         let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
         reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
         return;
     };
     let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
     reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
-    let copied = HeaderMap::from_abi(rewritten.write_headers(mirror, headers, marker));
-    for (name, value) in copied.iter() {
+    for (name, value) in draft.write(marker, Vec::new()).unwrap_or_default().iter() {
         let why =
             why_different(mirror, headers, marker, name, value).map(|why| format!("  <- {why}")).unwrap_or_default();
         reply.line(format_args!("    {}: {}{why}", shown(name), shown(value)));
     }
     let body = if body == 0 { "no body".to_owned() } else { format!("a body of {body} bytes") };
     reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
-    let sieve = Sieve::new(mirror, headers, marker);
-    let mut left =
-        headers.iter().filter_map(|(name, value)| Some((name, value, sieve.not_copied(name, value)?))).peekable();
-    if left.peek().is_some() {
+    let not_copied = draft.not_copied();
+    if !not_copied.is_empty() {
         reply.line("  not copied:");
     }
-    for (name, value, why) in left {
+    for (name, value, why) in not_copied {
         let why = match why {
-            NotCopied::OfHop => "belongs to one hop or to the router",
-            NotCopied::Listed => "listed by connection",
+            NotCopied::Never(Never::OfHop) => "belongs to one hop or to the router",
+            NotCopied::Never(Never::Listed) => "listed by connection",
+            NotCopied::Never(Never::Marker) => "the marker, which a copy gets anew",
             NotCopied::Removed => "headers.remove",
-            NotCopied::Marker => "the marker, which a copy gets anew",
+            NotCopied::Replaced => "headers.set: one value takes the place of all",
         };
         reply.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
     }
