@@ -214,7 +214,7 @@ def machine():
         return subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.split()[-1]
 
     return {"cpu": cpu, "cores": len(envoys.CORES), "kernel": platform.release(),
-            "envoy": version(*envoys.command()).split("/")[1], "load": version("h2load").split("/")[1]}
+            "envoy": version(*envoys.envoy.envoy_command()).split("/")[1], "load": version("h2load").split("/")[1]}
 
 
 def note(text):
@@ -259,4 +259,7 @@ def main():
 
 STARTED = time.monotonic()
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except envoys.envoy.Failure as failure:
+        raise SystemExit(f"bench: {failure}") from failure
