@@ -22,7 +22,7 @@ BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install
 # The crates that are no members of the workspace; RATIONALE.md says why.
-CRATES := bench/floor fuzz
+CRATES := bench/floor fuzz schema
 
 define lint-crate
 cargo fmt --check --manifest-path $(1)/Cargo.toml
@@ -60,6 +60,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --workspace
 	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET)
+	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
 	UPDATE_DOCS=1 cargo test --locked --quiet --package mirrorctl --test mirrorctl generated

@@ -1,5 +1,6 @@
 //! The JSON Schema of the configuration takes what the plugin takes, and refuses what the plugin refuses, as far as a
 //! schema can say it.
+#![cfg(test)]
 
 #[path = "../src/config/tests/cases.rs"]
 mod cases;
