@@ -188,6 +188,8 @@ fn spawn(folder: &Folder, bootstrap: &Path, workers: usize) -> Child {
         // Access logs show soon, not after ten seconds.
         .args(["--file-flush-interval-msec", "50"])
         .args(["-l", "warning", "--component-log-level", "wasm:info"])
+        // Configurations name the module as seen from the repository's folder.
+        .current_dir(ROOT)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log);
