@@ -422,8 +422,8 @@ mod tests {
             [(&path, "", Ok(())), (&path, "?", Err(TooMuch)), (&b"/".repeat(50_000), "", Err(TooMuch))]
         {
             let path = [path, query.as_bytes()].concat();
-            let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
-            assert_eq!(Rewritten::new(&mirror, &headers, None).map(|_| ()), expected, "{}{query}", path.len());
+            let request = Digest::new(HeaderMap::from_pairs([(&b":path"[..], &path[..])]), None);
+            assert_eq!(Draft::new(&mirror, &request, None).map(|_| ()), expected, "{}{query}", path.len());
         }
     }
 
