@@ -32,7 +32,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: count pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: count docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test: build python ## all tests: the core (natively and as Wasm), the module, an
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --features cli
 	cargo test --locked --quiet --lib --target $(WASM_TARGET)
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
+
+docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
+	UPDATE_DOCS=1 cargo test --locked --quiet --features cli --test mirrorctl generated
 
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)

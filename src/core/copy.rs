@@ -445,7 +445,8 @@ mod tests {
             [(&path, "", Ok(())), (&path, "?", Err(TooMuch)), (&b"/".repeat(50_000), "", Err(TooMuch))]
         {
             let path = [path, query.as_bytes()].concat();
-            let request = Digest::new(HeaderMap::from_pairs([(&b":path"[..], &path[..])]), None);
+            let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
+            let request = Digest::new(headers, None);
             assert_eq!(Draft::new(&mirror, &request, None).map(|_| ()), expected, "{}{query}", path.len());
         }
     }

@@ -88,7 +88,7 @@ impl Calls {
         if let Some(counter) = metrics.class(class) {
             abi::count(counter);
             if class == Class::Failed {
-                metrics.warn_rarely(counter, "the mirror did not answer");
+                metrics.warn_rarely(counter, "the mirror did not respond");
             }
         }
         let Some(stream) = call.compared else { return };

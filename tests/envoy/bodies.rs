@@ -17,7 +17,7 @@ fn long(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_is_copied_whole() {
+fn a_body_is_copied_completely() {
     run(Setup::new(one(json!({"cluster": "mirror"}))), async |mesh| {
         let bodies = [b"hello".to_vec(), vec![], b"\0\xff\r\n\r\n".to_vec(), long(1_000_000), long(1 << 20)];
         for (index, body) in bodies.iter().enumerate() {
@@ -33,7 +33,7 @@ fn a_body_is_copied_whole() {
 }
 
 #[test]
-fn a_chunked_body_is_copied_whole() {
+fn a_chunked_body_is_copied_completely() {
     run(Setup::new(one(json!({"cluster": "mirror"}))), async |mesh| {
         mesh.send(Req::chunked("/", &["one, ", "two, ", "three"])).await;
         let copy = &mesh.mirror.received(1).await[0];
@@ -129,7 +129,7 @@ fn one_request_is_copied_with_and_without_its_body() {
 }
 
 #[test]
-fn what_a_body_holds_is_given_back_the_moment_it_passes_the_limit() {
+fn what_a_body_takes_is_given_back_the_moment_it_passes_the_limit() {
     run(Setup::new(one(json!({"cluster": "mirror"}))), async |mesh| {
         let head = b"POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
         let mut upload = raw(mesh.address("main"), head).await;

@@ -10,7 +10,7 @@ const TASKS: usize = 8;
 const ROUNDS: usize = 12;
 
 #[test]
-fn the_books_balance_after_any_mix_of_traffic() {
+fn the_counters_add_up_after_any_mix_of_traffic() {
     let mirrors = json!([
         {"cluster": "mirror", "timeout": "700ms"},
         {"cluster": "mirror2", "percentage": 30, "onOversizedBody": "omit"},

@@ -96,7 +96,7 @@ fn a_mirror_that_answers_last_is_slower_by_so_much() {
 }
 
 #[test]
-fn a_client_that_goes_away_before_the_primary_answers_got_no_answer() {
+fn a_client_that_goes_away_before_the_primary_responds_got_no_response() {
     run(setup(), async |mesh| {
         for (path, result) in [("/200-2000/200-0", "mirror_only"), ("/200-2000/never", "neither")] {
             let request = format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n\r\n");
@@ -111,7 +111,7 @@ fn a_client_that_goes_away_before_the_primary_answers_got_no_answer() {
 }
 
 #[test]
-fn what_envoy_answers_itself_is_the_primarys_answer() {
+fn what_envoy_responds_itself_is_the_primarys_response() {
     // The primary takes the request and closes the connection: the client gets Envoy's 503.
     let closing = Service::Raw(Arc::new(|_| Box::pin(async {})));
     run(Setup::new(comparing()).primary(closing).mirror(by_path(2)), async |mesh| {
@@ -122,7 +122,7 @@ fn what_envoy_answers_itself_is_the_primarys_answer() {
 }
 
 #[test]
-fn a_direct_response_is_the_primarys_answer_too() {
+fn a_direct_response_is_the_primarys_response_too() {
     run(Setup::new(comparing()), async |mesh| {
         assert_eq!(mesh.send(Req::get("/direct")).await.status, 200);
         assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
@@ -130,7 +130,7 @@ fn a_direct_response_is_the_primarys_answer_too() {
 }
 
 #[test]
-fn a_primary_that_is_tried_again_answers_once() {
+fn a_primary_that_is_retried_responds_once() {
     let is_second = AtomicBool::new(false);
     let shaky =
         Service::script(move |_| Answer::status(if is_second.swap(true, Ordering::Relaxed) { 200 } else { 503 }));

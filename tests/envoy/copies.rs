@@ -176,7 +176,7 @@ fn header_fields_are_removed_then_set_then_added() {
 }
 
 #[test]
-fn what_belongs_to_one_hop_or_to_the_first_router_is_left_behind() {
+fn what_belongs_to_one_hop_or_to_the_first_router_is_not_copied() {
     let sent = b"connection: keep-alive\r\nkeep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nte: gzip\r\n\
         trailer: x-t\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\nx-kept: 1\r\n\
         x-envoy-retry-on: 5xx\r\nx-envoy-retry-grpc-on: cancelled\r\nx-envoy-max-retries: 3\r\n\

@@ -24,7 +24,7 @@ async fn response_times(mesh: &Mesh, mirror: &str) -> (f64, f64) {
 }
 
 #[test]
-fn an_answer_is_counted_in_the_class_of_its_status() {
+fn a_response_is_counted_in_the_class_of_its_status() {
     let script = |r: &Received| Answer::status(r.path.trim_start_matches('/').parse().unwrap());
     run(Setup::new(to("mirror", "5s")).mirror(Service::script(script)), async |mesh| {
         let mut client = mesh.client().await;
@@ -44,7 +44,7 @@ fn an_answer_is_counted_in_the_class_of_its_status() {
 }
 
 #[test]
-fn a_mirror_that_never_answers_fails_after_its_timeout_and_has_no_response_time() {
+fn a_mirror_that_never_responds_fails_after_its_timeout_and_has_no_response_time() {
     let script = |r: &Received| if r.path == "/never" { Answer::Never } else { Answer::status(200) };
     run(Setup::new(to("mirror", "300ms")).mirror(Service::script(script)), async |mesh| {
         assert_eq!(mesh.send(Req::get("/never")).await.status, 200);
@@ -114,7 +114,7 @@ fn a_cluster_without_a_host_or_with_an_open_circuit_breaker_is_no_upstream() {
 }
 
 #[test]
-fn a_refused_connection_is_a_failed_answer() {
+fn a_refused_connection_counts_as_failed() {
     run(Setup::new(to("refused", "5s")), async |mesh| {
         assert_eq!(mesh.send(Req::post("/", "x")).await.status, 200);
         mesh.responses("rule-0", "refused", "failed", 1).await;
@@ -122,7 +122,7 @@ fn a_refused_connection_is_a_failed_answer() {
 }
 
 #[test]
-fn half_an_answer_is_a_failed_answer_over_http_1_and_http_2() {
+fn half_a_response_counts_as_failed_over_http_1_and_http_2() {
     for h2 in [false, true] {
         let setup = Setup::new(to("mirror", "5s")).mirror(Answer::Half);
         run(if h2 { setup.h2_upstreams() } else { setup }, async |mesh| {
@@ -136,7 +136,7 @@ fn half_an_answer_is_a_failed_answer_over_http_1_and_http_2() {
 }
 
 #[test]
-fn an_answer_that_is_too_large_for_envoy_is_a_failed_answer() {
+fn a_response_that_is_too_large_for_envoy_counts_as_failed() {
     run(Setup::new(to("mirror", "20s")).mirror(Answer::Huge(40)), async |mesh| {
         assert_eq!(mesh.send(Req::get("/")).await.status, 200);
         mesh.responses("rule-0", "mirror", "failed", 1).await;
@@ -144,7 +144,7 @@ fn an_answer_that_is_too_large_for_envoy_is_a_failed_answer() {
 }
 
 /// `limit`: where Envoy gets the runtime key from, which says how long an answer may be that it holds.
-fn an_answer_above_64_kib_fails(limit: Value) {
+fn a_response_above_64_kib_fails(limit: Value) {
     let mirror = |r: &Received| {
         let length = r.path.trim_start_matches('/').parse().unwrap();
         Answer::Handled(Arc::new(move |_| Box::pin(async move { Response::new(full(vec![b'x'; length])) })))
@@ -161,20 +161,20 @@ fn an_answer_above_64_kib_fails(limit: Value) {
 }
 
 #[test]
-fn envoy_yaml_lets_envoy_hold_64_kib_of_an_answer() {
+fn envoy_yaml_lets_envoy_buffer_64_kib_of_a_response() {
     let text = std::fs::read_to_string(Path::new(ROOT).join("envoy.yaml")).unwrap();
     let shipped: Value = serde_saphyr::from_str(&text).unwrap();
-    an_answer_above_64_kib_fails(shipped["layered_runtime"].clone());
+    a_response_above_64_kib_fails(shipped["layered_runtime"].clone());
 }
 
 #[test]
-fn the_limit_of_an_answer_may_be_text_as_istio_writes_it() {
+fn the_limit_of_a_response_may_be_text_as_istio_writes_it() {
     let layer = json!({"http.async_response_buffer_limit": "65536"});
-    an_answer_above_64_kib_fails(json!({"layers": [{"name": "global config", "static_layer": layer}]}));
+    a_response_above_64_kib_fails(json!({"layers": [{"name": "global config", "static_layer": layer}]}));
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_failed_answer() {
+fn a_response_that_is_no_http_counts_as_failed() {
     let garbage = Service::Raw(Arc::new(|mut io| {
         Box::pin(async move {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut io, b"SSH-2.0-mirror\r\n").await;

@@ -178,7 +178,7 @@ fn a_unary_call_is_answered_and_mirrored() {
 }
 
 #[test]
-fn the_status_of_a_unary_call_reaches_the_client_and_is_an_answer_of_the_mirror() {
+fn the_status_of_a_unary_call_reaches_the_client_and_is_a_response_of_the_mirror() {
     run(setup("mirror"), async |mesh| {
         let mut client = connect(mesh).await;
         for (message, code, text) in [("who", Code::NotFound, "nobody"), ("down", Code::Unavailable, "says the server")]
@@ -222,7 +222,7 @@ fn a_server_streaming_call_is_answered_and_mirrored_with_its_trailers() {
 }
 
 #[test]
-fn a_call_whose_mirror_cannot_be_reached_is_a_failed_answer() {
+fn a_call_whose_mirror_cannot_be_reached_counts_as_failed() {
     run(setup("refused"), async |mesh| {
         let mut client = connect(mesh).await;
         client.unary(request("hello"), SAY, Plain).await.unwrap();
@@ -232,7 +232,7 @@ fn a_call_whose_mirror_cannot_be_reached_is_a_failed_answer() {
 }
 
 #[test]
-fn a_call_whose_mirror_never_answers_is_a_failed_answer() {
+fn a_call_whose_mirror_never_responds_counts_as_failed() {
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "timeout": "300ms"}]}]});
     run(Setup::new(plugin).h2_upstreams().primary(server()).mirror(Answer::Never), async |mesh| {
         let mut client = connect(mesh).await;

@@ -17,7 +17,7 @@ fn all() -> Value {
 }
 
 #[test]
-fn a_marker_from_outside_goes_where_envoy_is_told_to_clean_it_away() {
+fn a_marker_from_outside_is_removed_where_envoy_is_told_to() {
     let outside = |bootstrap: &mut Value| {
         let manager = &mut bootstrap["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
         let manager = &mut manager["typed_config"];
@@ -41,6 +41,30 @@ fn a_client_cannot_keep_the_marker_off_a_copy() {
         read_until(&mut client, |_| false).await;
         assert_eq!(mesh.mirror.received(1).await[0].value("x-mirrored-request").as_deref(), Some("true"));
     });
+}
+
+#[test]
+fn an_exclusion_by_path_holds_for_other_spellings_only_where_envoy_normalizes_paths() {
+    let spellings = ["//oauth/token", "/x/../oauth/token", "/oauth/%74oken"];
+    let excluded = json!([
+        {"name": "secret", "match": [{"uri": {"exact": "/oauth/token"}}], "mirrors": []},
+        {"name": "rest", "mirrors": [{"cluster": "mirror"}]},
+    ]);
+    for is_normalized in [false, true] {
+        let change = move |bootstrap: &mut Value| {
+            let manager = &mut bootstrap["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
+            let manager = &mut manager["typed_config"];
+            manager["normalize_path"] = json!(is_normalized);
+            manager["merge_slashes"] = json!(is_normalized);
+        };
+        run(Setup::new(json!({"rules": excluded})).changed(change), async |mesh| {
+            for path in spellings {
+                mesh.send(Req::get(path)).await;
+            }
+            let rule = if is_normalized { "secret" } else { "rest" };
+            mesh.until("all three counted", |ledger| ledger.requests(rule) == 3).await;
+        });
+    }
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn clusters_that_requests_name_show_neither_in_the_metrics_nor_in_the_log() {
 }
 
 #[test]
-fn answers_made_to_do_harm_are_counted_and_harm_nobody() {
+fn responses_made_to_do_harm_are_counted_and_harm_nobody() {
     let long = "x".repeat(100_000);
     let answers = [
         format!("HTTP/1.1 200 OK\r\nx-long: {long}\r\ncontent-length: 0\r\n\r\n"),

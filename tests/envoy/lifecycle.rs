@@ -78,7 +78,7 @@ fn a_request_that_a_primary_answers_before_its_end_is_incomplete() {
 }
 
 #[test]
-fn a_whole_request_that_envoy_answers_itself_is_mirrored() {
+fn a_complete_request_that_envoy_responds_to_itself_is_mirrored() {
     run(Setup::new(all()), async |mesh| {
         assert_eq!(mesh.send(Req::get("/direct")).await.text(), "direct");
         assert_eq!(mesh.mirror.received(1).await[0].path, "/direct");

@@ -14,7 +14,7 @@ fn limited(mirror: Value, limits: Value) -> Value {
 }
 
 #[test]
-fn bodies_held_for_copies_share_one_limit_and_give_back_what_they_held() {
+fn bodies_buffered_for_copies_share_one_limit_and_give_back_what_they_took() {
     let plugin = limited(json!({"cluster": "mirror"}), json!({"maxBufferedBytes": 100_000, "maxBodyBytes": 90_000}));
     run(Setup::new(plugin), async |mesh| {
         let (length, half) = (80_000, vec![b'x'; 60_000]);

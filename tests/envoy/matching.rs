@@ -153,7 +153,7 @@ fn schemes() -> Vec<Case> {
 }
 
 #[test]
-fn an_authority_is_matched_whole_with_its_port() {
+fn an_authority_is_matched_with_its_port() {
     decided(authorities);
 }
 

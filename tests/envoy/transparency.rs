@@ -218,7 +218,7 @@ fn odd_requests_are_answered_as_without_the_filter() {
 }
 
 #[test]
-fn random_requests_are_answered_as_without_the_filter() {
+fn random_requests_get_the_same_responses_as_without_the_filter() {
     // A linear congruential generator: the same requests in every run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut below = |limit: u64| {

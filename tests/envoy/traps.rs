@@ -1,5 +1,5 @@
 //! What comes of a trap. The filter offers none: this one is in a module built for the test, with a panic at requests
-//! that carry `x-trap`. The README's table is held against what is seen.
+//! that carry `x-trap`. The table of docs/operations.md is held against what is seen.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::harness::process::ROOT;
 use crate::harness::upstream::{Answer, Received, Service};
 use crate::harness::{Mesh, Setup, eventually, run_into_a_trap};
 
-/// The README's table: a setting, and what comes of a trap.
+/// The table of docs/operations.md: a setting, and what comes of a trap.
 const SETTINGS: [&str; 4] =
     ["fail_open: true", "failure_policy: FAIL_OPEN", "failure_policy: FAIL_RELOAD", "failure_policy: FAIL_CLOSED"];
 
@@ -85,10 +85,10 @@ fn setup(setting: &str, gate: &Arc<Semaphore>) -> Setup {
     })
 }
 
-/// What the README calls an answer.
+/// What the table calls a response.
 fn said(status: u16) -> &'static str {
     match status {
-        200 => "as ever",
+        200 => "unaffected",
         503 => "503",
         other => panic!("{other}"),
     }
@@ -109,7 +109,7 @@ async fn is_mirrored(mesh: &Mesh) -> &'static str {
     if mesh.ledger().await.copies("rule-0", "mirror", "sent") > before { "yes" } else { "no" }
 }
 
-/// Lets a VM trap, and tells what comes of it: the cells of the README's table.
+/// Lets a VM trap, and tells what comes of it: the cells of the table.
 async fn observe(mesh: &Mesh, gate: &Semaphore) -> Vec<String> {
     tokio::time::sleep(OLD_ENOUGH).await;
     assert_eq!(is_mirrored(mesh).await, "yes");
@@ -147,9 +147,9 @@ async fn observe(mesh: &Mesh, gate: &Semaphore) -> Vec<String> {
     vec![itself.to_owned(), in_flight, later, is_mirrored(mesh).await.to_owned()]
 }
 
-/// Returns the rows of the README's table: a setting, and the cells beside it.
-fn readme() -> Vec<(String, Vec<String>)> {
-    let text = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+/// Returns the rows of the table: a setting, and the cells beside it.
+fn table() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(Path::new(ROOT).join("docs/operations.md")).unwrap();
     let table = text.lines().skip_while(|line| !line.starts_with("| setting | the request itself |"));
     let row = |line: &str| {
         let mut cells = line.trim_matches('|').split('|').map(str::trim);
@@ -159,37 +159,37 @@ fn readme() -> Vec<(String, Vec<String>)> {
     table.skip(2).take_while(|line| line.starts_with('|')).map(row).collect()
 }
 
-fn as_the_readme_says(setting: &str) {
+fn as_operations_md_says(setting: &str) {
     let gate = Arc::new(Semaphore::new(0));
     run_into_a_trap(setup(setting, &gate), async |mesh| {
         let seen = observe(mesh, &gate).await;
-        let (_, said) = readme().into_iter().find(|(row, _)| row == setting).unwrap();
-        assert_eq!(seen, said, "{setting}: seen, and in README.md");
+        let (_, said) = table().into_iter().find(|(row, _)| row == setting).unwrap();
+        assert_eq!(seen, said, "{setting}: seen, and in docs/operations.md");
     });
 }
 
 #[test]
-fn the_readme_tells_of_each_setting() {
-    let told: Vec<_> = readme().into_iter().map(|(setting, _)| setting).collect();
+fn operations_md_tells_of_each_setting() {
+    let told: Vec<_> = table().into_iter().map(|(setting, _)| setting).collect();
     assert_eq!(told, SETTINGS);
 }
 
 #[test]
 fn after_a_trap_requests_go_on_with_fail_open() {
-    as_the_readme_says(SETTINGS[0]);
+    as_operations_md_says(SETTINGS[0]);
 }
 
 #[test]
 fn after_a_trap_later_requests_go_on_with_the_policy_to_fail_open() {
-    as_the_readme_says(SETTINGS[1]);
+    as_operations_md_says(SETTINGS[1]);
 }
 
 #[test]
 fn after_a_trap_requests_are_mirrored_again_with_the_policy_to_reload() {
-    as_the_readme_says(SETTINGS[2]);
+    as_operations_md_says(SETTINGS[2]);
 }
 
 #[test]
 fn after_a_trap_requests_are_refused_with_the_policy_to_fail_closed() {
-    as_the_readme_says(SETTINGS[3]);
+    as_operations_md_says(SETTINGS[3]);
 }

@@ -24,15 +24,15 @@ const SLACK: u64 = 48 * MIB;
 const TEXT: &str = "\
 ## Memory
 
-What the filter can make Envoy hold at worst, for each worker:
+What the filter can make Envoy buffer at worst, for each worker:
 
     maxBufferedBytes + maxBodyBytes                        bodies of requests under way, in the Wasm VM; one is joined
-  + maxInFlight × (maxBodyBytes + the answer's limit)      bodies and answers of copies in flight, in Envoy
+  + maxInFlight × (maxBodyBytes + the response's limit)    bodies and responses of copies in flight, in Envoy
   + (requests under way + maxInFlight) × header bytes      at most 60 KiB each, by Envoy's own limit
 
-The answer's limit is Envoy's runtime key `http.async_response_buffer_limit`, 32 MiB unless it is set; an answer above it is cut \
-off and counted as `failed`. With the filter's defaults and Envoy's that is 65 MiB + 1,024 × 33 MiB; a small limit (a mirror's \
-answer is thrown away anyhow) makes it 65 MiB + 1,024 × 1 MiB, and spares the worker the reading:
+The response's limit is Envoy's runtime key `http.async_response_buffer_limit`, 32 MiB unless it is set; a response above \
+it is cut off and counted as `failed`. With the filter's defaults and Envoy's that is 65 MiB + 1,024 × 33 MiB; a small \
+limit (a mirror's response is discarded anyway) makes it 65 MiB + 1,024 × 1 MiB, and spares the worker the reading:
 
 ```yaml
 layered_runtime:
@@ -42,9 +42,9 @@ layered_runtime:
       http.async_response_buffer_limit: 65536
 ```
 
-Each line is two Envoys with the same load, one through the listener without the filter. *formula* has the first two terms; \
-*peak again* is that of the same load once more, for Envoy's allocator keeps what it once had; *VM* is the linear memory of the \
-worker's Wasm VM, which never shrinks, but is used again.
+Each line is two Envoys with the same load, one through the listener without the filter. *formula* has the first two \
+terms; *peak again* is that of the same load once more, for Envoy's allocator keeps what it once had; *VM* is the linear \
+memory of the worker's Wasm VM, which never shrinks, but is used again.
 
 | case | formula | peak without | peak with | the filter's | peak again | 3 s after | VM | copies | answers |
 |---|---|---|---|---|---|---|---|---|---|

@@ -19,35 +19,35 @@ const LASTS: Duration = Duration::from_millis(800);
 const READING: &str = "\
 # What faults do to the primary
 
-Each row is a fault of a mirror, a client, a primary or an operator. `make faults` wrote these tables, on one machine and in \
-one run; it fails if anything in the column **filter** is worse than in the column **none**.
+Each row is a fault of a mirror, a client, a primary or an operator. `make faults` wrote these tables, on one machine and \
+in one run; it fails if anything in the column **filter** is worse than in the column **none**.
 
 ## How to read it
 
 One Envoy with one worker has three listeners, which share one primary: **none** has no mirror, **native** Envoy's own \
 (`request_mirror_policies`), **filter** this one, with `fail_open: true`, `maxBodyBytes` 1 MiB, `maxBufferedBytes` 8 MiB, \
-`maxInFlight` 64 (8 where the mirror sends without end) and a `timeout` of 1 s. Every request is mirrored, and how it was answered \
-is compared (`compare`). While the fault lasts, each listener gets the same load: \
-150 requests a second, over HTTP/1.1 and HTTP/2, GETs and POSTs of 1 KiB and 100 KiB, sent when they are due whether those \
-before are answered or not. The listeners take turns, in random order.
+`maxInFlight` 64 (8 where the mirror sends without end) and a `timeout` of 1 s. Every request is mirrored, and the responses are compared (`compare`). While the \
+fault lasts, each listener gets the same load: 150 requests a second, over HTTP/1.1 and HTTP/2, GETs and POSTs of 1 KiB \
+and 100 KiB, sent when they are due, whether or not earlier ones have their response. The listeners take turns, in random \
+order.
 
-- A cell has the answers that the steady clients got, then the odd clients' own, then p50 / p99 / max of the time from when a \
-request was due to its answer, in ms. Quantiles are medians over the rounds; the p99 of the best and the worst round stand \
-behind them: their distance in the column **none** is the noise.
-- `changed` would be a request that the primary did not get, or an answer that the client did not get, byte for byte: the \
-primary answers with a digest of method, path, authority, headers and body. `stalled` is a client that waited 8 s in vain, \
-`no answer` one of the steady clients after 10 s.
-- Memory is what is resident of the whole Envoy: before, the peak while each listener was under load, and after.
+- A cell has the responses that the steady clients got, then the odd clients' own, then p50 / p99 / max of the time from \
+when a request was due to its response, in ms. Quantiles are medians over the rounds; the p99 of the best and the worst \
+round stand behind them: their distance in the column **none** is the noise.
+- `changed` would be a request that the primary did not get, or a response that the client did not get, byte for byte: the \
+primary responds with a digest of method, path, authority, headers and body. `stalled` is a client that waited 8 s in \
+vain, `no answer` one of the steady clients after 10 s.
+- Memory is what is resident of the complete Envoy process: before, the peak while each listener was under load, and after.
 
 A row fails
 
 - if the fault did not show itself: the column *shown by* says how it did;
-- if anything was `changed`, or the clients of the filter got other answers than those without it. Where the moment decides \
-how many are answered, as when connections are drained, 5 % fewer are let pass, and no foreign status;
-- if the filter's p50 or p99, median over the rounds, is above 1.5 × the worst round without a mirror, plus 10 ms. Such a row is \
-measured once more, with more rounds, before it is condemned (`measured again`);
-- if afterwards the books do not balance, those of the pairs included (*compared* adds up to `sent`), something is in flight or \
-held, or a VM died.
+- if anything was `changed`, or the clients of the filter got other responses than those without it. Where the moment \
+decides how many get a response, as when connections are drained, 5 % fewer are accepted, and no other status;
+- if the filter's p50 or p99, median over the rounds, is above 1.5 × the worst round without a mirror, plus 10 ms. Such a \
+row is measured once more, with more rounds, before it is condemned (`measured again`);
+- if afterwards the counters do not add up, those of the pairs included (*compared* adds up to `sent`), something is in \
+flight or buffered, or a VM died.
 ";
 
 /// Measures all rows that were asked for, writes them down, and hands back what was wrong.

@@ -60,13 +60,13 @@ fn texts(path: &Path) -> Vec<String> {
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.extension().is_some_and(|own| own == "rs")).collect()
+    entries.filter(|path| path.extension().is_some_and(|own| own == "rs" || own == "md")).collect()
 }
 
 /// Returns the configurations that documents and tests show.
 fn configurations() -> BTreeSet<String> {
     let mut shown: BTreeSet<String> = [EVERYTHING.replace('\n', "")].into();
-    for path in ["src/config", "tests/native"].into_iter().flat_map(files).chain([root().join("README.md")]) {
+    for path in ["src/config", "tests/native", "docs"].into_iter().flat_map(files).chain([root().join("README.md")]) {
         for text in texts(&path) {
             let values: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_default();
             shown.extend(values.iter().filter(|value| value.get("rules").is_some()).map(Value::to_string));

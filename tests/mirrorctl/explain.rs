@@ -56,7 +56,7 @@ rule near does not match:
 rule users decides: by rules[2].match[0]
 mirror candidate
   sample: 40 % by header x-user: part 74157 < 400000 of 1000000: selected
-  copy to cluster candidate, answered within 5s:
+  copy to cluster candidate, response within 5s:
     :authority: api-shadow:80  <- -shadow, was api:80
     :path: /v2/x?y=1  <- rewrite.uri, was /api/x?y=1
     :method: POST
@@ -67,13 +67,13 @@ mirror candidate
     via: mirror  <- headers.add
     x-mirrored-request: true  <- the marker
     and no body; Envoy adds content-length and x-envoy- headers of its own
-  left behind:
+  not copied:
     authorization: secret  <- headers.remove
     connection: x-hop  <- belongs to one hop or to the router
     x-hop: 1  <- listed by connection
 mirror recorder
   sample: 25 % at random: selected with probability 0.25
-  copy to cluster recorder, answered within 5s:
+  copy to cluster recorder, response within 5s:
 "#;
     let out = explain(&[&args[..], &more].concat());
     assert!(out.starts_with(expected), "{out}");

@@ -14,9 +14,11 @@ mod check;
 mod clusters;
 mod convert;
 mod explain;
+mod generated;
 #[allow(dead_code, reason = "the tests of the filter itself use the rest")]
 #[path = "../envoy/harness/mod.rs"]
 mod harness;
+mod options;
 #[allow(dead_code, reason = "the tests of the examples use the rest")]
 #[path = "../examples/readme.rs"]
 mod readme;
@@ -24,7 +26,6 @@ mod report;
 #[allow(dead_code, reason = "the tests of the examples use the rest")]
 #[path = "../examples/scene.rs"]
 mod scene;
-mod schema;
 mod shown;
 mod stats;
 mod types;

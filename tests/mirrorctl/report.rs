@@ -57,7 +57,7 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
              more than 5 ms slower in 0 %, faster in 100 %",
             "  requests     100",
             "  copies       100 sent",
-            "  answers      100 2xx",
+            "  responses    100 2xx",
             "  failures     0 (5xx or failed), 0 %",
             "  compared     100 same",
             "mobile: mirrored nowhere",
@@ -78,7 +78,7 @@ fn v3_is_worse_where_it_is_wrong_and_better_elsewhere() {
         for line in [
             &*format!("## desktop → {escaped}"),
             "**worse**: of 100 pairs, 80 % (95 % confidence: 71.1 % to 86.7 %) have the same status; wanted are 95 %",
-            "| answers | 80 2xx, 20 5xx |",
+            "| responses | 80 2xx, 20 5xx |",
             "| failures | 20 (5xx or failed), 20 % |",
             "| compared | 20 different, 80 same |",
         ] {

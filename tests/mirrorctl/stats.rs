@@ -1,10 +1,13 @@
-//! `mirrorctl stats`: the figures of a real Envoy, with the calculator of the examples, and books that do not balance.
+//! `mirrorctl stats`: the figures of a real Envoy, with the calculator of the examples, and counters that do not add up.
 
 use crate::harness::client::Req;
 use crate::harness::{block_on, eventually};
 use crate::scene::{Ports, Scene};
-use crate::{Ran, mirrorctl};
+use crate::{ROOT, Ran, mirrorctl};
+use regex::Regex;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -79,16 +82,24 @@ fn figures_are_what_was_sent() {
             "  requests     4",
             "  share        100 %",
             "  copies       4 sent",
-            "  answers      3 2xx, 1 5xx",
+            "  responses    3 2xx, 1 5xx",
             "  failures     1 (5xx or failed), 25 %",
             "  compared     1 different, 3 same",
             "  same status  75 % (95 % confidence: 30.1 % to 95.4 %)",
             "mobile: mirrored nowhere",
             "Never mirrored: 1 marked",
-            "In flight: 0 copies; held: 0 bytes",
-            "The books balance.",
+            "In flight: 0 copies; buffered: 0 bytes",
+            "The counters add up.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        // The document's example is of another run: only its figures differ.
+        let page = fs::read_to_string(format!("{ROOT}/docs/mirrorctl.md")).unwrap();
+        let shown = page.split_once("$ mirrorctl stats 127.0.0.1:9901\n").unwrap().1.split_once("```").unwrap().0;
+        let figure = Regex::new(r"-?[0-9.]*[0-9]").unwrap();
+        let printed: BTreeSet<_> = text.lines().map(|line| figure.replace_all(line, "#")).collect();
+        for line in shown.lines() {
+            assert!(printed.contains(&figure.replace_all(line, "#")), "docs/mirrorctl.md: {line}\n{text}");
         }
 
         let mut watch = Command::new(env!("CARGO_BIN_EXE_mirrorctl"));
@@ -106,7 +117,7 @@ fn figures_are_what_was_sent() {
         let ran = mirrorctl(&["stats", "-", "--json"], &lost);
         let shown: Value = serde_json::from_str(&ran.out).unwrap();
         let imbalance = format!("desktop → {V3}: 4 outcomes of copies for 5 requests");
-        assert!(ran.code == 1 && ran.err.starts_with(&format!("The books do not balance: {imbalance}\n")), "{ran:?}");
+        assert!(ran.code == 1 && ran.err.starts_with(&format!("The counters do not add up: {imbalance}\n")), "{ran:?}");
         assert_eq!((&shown["balanced"], &shown["imbalances"]), (&json!(false), &json!([imbalance])));
 
         // Without the Envoy it waits for it to come back.

@@ -125,7 +125,7 @@ fn after_a_request_whose_headers_were_needed_those_of_the_next_are_read_at_once(
 
 #[test]
 fn a_mirror_that_fails_is_warned_of_at_powers_of_two() {
-    for (cluster, answers, text) in [("unknown", false, "no_cluster"), ("a", true, "did not answer")] {
+    for (cluster, answers, text) in [("unknown", false, "no_cluster"), ("a", true, "did not respond")] {
         let rules = format!(r#"{{"rules":[{{"name":"r","mirrors":[{{"cluster":"{cluster}"}}]}}]}}"#);
         let (envoy, root) = Envoy::with(&rules);
         let mut warned = Vec::new();

@@ -32,18 +32,18 @@ struct Cli {
 enum Command {
     /// Check the plugin configurations in files
     ///
-    /// A file is a configuration, JSON or YAML, or has documents with one in it: WasmPlugin, TrafficExtension,
-    /// EnvoyExtensionPolicy, EnvoyFilter, or a configuration of Envoy's. Warnings are of what the plugin takes, but what is
-    /// probably not as it was meant; each ends with its code.
+    /// A file is a configuration in JSON or YAML, or it contains one: WasmPlugin, TrafficExtension, EnvoyExtensionPolicy,
+    /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
+    /// meant; it ends with its code.
     Check {
-        /// Make findings of the warnings
+        /// Let warnings be findings: exit code 1
         #[arg(long)]
         strict: bool,
         /// Files to check; `-` is standard input
         #[arg(required = true)]
         files: Vec<String>,
     },
-    /// Explain what becomes of a request: which rule decides, and what copy each mirror would get
+    /// Explain what happens to a request: which rule decides, and which copy each mirror would get
     Explain {
         /// A file with a configuration, as for `check`; `-` is standard input
         file: String,
@@ -52,18 +52,18 @@ enum Command {
     },
     /// Convert the mirrors of VirtualServices and HTTPRoutes
     ///
-    /// The rules decide as the routes do: their order, their hosts, and what is not mirrored carry over, and so does what a
-    /// route changes in its requests. What the plugin cannot know is named in a warning.
+    /// The rules decide as the routes do: their order, their hosts, and what is not mirrored are kept, and so is what a route
+    /// changes in its requests. What the plugin cannot know is named in a warning.
     Convert(convert::Conversion),
-    /// Show the metrics: what was mirrored, how it was answered, and whether the books balance
+    /// Show the metrics: what was mirrored, how mirrors responded, and whether the counters add up
     ///
-    /// Books that do not balance are a finding. Envoy reads its counters one by one, so they are read again before that is said.
+    /// Counters that do not add up are a finding. Envoy reads its counters one by one, so they are read a second time before
+    /// that is reported.
     Stats(stats::Reading),
-    /// Watch for a while, and tell whether each mirror is as good as its primary
+    /// Watch for a while, and report whether each mirror is as good as its primary
     ///
-    /// A mirror that is worse is a finding. Judged are the rules that compare; of the others it is told what is counted. Envoy
-    /// shows what its histograms hold some seconds late (stats_flush_interval): so times are of a period that began and ended a
-    /// little earlier.
+    /// A mirror that is worse is a finding. Rules with `compare` get a verdict; for the others, the counts are shown. Envoy updates
+    /// its histograms some seconds late (stats_flush_interval), so times are of a period that began and ended a little earlier.
     Report(report::Watch),
     /// Print the JSON Schema of the configuration
     Schema,

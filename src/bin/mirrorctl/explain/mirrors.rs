@@ -122,7 +122,7 @@ fn copy(
         return;
     };
     let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
-    reply.line(format_args!("  copy to cluster {}, answered within {:?}:", shown(&cluster), mirror.timeout));
+    reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
     for (name, value) in draft.write(marker, Vec::new()).unwrap_or_default().iter() {
         let why =
             why_different(mirror, headers, marker, name, value).map(|why| format!("  <- {why}")).unwrap_or_default();
@@ -132,7 +132,7 @@ fn copy(
     reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
     let not_copied = draft.not_copied();
     if !not_copied.is_empty() {
-        reply.line("  left behind:");
+        reply.line("  not copied:");
     }
     for (name, value, why) in not_copied {
         let why = match why {

@@ -1,7 +1,7 @@
-//! Whether the books balance, from one reading or several.
+//! Whether the counters add up, from one reading or several.
 //!
 //! Envoy reads its counters one by one while others count. So a count is known only to lie between the first reading's and the
-//! last's, and books are out of balance only if nothing in between balances.
+//! last's, and counters do not add up only if nothing in between adds up.
 
 use super::books::{Books, Mirror};
 
@@ -25,7 +25,7 @@ impl Range {
         self.low <= other.high && other.low <= self.high
     }
 
-    /// Tells whether this may be a multiple of another count: mirrors of one rule with the same cluster share their series.
+    /// Returns whether this may be a multiple of another count: mirrors of one rule with the same cluster share their series.
     fn may_be_multiple_of(self, other: Self) -> bool {
         if other.high <= 0.0 {
             return self.low <= 0.0;
@@ -35,7 +35,7 @@ impl Range {
     }
 }
 
-/// Tells what does not balance between the first and the last of these readings.
+/// Returns what does not add up between the first and the last of these readings.
 pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = Range { low: 0.0, high: 0.0 };
@@ -53,7 +53,7 @@ pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
             found.push(format!("{name} → {target}: {outcomes} outcomes of copies for {requests} requests"));
         }
         if answers.low > sent.high {
-            found.push(format!("{name} → {target}: {} answers to {} copies sent", answers.low, sent.high));
+            found.push(format!("{name} → {target}: {} responses to {} copies sent", answers.low, sent.high));
         }
         if pairs.low > sent.high {
             found.push(format!("{name} → {target}: {} pairs compared of {} copies sent", pairs.low, sent.high));
@@ -63,7 +63,7 @@ pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
     let in_flight = Range { low: first.in_flight.min(last.in_flight), high: first.in_flight.max(last.in_flight) };
     if !open.meets(in_flight) {
         let (open, in_flight) = (open.high, in_flight.high);
-        found.push(format!("all rules: {open} copies sent and not answered, but {in_flight} in flight"));
+        found.push(format!("all rules: {open} copies sent and without a response, but {in_flight} in flight"));
     }
     found
 }
@@ -89,14 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn one_reading_balances_or_says_what_does_not() {
+    fn one_reading_adds_up_or_says_what_does_not() {
         assert_eq!(alone(&books(5, 4, 1, 3, 2, 1)), [""; 0]);
         assert_eq!(alone(&books(0, 0, 0, 0, 0, 0)), [""; 0]);
         assert_eq!(alone(&books(5, 4, 0, 4, 4, 0)), ["r → m: 4 outcomes of copies for 5 requests"]);
         assert_eq!(alone(&books(0, 1, 0, 1, 1, 0)), ["r → m: 1 outcomes of copies for 0 requests"]);
-        assert_eq!(alone(&books(5, 4, 1, 3, 3, 0)), ["all rules: 1 copies sent and not answered, but 0 in flight"]);
+        assert_eq!(
+            alone(&books(5, 4, 1, 3, 3, 0)),
+            ["all rules: 1 copies sent and without a response, but 0 in flight"]
+        );
         assert_eq!(alone(&books(5, 4, 1, 4, 5, 0)), ["r → m: 5 pairs compared of 4 copies sent"]);
-        assert_eq!(alone(&books(5, 4, 1, 5, 4, 0))[0], "r → m: 5 answers to 4 copies sent");
+        assert_eq!(alone(&books(5, 4, 1, 5, 4, 0))[0], "r → m: 5 responses to 4 copies sent");
     }
 
     #[test]
@@ -106,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_while_it_is_read_is_no_imbalance() {
-        // Alone, neither balances: the outcomes were read a moment after the requests.
+    fn what_is_counted_while_it_is_read_adds_up() {
+        // Alone, neither adds up: the outcomes were read a moment after the requests.
         let (first, last) = (books(10, 11, 0, 11, 11, 0), books(14, 15, 0, 15, 15, 0));
         assert_eq!([alone(&first).len(), alone(&last).len()], [1, 1]);
         assert_eq!(imbalances(&first, &last), [""; 0]);

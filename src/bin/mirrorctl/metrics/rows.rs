@@ -12,7 +12,7 @@ pub(crate) fn rows(rule: &Rule, mirror: &Mirror, since: Since<'_, Mirror>) -> Ve
     let mut rows = vec![
         ("share", share(mirror.sent(), rule.requests)),
         ("copies", counted(|mirror| &mirror.outcomes)),
-        ("answers", counted(|mirror| &mirror.classes)),
+        ("responses", counted(|mirror| &mirror.classes)),
         ("failures", format!("{failures} (5xx or failed), {}", share(failures, mirror.classes.sum()))),
         ("latency", quantiles(&mirror.response_time.bins())),
     ];

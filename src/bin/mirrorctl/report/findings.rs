@@ -36,7 +36,8 @@ pub(crate) fn findings<'a>(period: &'a Books, demands: &Demands) -> Vec<Finding<
 pub(crate) fn demands(demands: &Demands) -> String {
     format!(
         "Good is what has the primary's status in {} % and is not more often slower than faster by more than {} ms. Compared is \
-         when each answer was whole: the primary's is when its client has read it, and a copy begins when its request is whole.",
+         when each response was complete: the primary's is when its client has read it, and a copy begins when its request is \
+         complete.",
         demands.agreement, demands.tolerance
     )
 }

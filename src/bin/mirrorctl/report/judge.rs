@@ -14,7 +14,7 @@ const FEWEST: f64 = 20.0;
 pub(crate) struct Demands {
     /// The percentage of answers with the primary's status that is good enough.
     pub(crate) agreement: f64,
-    /// By how many milliseconds an answer may be slower and still be as fast.
+    /// By how many milliseconds a response may be slower and still be as fast.
     pub(crate) tolerance: f64,
 }
 

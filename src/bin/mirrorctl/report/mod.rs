@@ -30,7 +30,7 @@ pub(crate) struct Watch {
     /// The share of the pairs that is to have the same status, in percent
     #[arg(long, default_value_t = 99.0, value_name = "PERCENT")]
     agreement: f64,
-    /// By how much an answer may be slower and still be as fast, in milliseconds
+    /// By how much a response may be slower and still be as fast, in milliseconds
     #[arg(long, default_value_t = 5.0, value_name = "MS")]
     tolerance: f64,
     /// Write Markdown

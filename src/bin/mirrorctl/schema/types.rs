@@ -28,7 +28,7 @@ pub(super) struct Configuration {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Rule {
-    /// Label in metrics and logs, unique. Default `rule-<index>`.
+    /// Label in metrics and logs, unique: 1 to 64 of `A-Z a-z 0-9 _ -`. Default `rule-<index>`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))]
     name: Option<String>,
     /// The rule matches if one entry does. Absent or empty: every request.
@@ -43,7 +43,7 @@ struct Rule {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Compare {
-    /// Whether both answered with the same status, and by how much the mirror was slower or faster. Default `false`.
+    /// Whether both responded with the same status, and by how much the mirror was slower or faster. Default `false`.
     status: Option<bool>,
 }
 
@@ -59,7 +59,7 @@ struct Match {
     method: Option<StringMatch>,
     /// The scheme.
     scheme: Option<StringMatch>,
-    /// The whole `:authority`, port included.
+    /// The complete `:authority`, port included.
     authority: Option<StringMatch>,
     /// For each name, its value. Names ignore case; several values of one name are joined with `,`. `host` means
     /// `:authority`.
@@ -75,7 +75,7 @@ struct Match {
     /// For each name, its value, without double quotes around it.
     #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     cookies: Option<BTreeMap<String, StringMatch>>,
-    /// Ranges (`10.0.0.0/8`, `fd00::/8`) and addresses. One must hold the peer's.
+    /// Ranges (`10.0.0.0/8`, `fd00::/8`) and addresses. One must hold the client's address, Envoy's `source.address`.
     #[schemars(length(min = 1))]
     source_cidrs: Option<Vec<String>>,
     /// The name of the Envoy route that was chosen.
@@ -93,9 +93,9 @@ struct StringMatch {
     prefix: Option<String>,
     /// The value ends with this.
     suffix: Option<String>,
-    /// The value has this in it.
+    /// The value contains this.
     contains: Option<String>,
-    /// The value matches as a whole. RE2 syntax.
+    /// The value matches from beginning to end. RE2 syntax, linear time.
     #[schemars(length(max = 1024))]
     regex: Option<String>,
     /// Letters of either case are the same. Default `false`.
@@ -143,7 +143,7 @@ struct Mirror {
     body: Option<Body>,
     /// What a body above `limits.maxBodyBytes` does: no copy, or one without body. Default `skip`.
     on_oversized_body: Option<OnOversizedBody>,
-    /// How long to wait for the answer: `1ms` to `1h`. Default `5s`.
+    /// How long to wait for the response: `1ms` to `1h`. Default `5s`.
     #[schemars(regex(pattern = DURATION))]
     timeout: Option<String>,
 }
@@ -281,10 +281,10 @@ struct Limits {
     max_body_bytes: Option<Whole<0, MOST_BODY>>,
     /// All bodies buffered for copies at one time, in bytes. Default 64 MiB.
     max_buffered_bytes: Option<Whole<0, MOST_BUFFERED>>,
-    /// Copies sent and not answered. Default 1024.
+    /// Copies sent that have no response yet. Default 1024.
     max_in_flight: Option<Whole<0, { u32::MAX as u64 }>>,
     /// Copies sent per second. Default: no cap.
     max_requests_per_second: Option<Whole<1, 1_000_000_000>>,
-    /// Size of the token bucket. Default: `maxRequestsPerSecond`.
+    /// Size of the token bucket, only with `maxRequestsPerSecond`. Default: `maxRequestsPerSecond`.
     burst: Option<Whole<1, 1_000_000_000>>,
 }

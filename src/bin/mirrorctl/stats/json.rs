@@ -1,4 +1,4 @@
-//! The books as JSON.
+//! The counters as JSON.
 
 use crate::metrics::books::{Books, Counts, Mirror, Rule};
 use crate::metrics::histogram::{Histogram, quantile};

@@ -17,12 +17,12 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// What is read, and how it is shown.
 #[derive(Args)]
 pub(crate) struct Reading {
-    /// Envoy's admin endpoint: HOST:PORT or an http URL; or a file with what it said; `-` is standard input
+    /// Envoy's admin endpoint: HOST:PORT or an http URL; or a file with what it printed; `-` is standard input
     url: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Show it again and again, with what came meanwhile; every 2 seconds, or so many
+    /// Repeat it, with what came since; every 2 seconds, or as many as given
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
           conflicts_with = "json", value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
@@ -53,14 +53,15 @@ pub(crate) fn run(reading: &Reading) -> Result<Reply, String> {
     Ok(reply)
 }
 
-const BALANCED: &str = "The books balance.";
+const BALANCED: &str = "The counters add up.";
 
-/// Tells what does not balance, and what else may be the reason.
+/// Says which counters do not add up, and what else may be the reason.
 fn unbalanced(imbalances: &[String]) -> String {
-    let lines: String = imbalances.iter().map(|imbalance| format!("The books do not balance: {imbalance}\n")).collect();
+    let lines: String =
+        imbalances.iter().map(|imbalance| format!("The counters do not add up: {imbalance}\n")).collect();
     format!(
-        "{lines}Nor does a rule that has had other mirrors since this Envoy started, or has the name of another plugin's, nor what \
-         was saved while copies were made."
+        "{lines}Causes without a fault of the filter: a rule that has had other mirrors since this Envoy started, a rule with the \
+         name of another plugin's rule, a page that was saved while copies were made."
     )
 }
 

@@ -1,4 +1,4 @@
-//! The books as text.
+//! The counters as text.
 
 use crate::metrics::books::Books;
 use crate::metrics::rows::rows;
@@ -23,7 +23,7 @@ pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
     if books.ignored.sum() > 0.0 {
         text.push_str(&format!("Never mirrored: {}\n", counts(&books.ignored, None)));
     }
-    text.push_str(&format!("In flight: {} copies; held: {} bytes\n", books.in_flight, books.buffered_bytes));
+    text.push_str(&format!("In flight: {} copies; buffered: {} bytes\n", books.in_flight, books.buffered_bytes));
     text
 }
 
