@@ -19,10 +19,10 @@ export ENVOY_WHEEL_VERSION ENVOY_FLAGS CARGO_TARGET_WASM32_WASIP1_RUNNER
 MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
-FAULTS := cargo test --locked --quiet --profile faults --test faults --
+FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install
-# Crates of their own: helpers of the build, of the benchmark, and of fuzzing.
-CRATES := tools/finish bench/count bench/floor bench/micro bench/pace schema fuzz
+# The crates that are no members of the workspace; RATIONALE.md says why.
+CRATES := bench/floor fuzz schema
 
 define lint-crate
 cargo fmt --check --manifest-path $(1)/Cargo.toml
@@ -38,13 +38,13 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: rust ## build the module: dist/traffic_mirror.wasm
-	cargo build --release --locked --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
-	cargo build --locked --quiet --manifest-path tools/finish/Cargo.toml --target-dir $(TARGET)/tools
-	@mkdir -p $(dir $(MODULE)) && $(TARGET)/tools/debug/finish $(BUILT) $(MODULE)
+	cargo build --release --locked --package traffic-mirror --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
+	cargo build --locked --quiet --package finish
+	@mkdir -p $(dir $(MODULE)) && $(TARGET)/debug/finish $(BUILT) $(MODULE)
 	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
 
 mirrorctl: rust ## build the tool that checks, explains and converts configurations: dist/mirrorctl
-	cargo build --release --locked --features cli --bin mirrorctl
+	cargo build --release --locked --package mirrorctl
 	@mkdir -p dist && cp $(TARGET)/release/mirrorctl dist/mirrorctl
 
 demo: build python ## show the mirror at work in a real Envoy, and prove it
@@ -58,12 +58,12 @@ run: build ## start envoy.yaml in the foreground, with what to try
 	exec $$ENVOY -c envoy.yaml $(ENVOY_FLAGS) --component-log-level misc:error
 
 test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --features cli
-	cargo test --locked --quiet --lib --target $(WASM_TARGET)
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --workspace
+	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET)
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
-	UPDATE_DOCS=1 cargo test --locked --quiet --features cli --test mirrorctl generated
+	UPDATE_DOCS=1 cargo test --locked --quiet --package mirrorctl --test mirrorctl generated
 
 fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
 	@tools/fuzz $(FUZZ_SECONDS)
@@ -77,27 +77,27 @@ soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does t
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
-count: build ## count what a request costs in the VM: instructions, host calls (MODULES="one.wasm other.wasm")
-	@cargo run --locked --quiet --manifest-path bench/count/Cargo.toml --target-dir $(TARGET)/tools -- $(or $(MODULES),$(MODULE))
+count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
+	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
-	cargo fmt --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --test faults -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) --lib -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --locked --package tests --test faults -- -D warnings
+	cargo clippy --locked --package traffic-mirror --target $(WASM_TARGET) --lib -- -D warnings
 	$(foreach crate,$(filter-out fuzz,$(CRATES)),$(call lint-crate,$(crate)))
 	$(if $(shell command -v c++),$(call lint-crate,fuzz),@echo "fuzz is left out: its fuzzer needs a C++ compiler, such as g++")
 	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
-	$$deny --manifest-path $$crate/Cargo.toml --locked check licenses bans sources || exit 1; done
+	$$deny --manifest-path $$crate/Cargo.toml --workspace --locked check licenses bans sources || exit 1; done
 	@for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 	@! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
 
 advisories: rust ## known vulnerabilities of dependencies; fetches RustSec's list from GitHub
 	@deny=$$(tools/cargo-deny) && for crate in . $(CRATES); do echo "cargo deny: $$crate" && \
-	$$deny --manifest-path $$crate/Cargo.toml --locked check advisories || exit 1; done
+	$$deny --manifest-path $$crate/Cargo.toml --workspace --locked check advisories || exit 1; done
 
 fmt: rust ## format the code
-	cargo fmt
+	cargo fmt --all
 	@for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
 
 image: build ## build the OCI image that Istio pulls: dist/image/

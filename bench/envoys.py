@@ -1,34 +1,27 @@
-"""Starts Envoy with a configuration that is built here, tells its ports, and stops it."""
+"""Runs Envoy on a core of its own, with a configuration that is built here, and tells its ports; tools/envoy.py starts it."""
 
 import contextlib
 import ctypes
-import functools
-import http.client
 import json
 import os
 import pathlib
 import signal
-import subprocess
+import sys
 import tempfile
 import time
 
 from plan import CLUSTERS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(1, str(ROOT / "tools"))
+
+import envoy  # noqa: E402
+
 CORES = sorted(os.sched_getaffinity(0))
 # The proxy has a core for itself. Upstreams and load share the other one, or have one each where there are three.
 PROXY_CORE, UPSTREAM_CORE, LOAD_CORE = CORES[-1], CORES[0], CORES[1 if len(CORES) > 2 else 0]
 LARGEST_BODY = 32 << 20
 TYPE = "type.googleapis.com/envoy.extensions."
-
-
-@functools.cache
-def command():
-    """The command that starts Envoy."""
-    found = subprocess.run([ROOT / "tools/find-envoy"], capture_output=True, text=True)
-    if found.returncode:
-        raise SystemExit(f"bench: no Envoy\n{found.stderr}")
-    return found.stdout.split()
 
 
 def pinned(core):
@@ -39,22 +32,6 @@ def pinned(core):
         os.sched_setaffinity(0, {core})
 
     return prepare
-
-
-@contextlib.contextmanager
-def spawned(argv, core, log):
-    """Runs a process on one core for as long as this block takes."""
-    with open(log, "ab") as out:
-        process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, preexec_fn=pinned(core))
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def worker_process(pid):
@@ -77,7 +54,10 @@ class Envoy:
 
     def get(self, path):
         """Asks the admin interface."""
-        return admin_get(self.admin, path)
+        status, body = envoy.fetch(self.admin, path)
+        if status != 200:
+            raise OSError(f"{path}: {status}")
+        return body
 
     def received(self):
         """How many requests the upstream's two sides have got: (primary, mirror)."""
@@ -86,42 +66,27 @@ class Envoy:
         return counts["primary"], counts["mirror"]
 
 
-def admin_get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read().decode()
-        if response.status != 200:
-            raise OSError(f"{path}: {response.status}")
-        return body
-    finally:
-        connection.close()
-
-
 @contextlib.contextmanager
-def running(config, core, deadline=60):
+def running(config, core):
     """Starts Envoy with one worker, pinned to `core`, and waits until it is ready."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = pathlib.Path(folder)
         file, address, log = folder / "envoy.json", folder / "admin", folder / "log"
         file.write_text(json.dumps(config))
-        argv = [*command(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning",
+        argv = [*envoy.envoy_command(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning",
                 "--admin-address-path", address]
+
+        def admin():
+            _, _, port = address.read_text().rpartition(":")
+            return int(port) if port else None
+
+        def unready():
+            return envoy.is_ready(admin()) if address.exists() and admin() else "no admin address"
+
         started = time.monotonic()
-        with spawned(argv, core, log) as process:
-            why = "no admin address"
-            while time.monotonic() < started + deadline and process.poll() is None:
-                try:
-                    port = int(address.read_text().rsplit(":", 1)[1])
-                    admin_get(port, "/ready")
-                    break
-                except (OSError, IndexError, ValueError, http.client.HTTPException) as error:
-                    why = error
-                    time.sleep(0.002)
-            else:
-                raise SystemExit(f"bench: Envoy is not ready: {why}\n{log.read_text()[-4000:]}")
-            yield Envoy(process, log, port, started)
+        with envoy.running(argv, log, prepare=pinned(core)) as process:
+            envoy.wait_until(unready, process, log, pause=0.002)
+            yield Envoy(process, log, admin(), started)
 
 
 def bootstrap(listeners, clusters):

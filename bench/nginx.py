@@ -4,10 +4,10 @@ import contextlib
 import pathlib
 import socket
 import tempfile
-import time
 from dataclasses import dataclass
 
 import envoys
+from envoys import envoy
 from plan import Variant
 
 # nginx keeps the mirror's connection only where the answer has no body: both cases are measured.
@@ -59,21 +59,18 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
+def is_closed(port):
+    socket.create_connection(("127.0.0.1", port), 1).close()
+
+
 @contextlib.contextmanager
-def running(upstream, core, deadline=10):
+def running(upstream, core):
     """Starts nginx as one process, pinned to `core`."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ports = free_ports(len(VARIANTS))
         file, log = pathlib.Path(folder) / "nginx.conf", pathlib.Path(folder) / "log"
         file.write_text(CONFIG.format(folder=folder, ports=ports, **upstream.ports))
-        with envoys.spawned(["nginx", "-p", folder, "-e", "stderr", "-c", file], core, log) as process:
-            end = time.monotonic() + deadline
-            while time.monotonic() < end and process.poll() is None:
-                try:
-                    socket.create_connection(("127.0.0.1", ports[0]), 1).close()
-                    break
-                except OSError:
-                    time.sleep(0.01)
-            else:
-                raise SystemExit(f"bench: nginx does not start:\n{log.read_text()[-2000:]}")
+        argv = ["nginx", "-p", folder, "-e", "stderr", "-c", file]
+        with envoy.running(argv, log, prepare=envoys.pinned(core)) as process:
+            envoy.wait_until(lambda: is_closed(ports[0]), process, log, pause=0.01)
             yield Nginx(process.pid, {variant.name: port for variant, port in zip(VARIANTS, ports)}, log)

@@ -69,15 +69,16 @@ def missing(asked):
 def build():
     """Builds the floor modules and the paced load generator; returns their paths."""
 
-    def cargo(folder, *more):
-        argv = ["cargo", "build", "--quiet", "--locked", "--release", "--manifest-path", BENCH / folder / "Cargo.toml"]
-        subprocess.run([*argv, "--target-dir", TARGET / "bench", *more], check=True, cwd=envoys.ROOT)
+    def cargo(*more):
+        argv = ["cargo", "build", "--quiet", "--locked", "--release"]
+        subprocess.run([*argv, *more], check=True, cwd=envoys.ROOT)
 
-    cargo("pace")
-    cargo("floor", "--examples", "--target", "wasm32-wasip1")
+    cargo("--package", "pace", "--target-dir", TARGET)
+    cargo("--manifest-path", BENCH / "floor/Cargo.toml", "--target-dir", TARGET / "bench", "--examples",
+          "--target", "wasm32-wasip1")
     floors = TARGET / "bench/wasm32-wasip1/release/examples"
     modules = {name: floors / f"{name}.wasm" for name in ("floor_idle", "floor", "floor_body")}
-    return TARGET / "bench/release/pace", modules
+    return TARGET / "release/pace", modules
 
 
 class Bench:
@@ -213,7 +214,7 @@ def machine():
         return subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.split()[-1]
 
     return {"cpu": cpu, "cores": len(envoys.CORES), "kernel": platform.release(),
-            "envoy": version(*envoys.command()).split("/")[1], "load": version("h2load").split("/")[1]}
+            "envoy": version(*envoys.envoy.envoy_command()).split("/")[1], "load": version("h2load").split("/")[1]}
 
 
 def note(text):
@@ -258,4 +259,7 @@ def main():
 
 STARTED = time.monotonic()
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except envoys.envoy.Failure as failure:
+        raise SystemExit(f"bench: {failure}") from failure

@@ -1,4 +1,4 @@
-"""Envoy as the demo and the examples run it: found, started on free ports, awaited, asked for metrics, stopped.
+"""Envoy as the demo, the examples and the benchmark run it: found, started on free ports, awaited, asked for metrics, stopped.
 
 Python's standard library is all it needs.
 """
@@ -82,13 +82,14 @@ def envoy_command():
 
 
 @contextlib.contextmanager
-def running(command, out, err):
-    """A process with stdout and stderr in files; it is always stopped."""
+def running(command, out, err=None, prepare=None):
+    """A process with stdout and stderr in files, or both in one; it is always stopped. It calls `prepare` before it starts."""
     # Whoever stops us stops what we have started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with open(out, "w") as stdout, open(err, "w") as stderr:
+    with open(out, "w") as stdout, open(err, "w") if err else contextlib.nullcontext(subprocess.STDOUT) as stderr:
         try:
-            process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=stdout, stderr=stderr)
+            process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdin=subprocess.DEVNULL,
+                                       stdout=stdout, stderr=stderr, preexec_fn=prepare)
         except OSError as error:
             raise Failure(f"{command[0]} does not start: {error}") from error
     try:
@@ -120,8 +121,8 @@ def is_ready(admin):
     return None if status == 200 else f"{status} {body.strip()}"
 
 
-def wait_until(unready, process, log):
-    """Waits until `unready` returns nothing instead of the reason why it is too early."""
+def wait_until(unready, process, log, pause=0.05):
+    """Waits until `unready` returns nothing instead of the reason why it is too early; asks again after each pause."""
     deadline = time.monotonic() + SECONDS_TO_START
     why = "not asked yet"
     while time.monotonic() < deadline:
@@ -133,7 +134,7 @@ def wait_until(unready, process, log):
             why = str(error)
         if not why:
             return
-        time.sleep(0.05)
+        time.sleep(pause)
     raise Failure(f"not ready after {SECONDS_TO_START} s: {why}\n" + tail(log))
 
 

@@ -1,10 +1,4 @@
-//! Any bytes as a configuration: see tests/fuzz/configuration.rs.
+//! Any bytes as a configuration: see tests/host/src/fuzz/configuration.rs.
 #![no_main]
 
-#[path = "../../tests/fuzz/configuration.rs"]
-#[allow(dead_code, reason = "the seeds need more of it")]
-mod configuration;
-#[path = "../../tests/fuzz/given.rs"]
-mod given;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| configuration::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fake_host::fuzz::configuration::check(bytes));

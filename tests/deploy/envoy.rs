@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::documents;
-use crate::harness::client::{Client, Req};
-use crate::harness::process::{Envoy, Folder, module};
-use crate::harness::upstream::{Answer, Upstream};
-use crate::harness::{block_on, eventually};
+use harness::client::{Client, Req};
+use harness::process::{Envoy, Folder, module};
+use harness::upstream::{Answer, Upstream};
+use harness::{block_on, eventually};
 
 /// A file of `deploy/envoy`, with paths in this folder, the module where it was built, and clusters at these servers.
 fn adapted(file: &str, folder: &Folder, service: SocketAddr, mirror: SocketAddr) -> Value {

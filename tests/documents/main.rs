@@ -1,12 +1,5 @@
 //! Every plugin configuration that a document shows is one that the plugin takes, and what the documents say of metrics,
 //! fields and commands is what there is.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, and nobody outside uses its items"
-)]
 
 mod commands;
 mod figures;
@@ -30,7 +23,7 @@ const CONFIGURATION: &str = "docs/configuration.md";
 const ISTIO: &str = "docs/platforms/istio.md";
 const OPERATIONS: &str = "docs/operations.md";
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";

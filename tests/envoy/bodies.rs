@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::client::{Client, Req, raw, read_until};
-use crate::harness::upstream::Answer;
-use crate::harness::{Setup, run};
+use harness::client::{Client, Req, raw, read_until};
+use harness::upstream::Answer;
+use harness::{Setup, run};
 
 fn one(mirror: Value) -> Value {
     json!({"rules": [{"mirrors": [mirror]}]})

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::client::{Client, Req, raw};
-use crate::harness::upstream::{Answer, Received, Service};
-use crate::harness::{Setup, run};
+use harness::client::{Client, Req, raw};
+use harness::upstream::{Answer, Received, Service};
+use harness::{Setup, run};
 
 const TASKS: usize = 8;
 const ROUNDS: usize = 12;

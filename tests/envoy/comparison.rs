@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::client::{Client, Req, raw, read_until};
-use crate::harness::ledger::COMPARED;
-use crate::harness::upstream::{Answer, Received, Service};
-use crate::harness::{Mesh, Setup, eventually, run};
+use harness::client::{Client, Req, raw, read_until};
+use harness::ledger::COMPARED;
+use harness::upstream::{Answer, Received, Service};
+use harness::{Mesh, Setup, eventually, run};
 
 /// One rule that compares the primary with `mirror`, which gets 300 ms.
 fn comparing() -> Value {
@@ -198,7 +198,7 @@ fn a_request_that_breaks_off_makes_no_pair() {
 
 #[test]
 fn pairs_of_a_configuration_that_is_replaced_are_settled() {
-    let setup = setup().delivered_by(crate::harness::bootstrap::Delivery::Lds);
+    let setup = setup().delivered_by(harness::bootstrap::Delivery::Lds);
     run(setup, async |mesh| {
         let mut client = mesh.client().await;
         let answer = tokio::spawn(async move { client.send(Req::get("/200-700/never")).await.status });

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::bootstrap::{Delivery, Form};
-use crate::harness::client::{Client, Req};
-use crate::harness::{Setup, eventually, refusal, run};
+use harness::bootstrap::{Delivery, Form};
+use harness::client::{Client, Req};
+use harness::{Setup, eventually, refusal, run};
 
 /// The filter's lines of this level.
 fn lines<'a>(log: &'a str, level: &str) -> Vec<&'a str> {

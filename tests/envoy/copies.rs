@@ -3,9 +3,9 @@
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Fields, Req, raw, read_until};
-use crate::harness::upstream::Service;
-use crate::harness::{Setup, run};
+use harness::client::{Client, Fields, Req, raw, read_until};
+use harness::upstream::Service;
+use harness::{Setup, run};
 
 fn one(mirror: Value) -> Value {
     json!({"rules": [{"mirrors": [mirror]}]})

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::bootstrap::Delivery;
-use crate::harness::client::Req;
-use crate::harness::upstream::Answer;
-use crate::harness::{Setup, run};
+use harness::bootstrap::Delivery;
+use harness::client::Req;
+use harness::upstream::Answer;
+use harness::{Setup, run};
 
 /// Less than Envoy takes of all headers: 60 KiB.
 const LONG: usize = 58_000;

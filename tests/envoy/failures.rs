@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hyper::Response;
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Req, full};
-use crate::harness::process::ROOT;
-use crate::harness::upstream::{Answer, Received, Service};
-use crate::harness::{Mesh, Setup, eventually, run};
+use harness::client::{Client, Req, full};
+use harness::process::ROOT;
+use harness::upstream::{Answer, Received, Service};
+use harness::{Mesh, Setup, eventually, run};
 
 fn to(cluster: &str, timeout: &str) -> Value {
     json!({"rules": [{"mirrors": [{"cluster": cluster, "timeout": timeout}]}]})

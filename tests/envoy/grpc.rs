@@ -18,9 +18,9 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Response, Status};
 use tower_service::Service as Tower;
 
-use crate::harness::client::{Body, Req};
-use crate::harness::upstream::{Answer, Handler, Service};
-use crate::harness::{Mesh, Setup, run};
+use harness::client::{Body, Req};
+use harness::upstream::{Answer, Handler, Service};
+use harness::{Mesh, Setup, run};
 
 /// Messages are bytes: nothing here depends on what protobuf makes of them.
 #[derive(Clone, Copy)]
@@ -216,7 +216,7 @@ fn a_server_streaming_call_is_answered_and_mirrored_with_its_trailers() {
         mesh.responses("rule-0", "mirror", "2xx", 1).await;
         mesh.responses("rule-0", "mirror", "5xx", 1).await;
         let bodies =
-            |all: Vec<crate::harness::upstream::Received>| -> Vec<Bytes> { all.into_iter().map(|r| r.body).collect() };
+            |all: Vec<harness::upstream::Received>| -> Vec<Bytes> { all.into_iter().map(|r| r.body).collect() };
         assert_eq!(bodies(mesh.mirror.received(2).await), bodies(mesh.primary.received(2).await));
     });
 }

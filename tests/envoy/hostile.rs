@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::client::{Req, raw, read_until};
-use crate::harness::upstream::{Service, Upstream};
-use crate::harness::{Setup, run};
+use harness::client::{Req, raw, read_until};
+use harness::upstream::{Service, Upstream};
+use harness::{Setup, run};
 
 /// Looks like a request on a connection where lengths are not what they seem.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nhost: a.test\r\n\r\n";

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::client::{Client, Req, empty, raw, read_until};
-use crate::harness::upstream::Service;
-use crate::harness::{Mesh, Setup, run};
+use harness::client::{Client, Req, empty, raw, read_until};
+use harness::upstream::Service;
+use harness::{Mesh, Setup, run};
 
 fn all() -> Value {
     json!({"rules": [{"mirrors": [{"cluster": "mirror"}, {"cluster": "mirror2", "body": "omit"}]}]})

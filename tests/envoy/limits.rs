@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::client::{Req, raw, read_until};
-use crate::harness::upstream::Answer;
-use crate::harness::{Setup, eventually, run};
+use harness::client::{Req, raw, read_until};
+use harness::upstream::Answer;
+use harness::{Setup, eventually, run};
 
 fn limited(mirror: Value, limits: Value) -> Value {
     json!({"rules": [{"mirrors": [mirror]}], "limits": limits})
@@ -41,11 +41,11 @@ fn bodies_buffered_for_copies_share_one_limit_and_give_back_what_they_took() {
 #[test]
 fn copies_in_flight_are_limited_until_they_are_answered() {
     let plugin = limited(json!({"cluster": "mirror", "timeout": "1500ms"}), json!({"maxInFlight": 2}));
-    let mirror = |r: &crate::harness::upstream::Received| match r.path.as_str() {
+    let mirror = |r: &harness::upstream::Received| match r.path.as_str() {
         "/never" => Answer::Never,
         _ => Answer::status(200),
     };
-    run(Setup::new(plugin).mirror(crate::harness::upstream::Service::script(mirror)), async |mesh| {
+    run(Setup::new(plugin).mirror(harness::upstream::Service::script(mirror)), async |mesh| {
         let mut client = mesh.client().await;
         for _ in 0..5 {
             assert_eq!(client.send(Req::get("/never")).await.status, 200);

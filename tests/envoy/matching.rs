@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Req};
-use crate::harness::{Setup, run};
+use harness::client::{Client, Req};
+use harness::{Setup, run};
 
 /// A name, what stands in `match`, the requests that it selects, and others that it does not.
 type Case = (&'static str, Value, Vec<Req>, Vec<Req>);

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::{Value, json};
 use xxhash_rust::xxh64::xxh64;
 
-use crate::harness::client::{Client, Req};
-use crate::harness::{Mesh, Setup, run};
+use harness::client::{Client, Req};
+use harness::{Mesh, Setup, run};
 
 /// Sends requests whose `x-n` counts them.
 async fn send_numbered(mesh: &Mesh, listener: &str, count: usize) {
@@ -48,7 +48,7 @@ fn one_draw_serves_all_mirrors_so_that_5_percent_lie_inside_10_percent() {
     run(Setup::new(json!({"rules": [{"mirrors": mirrors}]})), async |mesh| {
         send_numbered(mesh, "main", 1500).await;
         let ledger = mesh.until("every answer", |l| l.requests("rule-0") == 1500 && l.in_flight() == 0).await;
-        let seen = |all: Vec<crate::harness::upstream::Received>| -> BTreeSet<String> {
+        let seen = |all: Vec<harness::upstream::Received>| -> BTreeSet<String> {
             all.iter().map(|r| r.value("x-n").unwrap()).collect()
         };
         let (few, many) = (seen(mesh.mirror2.so_far()), seen(mesh.mirror.so_far()));

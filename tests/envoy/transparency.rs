@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Duration;
 
-use crate::harness::client::{Client, Fields, Reply, Req, raw, read_until};
-use crate::harness::upstream::{Answer, Received, Service};
-use crate::harness::{Mesh, Setup, run};
+use harness::client::{Client, Fields, Reply, Req, raw, read_until};
+use harness::upstream::{Answer, Received, Service};
+use harness::{Mesh, Setup, run};
 
 /// A filter that edits all that can be edited, on copies alone.
 fn busy() -> Value {

@@ -15,10 +15,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::harness::client::{Body, BoxError, Req, raw, read_until};
-use crate::harness::process::ROOT;
-use crate::harness::upstream::{Answer, Received, Service};
-use crate::harness::{Mesh, Setup, eventually, run_into_a_trap};
+use harness::client::{Body, BoxError, Req, raw, read_until};
+use harness::process::ROOT;
+use harness::upstream::{Answer, Received, Service};
+use harness::{Mesh, Setup, eventually, run_into_a_trap};
 
 /// The table of docs/operations.md: a setting, and what comes of a trap.
 const SETTINGS: [&str; 4] =

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
-use crate::harness::bootstrap::Delivery;
-use crate::harness::client::{Client, Req, raw, read_until};
-use crate::harness::upstream::Answer;
-use crate::harness::{Mesh, Setup, run};
+use harness::bootstrap::Delivery;
+use harness::client::{Client, Req, raw, read_until};
+use harness::upstream::Answer;
+use harness::{Mesh, Setup, run};
 
 fn rule(name: &str, cluster: &str) -> Value {
     json!({"rules": [{"name": name, "mirrors": [{"cluster": cluster}]}]})

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::bootstrap::Delivery;
-use crate::harness::client::{Client, Req};
-use crate::harness::process::module;
-use crate::harness::upstream::Answer;
-use crate::harness::{Mesh, Setup, run};
+use harness::bootstrap::Delivery;
+use harness::client::{Client, Req};
+use harness::process::module;
+use harness::upstream::Answer;
+use harness::{Mesh, Setup, run};
 
 const RELOADS: &str = "traffic_mirror.config_reload";
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::client::{Client, Req};
-use crate::harness::{block_on, eventually};
 use crate::outcomes::FRONT;
-use crate::readme::{Row, outcome};
-use crate::scene::{Line, Ports, Scene, lines};
+use harness::client::{Client, Req};
+use harness::readme::{Row, outcome};
+use harness::scene::{Line, Ports, Scene, lines};
+use harness::{block_on, eventually};
 
 const RULE: &str = "headers";
 const MIRROR: &str = "outbound|80||httpbin.mirror.cluster-b";

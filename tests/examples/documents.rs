@@ -5,8 +5,8 @@ use serde_json::Value;
 use traffic_mirror::config::Config;
 
 use crate::NAMES;
-use crate::readme::{folder, read};
-use crate::scene::{plugins, yaml};
+use harness::readme::{folder, read};
+use harness::scene::{plugins, yaml};
 
 /// The one plugin configuration of a file.
 pub fn plugin(example: &str, file: &str) -> Value {

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use tokio::net::TcpStream;
 
-use crate::harness::eventually;
-use crate::harness::process::{Folder, ROOT};
+use harness::eventually;
+use harness::process::{Folder, ROOT};
 
 /// The words that start gunicorn; its own arguments follow them.
 static COMMAND: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -5,8 +5,8 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::documents::{destinations, full_name, plugin, text};
-use crate::readme::{Row, outcome, read};
-use crate::scene::yaml;
+use harness::readme::{Row, outcome, read};
+use harness::scene::yaml;
 
 /// The examples whose services are workloads of one mesh.
 const ONE_MESH: [&str; 4] = ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api"];

@@ -1,11 +1,11 @@
 //! What the table in each README promises, seen by the client and in the logs of the services.
 
-use crate::harness::block_on;
-use crate::harness::client::Reply;
-use crate::harness::eventually;
 use crate::httpbin::Httpbin;
-use crate::readme::{Row, outcome};
-use crate::scene::{Line, Ports, Scene, lines};
+use harness::block_on;
+use harness::client::Reply;
+use harness::eventually;
+use harness::readme::{Row, outcome};
+use harness::scene::{Line, Ports, Scene, lines};
 
 /// The port of the listener with the filter, in every example.
 pub const FRONT: u16 = 10000;

@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::harness::client::BoxError;
 use crate::load::{CHANGED, Kinds};
 use crate::matrix::{Beside, Proof, Row, both, counted, odd, outcome, pairs};
 use crate::plain::{Plain, answer, kind, open};
 use crate::uploads::{HELD, chunks_of_one, drips, frugal, thousand_uploads, two_chunks_held};
+use harness::client::BoxError;
 
 /// How long an odd client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::digest::Digest;
-use crate::harness::client::{Body, Req};
 use crate::server::DIGEST;
+use harness::client::{Body, Req};
 
 /// How often each kind of answer came: a status, or what came in its stead.
 pub type Kinds = BTreeMap<String, u64>;

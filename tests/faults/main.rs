@@ -1,22 +1,8 @@
 //! The faults of mirrors, clients, primaries and operators, and what each does to the primary: nothing. `make faults`
 //! measures every one through three listeners and writes docs/faults.md; `make soak` mixes them for a while.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::string_slice,
-    missing_docs,
-    unreachable_pub,
-    reason = "as in the tests: it fails by panicking, and nobody outside uses its items"
-)]
 
 mod clients;
 mod digest;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../envoy/harness/mod.rs"]
-mod harness;
 mod load;
 mod matrix;
 mod memory;
@@ -40,7 +26,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
-cargo test --profile faults --test faults -- [OPTION]...
+cargo test --profile measure --package tests --test faults -- [OPTION]...
   --only TEXT      the rows whose name contains it; the table goes to standard output
   --rounds N       rounds of each row (default 3)
   --quick          one short round of each row: a smoke test, nothing is written

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::harness::ledger::Ledger;
 use crate::load::{CHANGED, Kinds, Load, Seen};
 use crate::operators::Act;
 use crate::plan::{LISTENERS, Plan};
 use crate::rig::{Books, Rig, Stats};
+use harness::ledger::Ledger;
 
 /// Rounds when a row is measured again, because something in it was slow.
 const MORE_ROUNDS: usize = 5;

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::clients;
-use crate::harness::bootstrap::Delivery;
 use crate::load::Load;
 use crate::matrix::{Proof, Row, both, counted, outcome};
 use crate::plan::{Plan, RULE, Settings, Vm, mirroring};
 use crate::pushes::{by_expression, thousand};
 use crate::rig::{PUSHES, Rig};
 use crate::server::Behaviour;
+use harness::bootstrap::Delivery;
 
 /// What is done a third into each round, and undone at two thirds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

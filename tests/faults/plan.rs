@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::bootstrap::{self, Delivery, FILTER, Form, Listener};
-use crate::harness::process::{Folder, module};
 use crate::server::Behaviour;
+use harness::bootstrap::{self, Delivery, FILTER, Form, Listener};
+use harness::process::{Folder, module};
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// A filter that lets everything pass.

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::harness::bootstrap::Delivery;
 use crate::load::{Load, Seen};
 use crate::plan::{Plan, RULE, Settings, mirroring};
 use crate::rig::Rig;
 use crate::server::Behaviour;
 use crate::table::milliseconds;
+use harness::bootstrap::Delivery;
 
 /// How many rules a configuration has, and how often one of them is changed in a round.
 const RULES: usize = 1000;

@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::harness::bootstrap::{self, Addresses, Delivery};
-use crate::harness::client::{Client, Req};
-use crate::harness::ledger::{self, Account, Ledger};
-use crate::harness::process::{Envoy, Folder};
-use crate::harness::{ports, traps, within};
 use crate::plan::{Plan, ROUTE_TIMEOUT, Settings, clusters, filter};
 use crate::server::Server;
 use crate::usage::{Usage, serving};
+use harness::bootstrap::{self, Addresses, Delivery};
+use harness::client::{Client, Req};
+use harness::ledger::{self, Account, Ledger};
+use harness::process::{Envoy, Folder};
+use harness::{ports, traps, within};
 
 /// How often Envoy has taken a filter by ECDS, and refused one.
 pub const PUSHES: &str = "extension_config_discovery.http_filter.traffic_mirror.config_reload";

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::digest::Digest;
-use crate::harness::client::{Body, empty, full, stream};
 use crate::storm;
+use harness::client::{Body, empty, full, stream};
 
 /// The header in which a server says what it got.
 pub const DIGEST: &str = "x-digest";

@@ -8,7 +8,6 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::clients;
-use crate::harness::bootstrap::Delivery;
 use crate::load::{CHANGED, Kinds, Load, Seen};
 use crate::matrix::{Beside, difference};
 use crate::operators::Act;
@@ -16,6 +15,7 @@ use crate::plan::{Plan, small_answers};
 use crate::rig::{Books, PUSHES, REFUSED, Rig};
 use crate::server::Behaviour;
 use crate::uploads;
+use harness::bootstrap::Delivery;
 
 const PHASE: Duration = Duration::from_secs(3);
 const RATE: f64 = 60.0;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::harness::process::ROOT;
 use crate::load::Kinds;
 use crate::matrix::{Column, Effort, Evidence, Row, measure};
 use crate::plan::LISTENERS;
 use crate::{Arguments, clients, memory, mirrors, operators, primaries, pushes};
+use harness::process::ROOT;
 
 const RATE: f64 = 150.0;
 const LASTS: Duration = Duration::from_millis(800);

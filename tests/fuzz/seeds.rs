@@ -1,10 +1,10 @@
 //! Writes what fuzzing starts from: the configurations that documents and tests show, and requests and answers made of
 //! each piece that the targets can choose. `cargo test --test fuzz -- --ignored` does it, when there is something new.
 
-use crate::answer::{self, KINDS, NAMES, STEPS, Step};
-use crate::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
-use crate::choice::{BODIES, COMPARES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
-use crate::configuration::to_struct;
+use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
+use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
+use fake_host::fuzz::choice::{BODIES, COMPARES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
+use fake_host::fuzz::configuration::to_struct;
 use prost::Message;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// Writes a target's seeds in place of those that are there.

@@ -1,8 +1,8 @@
 //! How answers are counted, whenever they come.
 
-use crate::books;
-use crate::envoy::{Envoy, headers, request};
-use crate::host::Headers;
+use fake_host::books;
+use fake_host::envoy::{Envoy, headers, request};
+use fake_host::host::Headers;
 
 const ONE: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
 const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc+proto")];

@@ -1,9 +1,9 @@
 //! A configuration's life: refused or taken, replaced while copies are in flight.
 
-use crate::abi;
-use crate::books;
-use crate::envoy::{Envoy, apart, request};
-use crate::host::{Direction, ERROR, Headers, WARN};
+use fake_host::abi;
+use fake_host::books;
+use fake_host::envoy::{Envoy, apart, request};
+use fake_host::host::{Direction, ERROR, Headers, WARN};
 
 const TO_A: &str = r#"{"rules":[{"name":"old","mirrors":[{"cluster":"a"}]}]}"#;
 const TO_B: &str = r#"{"rules":[{"name":"new","mirrors":[{"cluster":"b"}]}]}"#;

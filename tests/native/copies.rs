@@ -1,8 +1,8 @@
 //! What is sent, when, and on whose behalf; and what becomes of a copy that is not.
 
-use crate::books;
-use crate::envoy::{Envoy, headers, request};
-use crate::host::Call;
+use fake_host::books;
+use fake_host::envoy::{Envoy, headers, request};
+use fake_host::host::Call;
 
 const ONE: &str = r#"{"rules":[{"name":"r","mirrors":[{"cluster":"a","timeout":"1500ms"}]}]}"#;
 

@@ -1,7 +1,7 @@
 //! The books as they ought to be: a second account of requests and copies, kept from the README alone. It knows nothing
 //! of the filter and is told what Envoy tells the filter.
 
-use crate::host::Headers;
+use fake_host::host::Headers;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh64::xxh64;
 

@@ -2,12 +2,12 @@
 //! memory left, and no counter would tell.
 #![allow(unsafe_code, reason = "an allocator is unsafe to write")]
 
-use crate::books;
-use crate::envoy::{Envoy, request};
-use crate::host;
 use crate::ledger::Limits;
 use crate::model::Run;
 use crate::steps::{limits, step};
+use fake_host::books;
+use fake_host::envoy::{Envoy, request};
+use fake_host::host;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,12 +1,12 @@
 //! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
 //! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
 
-use crate::books;
-use crate::envoy::Envoy;
-use crate::host::{Headers, Host};
 use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
-use crate::metrics::{Metric, Value};
 use crate::steps::{Step, limits, pair, step};
+use fake_host::books;
+use fake_host::envoy::Envoy;
+use fake_host::host::{Headers, Host};
+use fake_host::metrics::{Metric, Value};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};

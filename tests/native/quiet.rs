@@ -1,7 +1,7 @@
 //! What the filter does not do: ask for more than it needs, fill the log, tell secrets.
 
-use crate::envoy::{Envoy, request};
-use crate::host::{DEBUG, WARN};
+use fake_host::envoy::{Envoy, request};
+use fake_host::host::{DEBUG, WARN};
 
 /// Returns what the filter asked on behalf of one request, whose client got an answer.
 fn asked(rules: &str, path: &str, more: &[(&str, &str)], has_body: bool) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! What may come next, of which the [`model`](crate::model) makes any order.
 
-use crate::host::Headers;
 use crate::ledger::Limits;
 use crate::model::RULES;
+use fake_host::host::Headers;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

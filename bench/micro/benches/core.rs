@@ -6,15 +6,15 @@ use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::rc::Rc;
-use traffic_mirror::core::budget::Budget;
 use traffic_mirror::config::{Config, Limits};
+use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::headers::HeaderMap;
 use traffic_mirror::core::matcher::{Decision, Matcher};
+use traffic_mirror::core::pending::Pending;
 use traffic_mirror::core::request::{Request, Source};
 use traffic_mirror::core::sample::Draw;
-use traffic_mirror::core::pending::Pending;
 
 /// A request whose headers are at hand.
 struct Given(HeaderMap);

@@ -1,8 +1,8 @@
 //! `mirrorctl explain` and the filter agree: on the rule, on who gets a copy, and on the copy, header by header.
 
-use crate::books;
-use crate::envoy::{Envoy, headers};
-use crate::host::Headers;
+use fake_host::books;
+use fake_host::envoy::{Envoy, headers};
+use fake_host::host::Headers;
 use std::fs;
 use std::process::Command;
 
@@ -98,7 +98,7 @@ fn served(configuration: &str, request: Headers, body: &[u8], ends: bool) -> (Op
     }
     envoy.end(stream);
     let copied = Envoy::host(|host| {
-        let copy = |call: &crate::host::Call| {
+        let copy = |call: &fake_host::host::Call| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let mut lines: Vec<_> =
                 call.headers.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();

@@ -1,12 +1,12 @@
 //! What `mirrorctl check` says of Envoy's clusters is what they do: on a real Envoy.
 
-use crate::harness::bootstrap::{Addresses, Delivery, Form, Listener, bootstrap};
-use crate::harness::client::{Client, Req};
-use crate::harness::ledger::Ledger;
-use crate::harness::process::{Envoy, Folder};
-use crate::harness::upstream::{Answer, Service, Upstream};
-use crate::harness::{block_on, eventually, ports};
 use crate::mirrorctl;
+use harness::bootstrap::{Addresses, Delivery, Form, Listener, bootstrap};
+use harness::client::{Client, Req};
+use harness::ledger::Ledger;
+use harness::process::{Envoy, Folder};
+use harness::upstream::{Answer, Service, Upstream};
+use harness::{block_on, eventually, ports};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 

@@ -1,9 +1,9 @@
 //! `mirrorctl stats`: the figures of a real Envoy, with the calculator of the examples, and counters that do not add up.
 
-use crate::harness::client::Req;
-use crate::harness::{block_on, eventually};
-use crate::scene::{Ports, Scene};
 use crate::{ROOT, Ran, mirrorctl};
+use harness::client::Req;
+use harness::scene::{Ports, Scene};
+use harness::{block_on, eventually};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

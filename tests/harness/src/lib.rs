@@ -7,6 +7,8 @@ pub mod bootstrap;
 pub mod client;
 pub mod ledger;
 pub mod process;
+pub mod readme;
+pub mod scene;
 pub mod upstream;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,10 +1,10 @@
 //! A configuration and a request, as bytes spell them; and what is to become of the request, worked out from the README
 //! mirror by mirror and pair by pair.
 
-use crate::choice;
-use crate::given::Given;
+use crate::fuzz::choice;
+use crate::fuzz::given::Given;
+use crate::fuzz::wire;
 use crate::host::Headers;
-use crate::wire;
 use arbitrary::{Result, Unstructured};
 use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Target};
 use traffic_mirror::core::copy::shadow;

@@ -1,6 +1,6 @@
 //! Any bytes as a configuration: refused with a reason on each line, or taken, and then fit for work.
 
-use crate::given::Given;
+use crate::fuzz::given::Given;
 use prost::Message;
 use prost_types::value::Kind;
 use serde_json::{Map, Value};

@@ -2,12 +2,12 @@
 //! of a v3 that is v1.
 
 use crate::Ran;
-use crate::harness::block_on;
-use crate::harness::process::Folder;
 use crate::mirrorctl;
-use crate::readme::read;
-use crate::scene::{Ports, Scene, yaml};
 use crate::stats::{FRONT, V3, beside, calculation};
+use harness::block_on;
+use harness::process::Folder;
+use harness::readme::read;
+use harness::scene::{Ports, Scene, yaml};
 use roxmltree::{Document, ParsingOptions};
 use serde_json::{Value, json};
 use std::fs;

@@ -21,7 +21,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The folder of the crate, where the module and the tools are.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The words that start Envoy; its own arguments follow them.
 static COMMAND: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -139,7 +139,6 @@ impl Envoy {
     }
 
     /// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
-    #[allow(dead_code, reason = "only the examples send it signals")]
     pub fn pid(&self) -> u32 {
         let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let first = |pid| children(pid).split_whitespace().next().and_then(|child| child.parse().ok());
@@ -189,6 +188,8 @@ fn spawn(folder: &Folder, bootstrap: &Path, workers: usize) -> Child {
         // Access logs show soon, not after ten seconds.
         .args(["--file-flush-interval-msec", "50"])
         .args(["-l", "warning", "--component-log-level", "wasm:info"])
+        // Configurations name the module as seen from the repository's folder.
+        .current_dir(ROOT)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log);

@@ -2,10 +2,10 @@
 //! it over, through the exports too.
 
 use crate::books;
-use crate::case::{Case, End, Gift, Way};
 use crate::envoy::Envoy;
+use crate::fuzz::case::{Case, End, Gift, Way};
+use crate::fuzz::wire;
 use crate::host::Headers;
-use crate::wire;
 use arbitrary::Unstructured;
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;

@@ -10,10 +10,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{Client, Req};
-use crate::harness::process::{Envoy, Folder, ROOT};
-use crate::harness::upstream::{Answer, Received, Service, Upstream};
-use crate::harness::{block_on, eventually};
+use harness::client::{Client, Req};
+use harness::process::{Envoy, Folder, ROOT};
+use harness::upstream::{Answer, Received, Service, Upstream};
+use harness::{block_on, eventually};
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions.filters";
 
@@ -245,7 +245,7 @@ fn http_routes_by_their_precedence_and_whole_elements_of_a_path() {
 fn side_by_side(file: &str, rows: Vec<Row>, others: &Others) {
     let rows: Vec<_> = rows.into_iter().map(|(req, clusters)| (req, Some(clusters))).collect();
     let rows: Vec<_> = rows.into_iter().chain(others.requests().map(|req| (req, None))).collect();
-    let path = format!("{ROOT}/tests/mirrorctl/routes/{file}");
+    let path = format!("{ROOT}/mirrorctl/tests/mirrorctl/routes/{file}");
     let output =
         Command::new(env!("CARGO_BIN_EXE_mirrorctl")).args(["convert", "-o", "envoy", &path]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -13,19 +13,12 @@
 mod check;
 mod clusters;
 mod convert;
+mod converted;
 mod explain;
+mod explained;
 mod generated;
-#[allow(dead_code, reason = "the tests of the filter itself use the rest")]
-#[path = "../envoy/harness/mod.rs"]
-mod harness;
 mod options;
-#[allow(dead_code, reason = "the tests of the examples use the rest")]
-#[path = "../examples/readme.rs"]
-mod readme;
 mod report;
-#[allow(dead_code, reason = "the tests of the examples use the rest")]
-#[path = "../examples/scene.rs"]
-mod scene;
 mod shown;
 mod stats;
 mod types;
@@ -33,7 +26,7 @@ mod types;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a run of mirrorctl left.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! `mirrorctl check`: every place in which a configuration may stand, and what is said of it.
 
-use crate::harness::bootstrap::Form;
-use crate::harness::{Setup, refusal, run};
 use crate::mirrorctl;
+use harness::bootstrap::Form;
+use harness::{Setup, refusal, run};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -4,9 +4,9 @@ use crate::mirrorctl;
 use serde_json::{Value, json};
 
 const FILES: [&str; 3] = [
-    "tests/mirrorctl/routes/reviews.yaml",
-    "tests/mirrorctl/routes/shop.yaml",
-    "tests/mirrorctl/routes/gateway-api.yaml",
+    "mirrorctl/tests/mirrorctl/routes/reviews.yaml",
+    "mirrorctl/tests/mirrorctl/routes/shop.yaml",
+    "mirrorctl/tests/mirrorctl/routes/gateway-api.yaml",
 ];
 
 /// A VirtualService for the host `a` with one route.

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::harness::client::Client;
-use crate::harness::eventually;
-use crate::harness::ledger::{Account, Ledger, accounts};
-use crate::harness::process::{Envoy, Folder};
+use crate::client::Client;
+use crate::eventually;
+use crate::ledger::{Account, Ledger, accounts};
+use crate::process::{Envoy, Folder};
 use crate::readme::read;
 
 /// A port that an example's files name → one that is free. The sockets are bound and never listen: they keep the ports

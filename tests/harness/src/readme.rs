@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::client::Req;
-use crate::harness::process::ROOT;
+use crate::client::Req;
+use crate::process::ROOT;
 use crate::scene::Line;
 
 /// One row of the table.

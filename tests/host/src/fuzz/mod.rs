@@ -1,0 +1,9 @@
+//! What the fuzz targets in `fuzz/` check, and `cargo test --test fuzz` on the inputs that are committed.
+
+pub mod answer;
+pub mod case;
+pub mod choice;
+pub mod configuration;
+mod given;
+pub mod request;
+mod wire;
