@@ -29,6 +29,8 @@ pub struct Root {
     matcher: Matcher,
     ledger: Ledger,
     calls: Rc<Calls>,
+    /// Whether the first rule is for all requests and copies none: then nothing of a request has to be looked at.
+    is_off: bool,
     /// Whether the last request had its headers read for good.
     map_pays: Cell<bool>,
     state: RefCell<State>,
@@ -66,6 +68,7 @@ impl Root {
             matcher: Matcher::new(&config.rules),
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
             ledger,
+            is_off: config.rules.first().is_some_and(|rule| rule.matches.is_empty() && rule.is_off()),
             map_pays: Cell::new(false),
             state: RefCell::new(State { budget, buffer: Vec::new(), generator, published: 0 }),
             config,
@@ -79,6 +82,10 @@ impl Root {
 
     /// Handles a request's headers; returns what waits for its end. `ends` tells that this is its end already.
     pub fn begin(&self, ends: bool) -> Option<Pending> {
+        if self.is_off {
+            self.count_while_off(0);
+            return None;
+        }
         let source = CurrentRequest;
         let request = Request::new(&source, self.map_pays.get());
         let pending = self.decide(&request);
