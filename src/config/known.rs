@@ -7,7 +7,7 @@ use super::rule::Rule;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::{Rc, Weak};
 
 /// Rules and expressions of configurations that are still there.
@@ -23,6 +23,20 @@ pub struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source(u64);
 
+/// The numbers of a value that are no whole ones, for the hash.
+struct Fractions<'a>(&'a Value);
+
+impl Hash for Fractions<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0 {
+            Value::Array(items) => items.iter().for_each(|item| Fractions(item).hash(state)),
+            Value::Object(fields) => fields.values().for_each(|field| Fractions(field).hash(state)),
+            Value::Number(number) => number.is_f64().hash(state),
+            _ => {}
+        }
+    }
+}
+
 impl Known {
     /// Forgets what no configuration has any more.
     pub(super) fn forget(&self) {
@@ -31,9 +45,10 @@ impl Known {
 
     /// Hashes what a rule is made of: its text, and what else decides how it is read.
     pub(super) fn source(&self, value: &Value, index: usize, marker: Option<&str>) -> Source {
-        // A rule without a name gets it of its place.
-        let place = value.get("name").is_none().then_some(index);
-        Source(self.hasher.hash_one((value, place, marker)))
+        // A rule without a name gets it of its place; null is absent.
+        let place = value.get("name").is_none_or(Value::is_null).then_some(index);
+        // The library's own hash takes a whole number for the fraction that has its bits.
+        Source(self.hasher.hash_one((value, place, marker, Fractions(value))))
     }
 
     /// Finds a rule that was made of the same.
@@ -81,6 +96,35 @@ mod tests {
             for (rule, expected) in second.rules.iter().zip(expected) {
                 let same = first.rules.iter().position(|known| Rc::ptr_eq(known, rule));
                 assert_eq!(same, expected, "{} of {config}", rule.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_configuration_means_does_not_depend_on_what_was_read_before() {
+        let rule =
+            |name: Value, share: Value| json!({ "name": name, "mirrors": [{ "cluster": "c", "percentage": share }] });
+        let bits = 50.5_f64.to_bits();
+        let rules = [
+            rule(json!(null), json!(5)),
+            rule(json!(null), json!(50.5)),
+            rule(json!("a"), json!(50.5)),
+            rule(json!("a"), json!(bits)),
+            rule(json!("rule-0"), json!(5)),
+            json!({ "mirrors": [] }),
+        ];
+        let told = |known: &Known, rules: &[&Value]| {
+            let read = Config::from_bytes_sharing(json!({ "rules": rules }).to_string().as_bytes(), known);
+            let names = |config: Config| config.rules.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>();
+            (read.as_ref().ok().cloned(), read.map(names).map_err(|violations| violations.lines().collect::<Vec<_>>()))
+        };
+        let known = Known::default();
+        let mut kept = Vec::new();
+        for first in &rules {
+            for second in &rules {
+                let (config, found) = told(&known, &[first, second]);
+                assert_eq!(found, told(&Known::default(), &[first, second]).1, "{first} {second}");
+                kept.push(config);
             }
         }
     }

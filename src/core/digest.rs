@@ -137,6 +137,12 @@ impl Digest {
         &self.map
     }
 
+    /// Returns how many bytes it takes beside itself.
+    pub fn size(&self) -> usize {
+        let spilled = if self.cuts.spilled() { self.cuts.capacity() } else { 0 };
+        self.map.size().saturating_add(spilled.saturating_mul(size_of::<(Place, Cut)>()))
+    }
+
     /// Returns what a copy may have in another form or not at all, in the order of the headers.
     pub fn cuts(&self) -> &[(Place, Cut)] {
         &self.cuts

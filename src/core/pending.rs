@@ -83,7 +83,7 @@ impl Pending {
 
     /// Takes room for the request until it ends; where there is none, no copy can wait for that.
     pub fn wait(&mut self, budget: &mut Budget) {
-        match budget.hold_request(self.request.map().size().saturating_add(size_of_val(&*self.plans))) {
+        match budget.hold_request(self.request.size().saturating_add(size_of_val(&*self.plans))) {
             Some(held) => self.held = held,
             None => self.lose(Outcome::BufferLimit),
         }

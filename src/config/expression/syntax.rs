@@ -1,7 +1,10 @@
 //! The text of a regular expression → what it stands for: RE2's syntax, on bytes.
 
 use super::{Ends, Fault};
-use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
+use regex_syntax::ast::{
+    self, AssertionKind, Ast, ClassSet, ClassSetItem, Flag, Flags, FlagsItem, FlagsItemKind, GroupKind, RepetitionKind,
+    RepetitionRange,
+};
 use regex_syntax::hir::translate::TranslatorBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use std::fmt::Display;
@@ -52,6 +55,9 @@ pub(super) fn whole(pattern: &str, ignore_case: bool) -> Result<Parsed, Fault> {
 /// expression that needs Unicode (`\pL`) gets it.
 pub(super) fn parse(pattern: &str, ignore_case: bool) -> Result<Hir, Fault> {
     let ast = ast::parse::Parser::new().parse(pattern).map_err(syntax)?;
+    if let Some(reason) = foreign(&ast) {
+        return Err(Fault::Syntax(reason.to_owned()));
+    }
     if !repeats_little(&ast, MOST_REPEATED) {
         return Err(Fault::Repetition);
     }
@@ -67,6 +73,56 @@ fn syntax(error: impl Display) -> Fault {
     let error = error.to_string();
     let reason = error.lines().last().unwrap_or_default();
     Fault::Syntax(reason.trim_start_matches("error: ").to_owned())
+}
+
+/// Finds what the library takes and RE2 does not know or, worse, takes for something else; returns what to write instead.
+fn foreign(ast: &Ast) -> Option<&'static str> {
+    match ast {
+        Ast::Flags(flags) => foreign_flags(&flags.flags),
+        Ast::Assertion(assertion) => match assertion.kind {
+            AssertionKind::StartLine
+            | AssertionKind::EndLine
+            | AssertionKind::StartText
+            | AssertionKind::EndText
+            | AssertionKind::WordBoundary
+            | AssertionKind::NotWordBoundary => None,
+            _ => Some(r"\< and \> are < and > in RE2, and \b takes no braces: write <, > or \b"),
+        },
+        Ast::ClassBracketed(class) => foreign_class(&class.kind),
+        Ast::Repetition(repetition) => foreign(&repetition.ast),
+        Ast::Group(group) => match &group.kind {
+            GroupKind::NonCapturing(flags) => foreign_flags(flags),
+            GroupKind::CaptureIndex(_) | GroupKind::CaptureName { .. } => None,
+        }
+        .or_else(|| foreign(&group.ast)),
+        Ast::Alternation(parts) => parts.asts.iter().find_map(foreign),
+        Ast::Concat(parts) => parts.asts.iter().find_map(foreign),
+        Ast::Empty(_) | Ast::Literal(_) | Ast::Dot(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => None,
+    }
+}
+
+fn foreign_flags(flags: &Flags) -> Option<&'static str> {
+    let is_known = |item: &FlagsItem| match item.kind {
+        FlagsItemKind::Negation => true,
+        FlagsItemKind::Flag(flag) => {
+            matches!(flag, Flag::CaseInsensitive | Flag::MultiLine | Flag::DotMatchesNewLine | Flag::SwapGreed)
+        }
+    };
+    (!flags.items.iter().all(is_known)).then_some("RE2 has the flags i, m, s and U alone")
+}
+
+fn foreign_class(set: &ClassSet) -> Option<&'static str> {
+    match set {
+        ClassSet::BinaryOp(_) => {
+            Some(r"&&, -- and ~~ are no operators in RE2's classes: write a backslash before the second")
+        }
+        ClassSet::Item(ClassSetItem::Bracketed(_)) => Some(r"a class within a class is none in RE2: write \[ for ["),
+        ClassSet::Item(ClassSetItem::Union(union)) => {
+            let nested = |item: &ClassSetItem| matches!(item, ClassSetItem::Bracketed(_));
+            union.items.iter().any(nested).then_some(r"a class within a class is none in RE2: write \[ for [")
+        }
+        ClassSet::Item(_) => None,
+    }
 }
 
 /// Returns whether no part is repeated more than `most` times, the repetitions around it multiplied. As RE2, it takes a
