@@ -77,7 +77,7 @@ soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does t
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
-count: build ## count what a request costs in the VM: instructions, host calls (MODULES="one.wasm other.wasm")
+count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
 	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts

@@ -26,7 +26,6 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
             "Calls::sent",
             "Calls::answered",
             "Calls::fail_all",
-            "lifecycle::leave",
             "drop_in_place<alloc::collections::btree::map::BTreeMap<u32,traffic_mirror::envoy",
         ],
         &["option::unwrap_failed", "panicking::panic", "slice_index_fail"],
@@ -38,9 +37,8 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
         &["panic_bounds_check"],
         "inside regex-automata: an assertion is looked at where the text is",
     ),
-    (&["Draft::edited"], &["panicking::panic"], "inside smallvec, of more entries than a request has headers"),
+    (&["Draft::changes"], &["panicking::panic"], "inside smallvec, of more entries than a request has headers"),
     (&["Draft::write"], &["slice_index_fail"], "Vec::drain, of a part that was filled before"),
-    (&["Writer::copy", "Writer::push_parts"], &["len_mismatch_fail"], "onto a slice that was taken in this length"),
 ];
 
 /// Functions that run when a configuration is read: Envoy tries it aside from its workers, and a trap refuses it.

@@ -15,6 +15,14 @@ pub struct Answer {
     pub at: u64,
 }
 
+impl Answer {
+    /// Makes a mirror's answer of its `:status`; `None` where that is no number.
+    pub fn new(status: &[u8], at: u64) -> Option<Self> {
+        let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+        Some(Self { status, at })
+    }
+}
+
 /// The two answers of a pair; none where that side never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair<M> {

@@ -2,7 +2,7 @@
 
 use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
 use crate::core::digest::{Cut, Digest, Never};
-use crate::core::header_map::{HeaderMap, Mark, Place, Writer};
+use crate::core::header_map::{HeaderMap, Place, Writer};
 use crate::core::outcome::is_grpc;
 use crate::core::request::split_path;
 use smallvec::SmallVec;
@@ -31,12 +31,39 @@ enum Change<'a> {
     Gone(NotCopied),
 }
 
-/// What a mirror with edits changes.
-struct Edited<'a> {
+/// What a copy has in another form than the request.
+#[derive(Default)]
+struct Changes<'a> {
     /// In the order of the headers.
-    changes: SmallVec<[(Place, Change<'a>); 8]>,
-    /// Which of the mirror's `set` replaced a header; the others are appended.
-    is_set: SmallVec<[bool; 8]>,
+    list: SmallVec<[(Place, Change<'a>); 8]>,
+    /// What comes after the request's headers.
+    appended: SmallVec<[(&'a [u8], &'a [u8]); 4]>,
+    /// How many headers of the request are gone.
+    gone: usize,
+    /// How many bytes of names and values are new.
+    text: usize,
+}
+
+impl<'a> Changes<'a> {
+    fn push(&mut self, place: Place, change: Change<'a>) {
+        match change {
+            Change::Value(parts) => parts.iter().for_each(|part| self.add_text(part)),
+            Change::Gone(_) => self.gone = self.gone.saturating_add(1),
+        }
+        self.list.push((place, change));
+    }
+
+    fn append(&mut self, name: &'a str, value: &'a [u8]) {
+        self.add_text(name.as_bytes());
+        self.add_text(value);
+        // Each is ended by a zero byte.
+        self.add_text(b"\0\0");
+        self.appended.push((name.as_bytes(), value));
+    }
+
+    fn add_text(&mut self, text: &[u8]) {
+        self.text = self.text.saturating_add(text.len());
+    }
 }
 
 /// What the path becomes.
@@ -86,12 +113,26 @@ impl<'a> Draft<'a> {
     /// Writes the headers of the copy, in the ABI's encoding, into `buffer`, whose content goes: the request's, in order,
     /// without what never travels, with the mirror's edits and with the marker. `None` where memory does not suffice for that.
     pub fn write(&self, marker: Option<&HeaderName>, buffer: Vec<u8>) -> Option<HeaderMap> {
-        let edits = &self.mirror.headers;
-        if edits.remove.is_empty() && edits.set.is_empty() {
-            return self.write_changes(self.unedited(), &[], marker, buffer);
+        let map = self.request.map();
+        let mut changes = self.changes();
+        if let Some(marker) = marker {
+            // Last and alone, for no edit may name it: it is what keeps copies from being copied.
+            changes.append(marker.as_str(), MARKED);
         }
-        let Edited { changes, is_set } = self.edited();
-        self.write_changes(changes.iter().copied(), &is_set, marker, buffer)
+        let room = self.request.end().number().saturating_sub(changes.gone).saturating_add(changes.appended.len());
+        let mut writer = Writer::new(buffer, room, map.size().saturating_add(changes.text))?;
+        // What stays as it is, from here to the next change, is copied in one piece.
+        let mut run = map.places().mark();
+        for (place, change) in &changes.list {
+            writer.copy(map, run, place.start());
+            if let Change::Value(parts) = change {
+                writer.push_parts(map.name(*place), *parts);
+            }
+            run = place.end();
+        }
+        writer.copy(map, run, self.request.end());
+        changes.appended.iter().for_each(|(name, value)| writer.push(name, value));
+        Some(HeaderMap::from_abi(writer.finish()))
     }
 
     /// Returns the headers of the request that are not on the copy, in order, each with the reason.
@@ -101,7 +142,7 @@ impl<'a> Draft<'a> {
             Change::Gone(why) => Some((map.name(*place), map.value(*place), *why)),
             Change::Value(_) => None,
         };
-        self.edited().changes.iter().filter_map(gone).collect()
+        self.changes().list.iter().filter_map(gone).collect()
     }
 
     /// Returns whether the copy, once it is written, is a gRPC request to Envoy.
@@ -115,19 +156,35 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Finds the changes where the mirror edits no header.
-    fn unedited(&self) -> impl Iterator<Item = (Place, Change<'_>)> + Clone {
-        self.request.cuts().iter().filter_map(|(place, cut)| Some((*place, self.change(*cut)?)))
+    /// Finds the changes, but for the marker.
+    fn changes(&self) -> Changes<'_> {
+        let edits = &self.mirror.headers;
+        let mut changes = Changes::default();
+        if edits.remove.is_empty() && edits.set.is_empty() {
+            for (place, cut) in self.request.cuts() {
+                if let Some(change) = self.change(*cut) {
+                    changes.push(*place, change);
+                }
+            }
+        } else {
+            self.edit(&mut changes);
+        }
+        for (name, value) in &edits.add {
+            changes.append(name.as_str(), value.as_bytes());
+        }
+        changes
     }
 
-    /// Finds the changes by another walk over the headers.
-    fn edited(&self) -> Edited<'_> {
+    /// Finds the changes of a mirror that removes or sets headers, by another walk over them.
+    fn edit<'c>(&'c self, changes: &mut Changes<'c>) {
         let edits = &self.mirror.headers;
         let mut is_set: SmallVec<[bool; 8]> = edits.set.iter().map(|_| false).collect();
-        let mut cuts = self.request.cuts().iter().peekable();
-        let mut changes = SmallVec::new();
+        let mut cuts = self.request.cuts();
         for (place, name, _) in self.request.map().places() {
-            let change = if let Some((_, cut)) = cuts.next_if(|(cut, _)| *cut == place) {
+            let change = if let [(cut_at, cut), rest @ ..] = cuts
+                && *cut_at == place
+            {
+                cuts = rest;
                 self.change(*cut)
             } else if name.first() == Some(&b':') {
                 None
@@ -144,9 +201,15 @@ impl<'a> Draft<'a> {
                     }
                 })
             };
-            changes.extend(change.map(|change| (place, change)));
+            if let Some(change) = change {
+                changes.push(place, change);
+            }
         }
-        Edited { changes, is_set }
+        for ((name, value), is_set) in edits.set.iter().zip(is_set) {
+            if !is_set {
+                changes.append(name.as_str(), value.as_bytes());
+            }
+        }
     }
 
     /// Finds what a cut makes of a header; `None`: it stays.
@@ -156,47 +219,6 @@ impl<'a> Draft<'a> {
             Cut::Path => self.path.as_ref().map(|path| Change::Value(path.parts())),
             Cut::Never(why) => Some(Change::Gone(NotCopied::Never(why))),
         }
-    }
-
-    /// Writes the copy; `is_set` as in [`Edited`].
-    fn write_changes<'c>(
-        &self,
-        changes: impl Iterator<Item = (Place, Change<'c>)> + Clone,
-        is_set: &[bool],
-        marker: Option<&HeaderName>,
-        buffer: Vec<u8>,
-    ) -> Option<HeaderMap> {
-        let (edits, map) = (&self.mirror.headers, self.request.map());
-        let appended = edits.set.iter().zip(is_set).filter(|(_, is_set)| !**is_set).map(|(pair, _)| pair);
-        let appended = appended.chain(&edits.add).map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        // Last and alone, for no edit may name it: it is what keeps copies from being copied.
-        let appended = appended.chain(marker.map(|marker| (marker.as_str().as_bytes(), MARKED)));
-
-        let mut room = self.request.end().number();
-        let mut text = map.size();
-        for (_, change) in changes.clone() {
-            match change {
-                Change::Value(parts) => text = parts.iter().fold(text, |text, part| text.saturating_add(part.len())),
-                Change::Gone(_) => room = room.saturating_sub(1),
-            }
-        }
-        for (name, value) in appended.clone() {
-            room = room.saturating_add(1);
-            text = text.saturating_add(name.len()).saturating_add(value.len()).saturating_add(2);
-        }
-        let mut writer = Writer::new(buffer, room, text)?;
-        // What stays as it is, from here to the next change, is copied in one piece.
-        let mut run = Mark::default();
-        for (place, change) in changes {
-            writer.copy(map, run, place.start());
-            if let Change::Value(parts) = change {
-                writer.push_parts(map.name(place), parts);
-            }
-            run = place.end();
-        }
-        writer.copy(map, run, self.request.end());
-        appended.for_each(|(name, value)| writer.push(name, value));
-        Some(HeaderMap::from_abi(writer.finish()))
     }
 }
 
@@ -218,8 +240,9 @@ impl NewPath<'_> {
 /// assert_eq!(shadow(b"[::1]").concat(), b"[::1]-shadow");
 /// ```
 pub fn shadow(authority: &[u8]) -> [&[u8]; 3] {
-    let port = authority.iter().rposition(|byte| *byte == b':');
-    let port = port.filter(|colon| !authority.get(*colon..).unwrap_or_default().contains(&b']'));
+    // A colon before the bracket is one of an IPv6 address.
+    let port = authority.iter().rposition(|byte| matches!(byte, b':' | b']'));
+    let port = port.filter(|at| authority.get(*at) == Some(&b':'));
     let (host, port) = port.and_then(|colon| authority.split_at_checked(colon)).unwrap_or((authority, b""));
     [host, b"-shadow", port]
 }

@@ -30,8 +30,9 @@ pub enum Cut {
 }
 
 /// The content-type, as far as it decides something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum ContentType {
+    #[default]
     Absent,
     At(Place),
     /// In several lines.
@@ -39,7 +40,7 @@ enum ContentType {
 }
 
 /// The headers of a request, and what is known of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Digest {
     map: HeaderMap,
     /// In the order of the headers. A request has its authority, its path, and few that never travel.
@@ -55,31 +56,14 @@ pub struct Digest {
     is_upgrade: bool,
 }
 
-impl Default for Digest {
-    fn default() -> Self {
-        Self::new(HeaderMap::default(), None)
-    }
-}
-
 impl Digest {
     /// Walks over the headers of a request. `marker` is the header that marks copies.
     pub fn new(map: HeaderMap, marker: Option<&HeaderName>) -> Self {
         let marker = marker.map(|name| name.as_str().as_bytes());
-        let mut digest = Self {
-            cuts: SmallVec::new(),
-            end: Mark::default(),
-            authority: None,
-            path: None,
-            content_length: None,
-            content_type: ContentType::Absent,
-            is_marked: false,
-            is_connect: false,
-            is_upgrade: false,
-            map,
-        };
+        let mut digest = Self { map, ..Self::default() };
         let (mut has_connection, mut has_upgrade) = (false, false);
-        for (place, name, value) in digest.map.places() {
-            digest.end = place.end();
+        let mut places = digest.map.places();
+        for (place, name, value) in places.by_ref() {
             // The length tells most names apart.
             let cut = match name.len() {
                 10 if name == b":authority" => {
@@ -121,6 +105,7 @@ impl Digest {
             };
             digest.cuts.push((place, cut));
         }
+        digest.end = places.mark();
         if has_connection {
             digest.is_upgrade =
                 has_upgrade && digest.map.connection().any(|name| name.eq_ignore_ascii_case(b"upgrade"));

@@ -65,13 +65,8 @@ impl HeaderMap {
     }
 
     /// Walks over places, names and values, in order.
-    pub fn places(&self) -> impl Iterator<Item = (Place, &[u8], &[u8])> {
-        let mut next = Mark::default();
-        self.iter().map(move |(name, value)| {
-            let place = Place { start: next, name: name.len(), value: value.len() };
-            next = place.end();
-            (place, name, value)
-        })
+    pub fn places(&self) -> Places<'_> {
+        Places { rest: self.iter(), count: self.len(), end: self.buffer.len() }
     }
 
     /// Returns the name at a place.
@@ -85,7 +80,7 @@ impl HeaderMap {
     }
 
     fn text(&self, at: usize, length: usize) -> &[u8] {
-        self.iter().text.get(at..at.saturating_add(length)).unwrap_or_default()
+        self.buffer.get(at..at.saturating_add(length)).unwrap_or_default()
     }
 
     /// Returns the first value of a header.
@@ -118,7 +113,7 @@ impl HeaderMap {
 pub struct Mark {
     /// How many headers stand before it.
     number: usize,
-    /// How many bytes of names and values do.
+    /// Its place in the buffer.
     at: usize,
 }
 
@@ -145,9 +140,9 @@ impl Place {
 
     /// Returns where it ends, which is where the next one begins.
     pub fn end(self) -> Mark {
-        // A zero byte ends the name, and another the value.
-        let text = self.name.saturating_add(self.value).saturating_add(2);
-        Mark { number: self.start.number.saturating_add(1), at: self.start.at.saturating_add(text) }
+        // A zero byte ends the name, and another the value. What stands in one buffer adds up to less than a `usize` takes.
+        let text = self.name.wrapping_add(self.value).wrapping_add(2);
+        Mark { number: self.start.number.wrapping_add(1), at: self.start.at.wrapping_add(text) }
     }
 }
 
@@ -177,13 +172,44 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
+/// The names and values of a [`HeaderMap`], and where they stand.
+#[derive(Debug)]
+pub struct Places<'a> {
+    rest: Iter<'a>,
+    /// How many headers there are in all.
+    count: usize,
+    /// Where the buffer ends.
+    end: usize,
+}
+
+impl Places<'_> {
+    /// Returns where the next header begins, or the last one has ended.
+    pub fn mark(&self) -> Mark {
+        let rest = self.rest.sizes.len() / SIZES;
+        // The rest is part of what there is in all.
+        Mark { number: self.count.wrapping_sub(rest), at: self.end.wrapping_sub(self.rest.text.len()) }
+    }
+}
+
+impl<'a> Iterator for Places<'a> {
+    type Item = (Place, &'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.mark();
+        let (name, value) = self.rest.next()?;
+        Some((Place { start, name: name.len(), value: value.len() }, name, value))
+    }
+}
+
 /// Encodes headers as the ABI does, in one buffer; what stays as it is in a [`HeaderMap`] is copied run by run.
 #[derive(Debug)]
 pub struct Writer {
-    /// A count, room for the lengths of at most `room` headers, then their text.
+    /// A count, room for the lengths of headers, then their text.
     buffer: Vec<u8>,
-    room: usize,
-    count: usize,
+    /// Where the lengths of the next header belong.
+    next: usize,
+    /// Where their room ends.
+    head: usize,
 }
 
 impl Writer {
@@ -194,7 +220,7 @@ impl Writer {
         buffer.clear();
         buffer.try_reserve_exact(head.saturating_add(text)).ok()?;
         buffer.resize(head, 0);
-        Some(Self { buffer, room, count: 0 })
+        Some(Self { buffer, next: COUNT, head })
     }
 
     /// Appends a header.
@@ -207,18 +233,18 @@ impl Writer {
         let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
         let value_length = value.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len()));
         if self.push_sizes([length(name.len()), length(value_length)].as_flattened()) {
-            let [first, second, third] = value;
-            for part in [name, b"\0", first, second, third, b"\0"] {
-                self.buffer.extend_from_slice(part);
-            }
+            self.buffer.extend_from_slice(name);
+            self.buffer.push(0);
+            value.iter().for_each(|part| self.buffer.extend_from_slice(part));
+            self.buffer.push(0);
         }
     }
 
-    /// Appends the headers of a map from one mark to another, as they are.
+    /// Appends headers from one mark to another, as they are.
     pub fn copy(&mut self, map: &HeaderMap, from: Mark, to: Mark) {
-        let Iter { sizes, text } = map.iter();
-        let sizes = sizes.get(from.number.saturating_mul(SIZES)..to.number.saturating_mul(SIZES));
-        if let (Some(sizes @ [_, ..]), Some(text)) = (sizes, text.get(from.at..to.at))
+        let sizes = |number: usize| number.saturating_mul(SIZES).saturating_add(COUNT);
+        let sizes = map.buffer.get(sizes(from.number)..sizes(to.number));
+        if let (Some(sizes @ [_, ..]), Some(text)) = (sizes, map.buffer.get(from.at..to.at))
             && self.push_sizes(sizes)
         {
             self.buffer.extend_from_slice(text);
@@ -227,12 +253,11 @@ impl Writer {
 
     /// Returns the encoded headers.
     pub fn finish(mut self) -> Vec<u8> {
-        let used = COUNT.saturating_add(self.count.saturating_mul(SIZES));
-        if self.count < self.room {
-            let head = COUNT.saturating_add(self.room.saturating_mul(SIZES));
-            self.buffer.drain(used..head);
+        if self.next < self.head {
+            self.buffer.drain(self.next..self.head);
         }
-        let count = u32::try_from(self.count).unwrap_or(u32::MAX).to_le_bytes();
+        let count = self.next.saturating_sub(COUNT) / SIZES;
+        let count = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
         if let Some(place) = self.buffer.first_chunk_mut() {
             *place = count;
         }
@@ -241,15 +266,11 @@ impl Writer {
 
     /// Puts lengths where they belong; false: there is no room for them.
     fn push_sizes(&mut self, sizes: &[u8]) -> bool {
-        let start = COUNT.saturating_add(self.count.saturating_mul(SIZES));
-        let count = self.count.saturating_add(sizes.len() / SIZES);
-        let place = self.buffer.get_mut(start..start.saturating_add(sizes.len())).filter(|_| count <= self.room);
-        if let Some(place) = place {
-            place.copy_from_slice(sizes);
-            self.count = count;
-            return true;
-        }
-        false
+        let room = self.buffer.get_mut(self.next..self.head);
+        let Some(place) = room.and_then(|room| room.get_mut(..sizes.len())) else { return false };
+        place.copy_from_slice(sizes);
+        self.next = self.next.saturating_add(sizes.len());
+        true
     }
 }
 
@@ -280,7 +301,7 @@ mod tests {
             let map = HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
             let is_kept = |index: usize| kept >> index & 1 == 1;
             let mut writer = Writer::new(Vec::new(), map.len(), 0).unwrap();
-            let (mut run, mut end) = (Mark::default(), Mark::default());
+            let (mut run, mut end) = (map.places().mark(), map.places().mark());
             for (place, name, value) in map.places() {
                 prop_assert_eq!((map.name(place), map.value(place)), (name, value));
                 if !is_kept(place.start().number()) {

@@ -50,6 +50,9 @@ impl Matcher {
 
     /// Finds the first rule that matches a request.
     pub fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Decision> {
+        if let Some(first) = self.entries.first().filter(|first| first.entry.is_none()) {
+            return first.decide(request);
+        }
         let mut candidates = self.index.candidates(request).filter_map(|position| self.entries.get(position));
         candidates.find_map(|entry| entry.decide(request))
     }

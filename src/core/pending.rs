@@ -8,6 +8,7 @@ use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Decision;
 use crate::core::outcome::Outcome;
+use smallvec::SmallVec;
 
 /// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
 const SMALL: usize = 4 << 10;
@@ -35,7 +36,7 @@ pub struct Pending {
     /// The request's headers; empty where no mirror gets a copy.
     pub request: Digest,
     /// What becomes of the copy to each mirror, in the rule's order.
-    pub plans: Vec<Plan>,
+    pub plans: SmallVec<[Plan; 4]>,
     body: Body,
     /// Bytes, beside the body's, that the budget knows of.
     held: usize,
@@ -44,14 +45,14 @@ pub struct Pending {
 impl Pending {
     /// Begins with the mirrors that are selected; nothing of the request is kept where there is none.
     pub fn new<'a>(decision: Decision, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> bool) -> Self {
-        let plan = |mirror: &'a Mirror| {
-            if selects(mirror) {
+        let mut plans = SmallVec::new();
+        for mirror in &rule.mirrors {
+            plans.push(if selects(mirror) {
                 Plan::Copy { with_body: mirror.body == BodyMode::Include }
             } else {
                 Plan::Not(Outcome::Unsampled)
-            }
-        };
-        let plans = rule.mirrors.iter().map(plan).collect();
+            });
+        }
         Self { decision, request: Digest::default(), plans, body: Body::default(), held: 0 }
     }
 
@@ -289,7 +290,7 @@ mod tests {
             let headers: Vec<_> = to.iter().map(|to| ("x-to", to.as_bytes())).collect();
             let pending = pending(&rule(), &headers);
             let expected = [WHOLE, WHOLE, BODILESS, expected, Plan::Not(Outcome::Unsampled)];
-            assert_eq!(pending.plans, expected, "{to:?}");
+            assert_eq!(*pending.plans, expected, "{to:?}");
         }
     }
 

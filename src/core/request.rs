@@ -6,8 +6,9 @@
 
 use crate::config::HeaderName;
 use crate::core::header_map::HeaderMap;
+use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 
 /// After so many missing headers the whole map is the cheaper way to learn of the next.
@@ -30,7 +31,7 @@ pub struct Request<'a> {
     source: &'a dyn Source,
     map_first: bool,
     map_pays: Cell<bool>,
-    absent: Cell<[Option<&'a str>; PROBES]>,
+    absent: RefCell<SmallVec<[&'a str; PROBES]>>,
     headers: OnceCell<HeaderMap>,
     source_address: OnceCell<Option<Vec<u8>>>,
     route_name: OnceCell<Option<Vec<u8>>>,
@@ -43,7 +44,7 @@ impl<'a> Request<'a> {
             source,
             map_first,
             map_pays: Cell::new(false),
-            absent: Cell::default(),
+            absent: RefCell::default(),
             headers: OnceCell::new(),
             source_address: OnceCell::new(),
             route_name: OnceCell::new(),
@@ -141,20 +142,15 @@ impl<'a> Request<'a> {
 
     /// Asks the host by name whether a header is missing. False: it is there, or enough was asked.
     fn is_absent(&self, name: &'a str) -> bool {
-        let mut absent = self.absent.get();
-        for slot in &mut absent {
-            match slot {
-                Some(known) if *known == name => return true,
-                Some(_) => {}
-                None if self.source.has_header(name) => return false,
-                None => {
-                    *slot = Some(name);
-                    self.absent.set(absent);
-                    return true;
-                }
-            }
+        let mut absent = self.absent.borrow_mut();
+        if absent.contains(&name) {
+            return true;
         }
-        false
+        if absent.len() == PROBES || self.source.has_header(name) {
+            return false;
+        }
+        absent.push(name);
+        true
     }
 }
 

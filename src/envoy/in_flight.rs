@@ -3,7 +3,7 @@
 //! It outlives the configuration that sent them, and needs nothing of it.
 
 use crate::core::compare::{Answer, Pair, Pairs};
-use crate::core::outcome::{Class, classify};
+use crate::core::outcome::{Class, Response, classify};
 use crate::envoy::abi::{self, CurrentResponse};
 use crate::envoy::ledger::{Common, MirrorMetrics};
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// The open calls of one root.
 pub struct Calls {
     common: Rc<Common>,
-    /// By their numbers. Few, mostly: a tree beats a table whose hash withstands attackers.
+    /// By their numbers. A table without a costly hash is no faster, and has to be rebuilt as it grows.
     open: RefCell<BTreeMap<u32, Call>>,
     pairs: RefCell<Pairs<Rc<MirrorMetrics>>>,
 }
@@ -53,16 +53,17 @@ impl Calls {
     /// Takes in the response whose callback is being served, or that there will be none: then it has no headers.
     pub fn answered(&self, token: u32, headers: usize, trailers: usize) {
         let Some(call) = self.open.borrow_mut().remove(&token) else { return };
-        let (class, status) = classify(&CurrentResponse { headers, trailers }, call.is_grpc);
-        let at = abi::now();
-        self.close(&call, class, at, status.map(|status| Answer { status, at }));
+        let response = CurrentResponse { headers, trailers };
+        let status = response.header(":status").unwrap_or_default();
+        let class = classify(&status, &response, call.is_grpc);
+        self.close(&call, class, abi::now(), &status);
     }
 
     /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
     pub fn fail_all(&self) {
         let at = abi::now();
         let open = std::mem::take(&mut *self.open.borrow_mut());
-        open.values().for_each(|call| self.close(call, Class::Failed, at, None));
+        open.values().for_each(|call| self.close(call, Class::Failed, at, b""));
     }
 
     /// Returns whether the end of a stream is needed for its pairs.
@@ -77,7 +78,8 @@ impl Calls {
         settled.for_each(|pair| count_pair(&pair));
     }
 
-    fn close(&self, call: &Call, class: Class, at: u64, answer: Option<Answer>) {
+    /// Counts a copy that has a response, of this `:status`, or will never have one.
+    fn close(&self, call: &Call, class: Class, at: u64, status: &[u8]) {
         abi::add(self.common.in_flight, -1);
         let metrics = &call.metrics;
         if class != Class::Failed {
@@ -90,6 +92,7 @@ impl Calls {
             }
         }
         let Some(stream) = call.compared else { return };
+        let answer = if class == Class::Failed { None } else { Answer::new(status, at) };
         let settled = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
         settled.iter().for_each(count_pair);
     }

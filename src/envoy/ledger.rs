@@ -245,9 +245,9 @@ impl Ledger {
         self.rules.get(rule).map(|rule| &*rule.requests)
     }
 
-    /// Returns the metrics of one of a rule's mirrors.
-    pub fn mirror(&self, rule: usize, mirror: usize) -> Option<&Rc<MirrorMetrics>> {
-        self.rules.get(rule)?.mirrors.get(mirror)
+    /// Returns the metrics of a rule's mirrors, in their order.
+    pub fn mirrors(&self, rule: usize) -> &[Rc<MirrorMetrics>] {
+        self.rules.get(rule).map_or(&[], |rule| &rule.mirrors)
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(host.0.len(), known);
         // Both count in the same metrics, and warnings go on where they were.
         assert_eq!(again.requests(0).unwrap().count.get(), 1);
-        assert!(Rc::ptr_eq(first.mirror(0, 1).unwrap(), again.mirror(0, 1).unwrap()));
+        assert!(Rc::ptr_eq(&first.mirrors(0)[1], &again.mirrors(0)[1]));
         let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
         host.ledger(&mut metrics, &compares);
         assert_eq!(host.0.len(), known + 2 * (Compared::ALL.len() + 2));
@@ -330,12 +330,12 @@ mod tests {
         ] {
             host.has_once(kind, name);
         }
-        let pairs = ledger.mirror(0, 0).unwrap().pairs().unwrap();
+        let pairs = ledger.mirrors(0)[0].pairs().unwrap();
         for result in Compared::ALL {
             let name = host.name(pairs.compared(*result).unwrap());
             assert!(name.contains(&format!("result=.={};.;", result.label())), "{name}");
         }
-        assert!(ledger.mirror(1, 0).unwrap().pairs().is_none());
+        assert!(ledger.mirrors(1)[0].pairs().is_none());
     }
 
     #[test]
@@ -343,11 +343,11 @@ mod tests {
         let mut host = Host::default();
         let ledger = host.ledger(&mut Metrics::default(), TWO_MIRRORS);
         for outcome in Outcome::ALL {
-            let found = host.name(ledger.mirror(0, 1).unwrap().outcome(*outcome).unwrap());
+            let found = host.name(ledger.mirrors(0)[1].outcome(*outcome).unwrap());
             assert!(found.contains(&format!("outcome=.={};.;", outcome.label())), "{found}");
         }
         for class in Class::ALL {
-            let found = host.name(ledger.mirror(0, 0).unwrap().class(*class).unwrap());
+            let found = host.name(ledger.mirrors(0)[0].class(*class).unwrap());
             assert!(found.contains(&format!("class=.={};.;", class.label())), "{found}");
         }
         for reason in Ignored::ALL {

@@ -11,12 +11,12 @@ use crate::envoy::ledger::Metrics;
 use crate::envoy::root::Root;
 use log::error;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use xxhash_rust::xxh64::xxh64;
 
 thread_local! {
-    static CONTEXTS: RefCell<BTreeMap<u32, Context>> = const { RefCell::new(BTreeMap::new()) };
+    /// Few, so that a walk over them finds one sooner than a tree does.
+    static CONTEXTS: RefCell<Vec<Context>> = const { RefCell::new(Vec::new()) };
     static SHARED: RefCell<Shared> = RefCell::default();
     /// Roots may be gone: the next callback finds out.
     static SUSPECTS: Cell<bool> = const { Cell::new(false) };
@@ -32,6 +32,8 @@ struct Shared {
 
 /// A root context, from its configuration to its end.
 struct Context {
+    /// The host's number of it.
+    id: u32,
     /// The configuration at work; `None`: the context is leaving, and no stream needs it any more.
     root: Option<Rc<Root>>,
     calls: Rc<Calls>,
@@ -61,8 +63,12 @@ pub fn configure(root: u32) -> bool {
     match SHARED.with_borrow_mut(|shared| Root::new(config, &mut shared.metrics, Rc::clone(&shared.room))) {
         Ok(configured) => {
             let calls = Rc::clone(configured.calls());
-            let new = Context { root: Some(Rc::new(configured)), calls, configuration: xxh64(&bytes, 0) };
-            CONTEXTS.with_borrow_mut(|contexts| contexts.insert(root, new));
+            let root_at_work = Some(Rc::new(configured));
+            let new = Context { id: root, root: root_at_work, calls, configuration: xxh64(&bytes, 0) };
+            CONTEXTS.with_borrow_mut(|contexts| {
+                contexts.retain(|context| context.id != root);
+                contexts.push(new);
+            });
             true
         }
         Err(reason) => {
@@ -74,18 +80,19 @@ pub fn configure(root: u32) -> bool {
 
 /// Finds the configuration at work of a root context.
 pub fn root(context: u32) -> Option<Rc<Root>> {
-    CONTEXTS.with_borrow(|contexts| contexts.get(&context)?.root.clone())
+    CONTEXTS.with_borrow(|contexts| contexts.iter().find(|known| known.id == context)?.root.clone())
 }
 
 /// Handles the response to a root's call, or that there will be none: then it has no headers.
 pub fn answer(context: u32, token: u32, headers: usize, trailers: usize) {
-    let calls = CONTEXTS.with_borrow(|contexts| contexts.get(&context).map(|context| Rc::clone(&context.calls)));
-    let Some(calls) = calls else { return };
+    let found = CONTEXTS.with_borrow(|contexts| {
+        let found = contexts.iter().find(|known| known.id == context)?;
+        Some((Rc::clone(&found.calls), found.root.is_none()))
+    });
+    let Some((calls, is_leaving)) = found else { return };
     calls.answered(token, headers, trailers);
-    let is_over = |context: &Context| context.root.is_none() && context.calls.in_flight() == 0;
-    let was_last = CONTEXTS
-        .with_borrow_mut(|contexts| contexts.get(&context).is_some_and(is_over) && contexts.remove(&context).is_some());
-    if was_last {
+    if is_leaving && calls.in_flight() == 0 {
+        CONTEXTS.with_borrow_mut(|contexts| contexts.retain(|known| known.id != context));
         abi::done();
     }
 }
@@ -95,21 +102,21 @@ pub fn answer(context: u32, token: u32, headers: usize, trailers: usize) {
 /// copy has a timeout, so that this always comes. `None`: the context is no root.
 pub fn leave(context: u32) -> Option<bool> {
     CONTEXTS.with_borrow_mut(|contexts| {
-        let leaving = contexts.get_mut(&context)?;
+        let leaving = contexts.iter_mut().find(|known| known.id == context)?;
         // Only the last responses are waited for, and they need nothing of the configuration.
         leaving.root = None;
         let (has_calls, configuration) = (leaving.calls.in_flight() > 0, leaving.configuration);
-        if contexts.values().all(|context| context.root.is_none()) {
+        if contexts.iter().all(|context| context.root.is_none()) {
             // The VM ends with the last configuration at work, whoever waits.
-            std::mem::take(contexts).values().for_each(|context| context.calls.fail_all());
+            std::mem::take(contexts).iter().for_each(|context| context.calls.fail_all());
             return Some(true);
         }
         if !has_calls {
-            contexts.remove(&context);
+            contexts.retain(|known| known.id != context);
             return Some(true);
         }
         let is_like = |other: &&Context| other.root.is_none() && other.configuration == configuration;
-        if contexts.values().filter(is_like).count() > 1 {
+        if contexts.iter().filter(is_like).count() > 1 {
             SUSPECTS.set(true);
         }
         Some(false)
@@ -122,12 +129,18 @@ pub fn leave(context: u32) -> Option<bool> {
 /// The host alone knows which: of two roots of one configuration that wait, the older is gone, unless one serves inbound
 /// traffic and the other outbound, which a root cannot tell.
 pub fn find_dropped(own: u32) {
-    if !SUSPECTS.take() {
-        return;
+    // Each callback asks this, and hardly any finds a suspect.
+    if SUSPECTS.get() {
+        fail_dropped(own);
     }
+}
+
+#[cold]
+fn fail_dropped(own: u32) {
+    SUSPECTS.set(false);
     let dropped: Vec<_> = CONTEXTS.with_borrow_mut(|contexts| {
-        let is_dropped = |id: &u32, context: &mut Context| context.root.is_none() && !abi::has_context(*id, own);
+        let is_dropped = |context: &mut Context| context.root.is_none() && !abi::has_context(context.id, own);
         contexts.extract_if(.., is_dropped).collect()
     });
-    dropped.iter().for_each(|(_, context)| context.calls.fail_all());
+    dropped.iter().for_each(|context| context.calls.fail_all());
 }

@@ -1,6 +1,6 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::config::{Config, Mirror, Rule, TooMuch};
+use crate::config::{Config, Mirror, TooMuch};
 use crate::core::budget::{Budget, Room};
 use crate::core::copy::Draft;
 use crate::core::digest::Digest;
@@ -13,7 +13,7 @@ use crate::core::request::Request;
 use crate::core::sample::Draw;
 use crate::envoy::abi::{self, CurrentRequest, Refusal};
 use crate::envoy::in_flight::{Call, Calls};
-use crate::envoy::ledger::{Ledger, Metrics};
+use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use getrandom::SysRng;
 use log::debug;
 use rand_core::SeedableRng;
@@ -30,6 +30,8 @@ pub struct Root {
     matcher: Matcher,
     ledger: Ledger,
     calls: Rc<Calls>,
+    /// Whether the first rule is for all requests and copies none: then nothing of a request has to be looked at.
+    is_off: bool,
     /// Whether the last request had its headers read for good.
     map_pays: Cell<bool>,
     state: RefCell<State>,
@@ -67,6 +69,7 @@ impl Root {
             matcher: Matcher::new(&config.rules),
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
             ledger,
+            is_off: config.rules.first().is_some_and(|rule| rule.matches.is_empty() && rule.is_off()),
             map_pays: Cell::new(false),
             state: RefCell::new(State { budget, buffer: Vec::new(), generator, published: 0 }),
             config,
@@ -80,6 +83,10 @@ impl Root {
 
     /// Handles a request's headers; returns what waits for its end. `ends` tells that this is its end already.
     pub fn begin(&self, ends: bool) -> Option<Pending> {
+        if self.is_off {
+            self.count_while_off(0);
+            return None;
+        }
         let source = CurrentRequest;
         let request = Request::new(&source, self.map_pays.get());
         let pending = self.decide(&request);
@@ -96,7 +103,7 @@ impl Root {
         let decision = self.matcher.decide(request)?;
         let rule = self.config.rules.get(decision.rule)?;
         if rule.is_off() {
-            self.count_while_off(decision.rule, rule);
+            self.count_while_off(decision.rule);
             return None;
         }
         let generator = &mut self.state.borrow_mut().generator;
@@ -142,37 +149,37 @@ impl Root {
         self.ledger.requests(index).map(abi::count);
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
-        for (number, (plan, mirror)) in pending.plans.iter().zip(&rule.mirrors).enumerate() {
+        let compared = rule.compares_status.then_some(stream);
+        let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
+        for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
             let outcome = match plan {
                 Plan::Not(outcome) => *outcome,
                 Plan::Copy { with_body } => {
                     let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
-                    match self.send(stream, &pending, number, mirror, body) {
+                    match self.send(&pending, mirror, metrics, body, compared) {
                         Ok(()) => Outcome::Sent,
                         Err(outcome) => outcome,
                     }
                 }
             };
-            self.enter(index, number, outcome);
+            enter(metrics, outcome);
         }
         self.calls.wants_end(stream)
     }
 
     /// Counts a request of a rule that copies none: nothing is asked about it.
-    fn count_while_off(&self, index: usize, rule: &Rule) {
+    fn count_while_off(&self, index: usize) {
         self.ledger.requests(index).map(abi::count);
-        for number in 0..rule.mirrors.len() {
-            self.enter(index, number, Outcome::Unsampled);
-        }
+        self.ledger.mirrors(index).iter().for_each(|metrics| enter(metrics, Outcome::Unsampled));
     }
 
     fn send(
         &self,
-        stream: u32,
         pending: &Pending,
-        number: usize,
         mirror: &Mirror,
+        metrics: &Rc<MirrorMetrics>,
         body: Option<&[u8]>,
+        compared: Option<u32>,
     ) -> Result<(), Outcome> {
         let body = body.ok_or(Outcome::BufferLimit)?;
         let sent_at = abi::now();
@@ -191,24 +198,8 @@ impl Root {
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
         self.state.borrow_mut().budget.sent();
-        let index = pending.decision.rule;
-        let compares = self.config.rules.get(index).is_some_and(|rule| rule.compares_status);
-        if let Some(metrics) = self.ledger.mirror(index, number) {
-            let compared = compares.then_some(stream);
-            self.calls.sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc });
-        }
+        self.calls.sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc });
         Ok(())
-    }
-
-    /// Counts why a copy was or was not sent.
-    fn enter(&self, index: usize, number: usize, outcome: Outcome) {
-        let Some(metrics) = self.ledger.mirror(index, number) else { return };
-        let Some(counter) = metrics.outcome(outcome) else { return };
-        abi::count(counter);
-        debug!("rule {}, mirror {}: {}", metrics.rule, metrics.mirror, outcome.label());
-        if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
-            metrics.warn_rarely(counter, outcome.label());
-        }
     }
 
     /// Tells the gauge how many bytes are held by now.
@@ -220,5 +211,15 @@ impl Root {
         if change != 0 {
             abi::add(self.ledger.common.buffered_bytes, change);
         }
+    }
+}
+
+/// Counts why a copy was or was not sent.
+fn enter(metrics: &MirrorMetrics, outcome: Outcome) {
+    let Some(counter) = metrics.outcome(outcome) else { return };
+    abi::count(counter);
+    debug!("rule {}, mirror {}: {}", metrics.rule, metrics.mirror, outcome.label());
+    if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
+        metrics.warn_rarely(counter, outcome.label());
     }
 }

@@ -1,6 +1,8 @@
-//! The least of a Proxy-Wasm host: what the filter asks while it serves a GET, answered as Envoy would.
+//! The least of a Proxy-Wasm host: what the filter asks while it serves a request, answered as Envoy would.
 
-use wasmi::{Caller, Config, Engine, Error, Extern, Func, Linker, Memory, Module, Store, TypedFunc};
+use wasmi::{Caller, Engine, Error, Extern, Func, Global, Linker, Memory, Module, Store, TypedFunc};
+
+use crate::instrument::{Instrumented, counter};
 
 /// The filter's root context; the streams follow.
 const ROOT: u32 = 1;
@@ -8,6 +10,7 @@ const OK: i32 = 0;
 const NOT_FOUND: i32 = 1;
 /// Of `proxy_get_buffer_bytes`.
 const PLUGIN_CONFIGURATION: i32 = 7;
+const REQUEST_BODY: i32 = 0;
 /// Of `proxy_get_header_map_value`.
 const REQUEST_HEADERS: i32 = 0;
 
@@ -30,16 +33,31 @@ const HEADERS: [(&str, &str); 16] = [
     ("x-b3-sampled", "0"),
 ];
 
+/// What a request with a body has besides.
+const OF_BODY: [(&str, &str); 2] = [("content-type", "application/json"), ("content-length", "1024")];
+const BODY: usize = 1024;
+
+/// What a client sends.
+#[derive(Clone, Copy)]
+pub enum Sent {
+    Get,
+    /// With a body that comes in one piece.
+    Post,
+}
+
 /// What has been spent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Cost {
-    pub instructions: u64,
+    /// Operators executed, of each function.
+    pub operators: Vec<u64>,
     pub calls: u64,
 }
 
 /// What the host knows.
 struct Host {
     configuration: Vec<u8>,
+    /// The headers of the request, encoded.
+    headers: Vec<u8>,
     metrics: u32,
     /// Nanoseconds; each reading is a little later.
     clock: u64,
@@ -54,22 +72,28 @@ pub struct Vm {
     store: Store<Host>,
     create: TypedFunc<(u32, u32), ()>,
     headers: TypedFunc<(u32, u32, u32), u32>,
+    body: TypedFunc<(u32, u32, u32), u32>,
     answer: TypedFunc<(u32, u32, u32, u32, u32), ()>,
     done: TypedFunc<u32, u32>,
+    sent: Sent,
     stream: u32,
+    /// The counters of the module's functions.
+    counters: Vec<Global>,
 }
 
 impl Vm {
-    /// Starts it with a configuration; `None`: it does not take it.
-    pub fn start(module: &[u8], configuration: Vec<u8>) -> Result<Option<Self>, Error> {
-        let mut config = Config::default();
-        config.consume_fuel(true);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, module)?;
+    /// Starts it with a configuration, for requests of one kind; `None`: it does not take it.
+    pub fn start(module: &Instrumented, configuration: Vec<u8>, sent: Sent) -> Result<Option<Self>, Error> {
+        let engine = Engine::default();
+        let functions = module.functions.len();
+        let module = Module::new(&engine, &module.module)?;
         let size = configuration.len() as u32;
-        let host = Host { configuration, metrics: 0, clock: 0, in_flight: Vec::new(), token: 0, calls: 0 };
+        let headers = match sent {
+            Sent::Get => encoded(&HEADERS),
+            Sent::Post => encoded(&[&HEADERS[..], &OF_BODY].concat()),
+        };
+        let host = Host { configuration, headers, metrics: 0, clock: 0, in_flight: Vec::new(), token: 0, calls: 0 };
         let mut store = Store::new(&engine, host);
-        store.set_fuel(u64::MAX)?;
         let mut linker = Linker::new(&engine);
         define(&mut linker)?;
         // What it names and never calls. What is there already is refused, and stays.
@@ -84,9 +108,12 @@ impl Vm {
         let mut vm = Self {
             create: instance.get_typed_func(&store, "proxy_on_context_create")?,
             headers: instance.get_typed_func(&store, "proxy_on_request_headers")?,
+            body: instance.get_typed_func(&store, "proxy_on_request_body")?,
             answer: instance.get_typed_func(&store, "proxy_on_http_call_response")?,
             done: instance.get_typed_func(&store, "proxy_on_done")?,
+            sent,
             stream: ROOT,
+            counters: (0..functions).filter_map(|function| instance.get_global(&store, &counter(function))).collect(),
             store,
         };
         vm.create.call(&mut vm.store, (ROOT, 0))?;
@@ -95,11 +122,18 @@ impl Vm {
         Ok(is_taken.then_some(vm))
     }
 
-    /// Serves a GET from its headers to its end, and then the answers to its copies.
+    /// Serves a request from its headers to its end, and then the answers to its copies.
     pub fn request(&mut self) -> Result<(), Error> {
         self.stream += 1;
         self.create.call(&mut self.store, (self.stream, ROOT))?;
-        self.headers.call(&mut self.store, (self.stream, HEADERS.len() as u32, 1))?;
+        let (count, ends) = match self.sent {
+            Sent::Get => (HEADERS.len(), 1),
+            Sent::Post => (HEADERS.len() + OF_BODY.len(), 0),
+        };
+        self.headers.call(&mut self.store, (self.stream, count as u32, ends))?;
+        if let Sent::Post = self.sent {
+            self.body.call(&mut self.store, (self.stream, BODY as u32, 1))?;
+        }
         self.done.call(&mut self.store, self.stream)?;
         for token in std::mem::take(&mut self.store.data_mut().in_flight) {
             self.answer.call(&mut self.store, (ROOT, token, 1, 0, 0))?;
@@ -108,8 +142,8 @@ impl Vm {
     }
 
     pub fn cost(&self) -> Cost {
-        let left = self.store.get_fuel().unwrap_or_default();
-        Cost { instructions: u64::MAX - left, calls: self.store.data().calls }
+        let count = |counter: &Global| counter.get(&self.store).i64().unwrap_or_default() as u64;
+        Cost { operators: self.counters.iter().map(count).collect(), calls: self.store.data().calls }
     }
 }
 
@@ -128,14 +162,21 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "env",
         "proxy_get_buffer_bytes",
         |mut vm: Caller<'_, Host>, buffer: i32, _: i32, _: i32, data: i32, size: i32| {
-            let bytes = (buffer == PLUGIN_CONFIGURATION).then(|| vm.data().configuration.clone());
+            let bytes = match buffer {
+                PLUGIN_CONFIGURATION => Some(vm.data().configuration.clone()),
+                REQUEST_BODY => Some(vec![b'x'; BODY]),
+                _ => None,
+            };
             give(&mut vm, bytes, data, size)
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_get_header_map_pairs",
-        |mut vm: Caller<'_, Host>, _: i32, data: i32, size: i32| give(&mut vm, Some(encoded(&HEADERS)), data, size),
+        |mut vm: Caller<'_, Host>, _: i32, data: i32, size: i32| {
+            let headers = vm.data().headers.clone();
+            give(&mut vm, Some(headers), data, size)
+        },
     )?;
     linker.func_wrap(
         "env",

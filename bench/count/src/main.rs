@@ -1,26 +1,32 @@
-//! What a request costs in the VM: its instructions, and its calls of the host. Both are the same each time, where a clock
-//! on a busy machine is not; what either costs in Envoy they do not tell. The instructions are units of wasmi's fuel: one
-//! for most of them, and one for many bytes where memory is copied.
+//! What a request costs in the VM: the operators that it executes, and its calls of the host. Both are the same each time,
+//! where a clock on a busy machine is not; what either costs in Envoy they do not tell. A `memory.copy` is one operator,
+//! whatever its length.
 //!
-//! `make count MODULES="one.wasm other.wasm"` compares builds of the filter.
+//! `make count MODULES="one.wasm other.wasm"` compares builds of the filter; with `--functions` among them, it lists for each
+//! row the functions that execute most.
 
 mod host;
+mod instrument;
 
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::host::{Cost, Vm};
+use crate::host::{Cost, Sent, Vm};
+use crate::instrument::{Instrumented, instrument};
 
 /// Requests before those that are counted: until then, tables grow.
 const WARM_UP: u32 = 100;
 const COUNTED: u32 = 1000;
+/// How many functions `--functions` lists.
+const MOST: usize = 25;
 
 fn main() -> ExitCode {
-    let modules: Vec<String> = std::env::args().skip(1).collect();
-    match table(&modules) {
-        Ok(table) if !modules.is_empty() => {
-            print!("{table}");
+    let (options, modules): (Vec<String>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let print = if options.contains(&"--functions".to_owned()) { functions } else { table };
+    match load(&modules).and_then(|modules| print(&modules)) {
+        Ok(text) if !modules.is_empty() => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Ok(_) => {
@@ -34,33 +40,52 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is mirrored, as in bench/plan.py: GETs with 12 headers beside the pseudo headers, and a rule.
-fn rules() -> [(&'static str, Value); 5] {
+/// A module under its path.
+type Named = (String, Instrumented);
+
+fn load(paths: &[String]) -> Result<Vec<Named>, String> {
+    let load = |path: &String| {
+        let module = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+        let instrumented = instrument(&module).map_err(|error| format!("{path}: {error}"))?;
+        Ok((path.clone(), instrumented))
+    };
+    paths.iter().map(load).collect()
+}
+
+/// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, and a rule.
+fn rows() -> [(&'static str, Sent, Value); 7] {
     let mirror = json!([{"cluster": "mirror"}]);
+    let two = json!([{"cluster": "mirror"}, {"cluster": "second"}]);
     let edited = json!([{
         "cluster": "mirror", "consistentHash": {"httpHeaderName": "x-user-id"}, "rewrite": {"uri": "/v2"},
         "headers": {"remove": ["authorization", "cookie"], "set": {"x-env": "staging"}, "add": {"via": "mirror"}},
     }]);
+    let unmatched = json!([{"headers": {"x-mirror": {"exact": "yes"}}}]);
     [
-        ("no rule matches", json!({"match": [{"headers": {"x-mirror": {"exact": "yes"}}}], "mirrors": mirror})),
-        ("0 %", json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]})),
-        ("100 %", json!({"mirrors": mirror})),
-        ("100 %, compared with the primary", json!({"mirrors": mirror, "compare": {"status": true}})),
-        ("100 %, hashed and edited", json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
+        ("no rule matches", Sent::Get, json!({"match": unmatched, "mirrors": mirror})),
+        ("0 %", Sent::Get, json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]})),
+        ("100 %", Sent::Get, json!({"mirrors": mirror})),
+        ("100 %, compared with the primary", Sent::Get, json!({"mirrors": mirror, "compare": {"status": true}})),
+        ("two mirrors at 100 %", Sent::Get, json!({"mirrors": two})),
+        ("100 %, hashed and edited", Sent::Get, json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
+        ("100 %, POST with 1 KiB", Sent::Post, json!({"mirrors": mirror})),
     ]
 }
 
-/// A row for each rule, and two columns for each module.
-fn table(modules: &[String]) -> Result<String, String> {
-    let mut table = format!("| a request |{}\n|:--|{}\n", heads(modules), "--:|".repeat(modules.len() * 2));
-    for (name, rule) in rules() {
+/// A line for each row, with two columns for each module.
+fn table(modules: &[Named]) -> Result<String, String> {
+    let heads: String = modules.iter().map(|(path, _)| format!(" {path}: operators | host calls |")).collect();
+    let mut table = format!("| a request |{heads}\n|:--|{}\n", "--:|".repeat(modules.len() * 2));
+    for (name, sent, rule) in rows() {
         table += &format!("| {name} |");
         for module in modules {
-            let cost = measure(module, &rule).map_err(|error| format!("{module}, {name}: {error}"))?;
+            let cost = measure(module, sent, &rule).map_err(|error| format!("{}, {name}: {error}", module.0))?;
             table += &cost.map_or_else(
                 || " refused | |".to_owned(),
-                |Cost { instructions, calls }| {
-                    format!(" {} | {:.1} |", instructions / u64::from(COUNTED), calls as f64 / f64::from(COUNTED))
+                |Cost { operators, calls }| {
+                    let [operators, calls] =
+                        [operators.iter().sum(), calls].map(|n: u64| n as f64 / f64::from(COUNTED));
+                    format!(" {operators:.0} | {calls:.1} |")
                 },
             );
         }
@@ -69,14 +94,27 @@ fn table(modules: &[String]) -> Result<String, String> {
     Ok(table)
 }
 
-fn heads(modules: &[String]) -> String {
-    modules.iter().map(|module| format!(" {module}: instructions | host calls |")).collect()
+/// For each module and row, the functions that execute most, with their operators a request.
+fn functions(modules: &[Named]) -> Result<String, String> {
+    let mut text = String::new();
+    for module in modules {
+        for (name, sent, rule) in rows() {
+            let cost = measure(module, sent, &rule).map_err(|error| format!("{}, {name}: {error}", module.0))?;
+            let operators = cost.unwrap_or_default().operators;
+            let mut functions: Vec<_> = operators.iter().zip(&module.1.functions).collect();
+            functions.sort_by(|one, other| other.cmp(one));
+            text += &format!("{}, {name}\n", module.0);
+            for (operators, function) in functions.into_iter().take(MOST).filter(|(operators, _)| **operators > 0) {
+                text += &format!("{:>9.1}  {function}\n", *operators as f64 / f64::from(COUNTED));
+            }
+        }
+    }
+    Ok(text)
 }
 
-fn measure(module: &str, rule: &Value) -> Result<Option<Cost>, String> {
-    let bytes = std::fs::read(module).map_err(|error| error.to_string())?;
+fn measure((_, module): &Named, sent: Sent, rule: &Value) -> Result<Option<Cost>, String> {
     let configuration = json!({"rules": [rule]}).to_string();
-    let started = Vm::start(&bytes, configuration.into_bytes()).map_err(|error| error.to_string())?;
+    let started = Vm::start(module, configuration.into_bytes(), sent).map_err(|error| error.to_string())?;
     let Some(mut vm) = started else { return Ok(None) };
     let mut before = Cost::default();
     for number in 0..WARM_UP + COUNTED {
@@ -86,5 +124,6 @@ fn measure(module: &str, rule: &Value) -> Result<Option<Cost>, String> {
         vm.request().map_err(|error| error.to_string())?;
     }
     let after = vm.cost();
-    Ok(Some(Cost { instructions: after.instructions - before.instructions, calls: after.calls - before.calls }))
+    let operators = after.operators.iter().zip(&before.operators).map(|(after, before)| after - before).collect();
+    Ok(Some(Cost { operators, calls: after.calls - before.calls }))
 }

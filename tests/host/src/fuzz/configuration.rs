@@ -83,8 +83,8 @@ fn names_come_out_of_metrics(config: &Config) {
     };
     for (rule, expected) in config.rules.iter().enumerate() {
         assert_eq!(label(ledger.requests(rule).unwrap().next(), "rule"), expected.name.as_str());
-        for (mirror, expected) in expected.mirrors.iter().enumerate() {
-            let books = ledger.mirror(rule, mirror).unwrap();
+        assert_eq!(ledger.mirrors(rule).len(), expected.mirrors.len());
+        for (books, expected) in ledger.mirrors(rule).iter().zip(&expected.mirrors) {
             for outcome in Outcome::ALL {
                 let metric = books.outcome(*outcome).unwrap().next();
                 let labels = [label(metric, "mirror"), label(metric, "outcome")];
