@@ -3,17 +3,17 @@
 //! The life of a mirrored request:
 //!
 //! 1. Envoy calls the module's [`envoy::exports`]; [`envoy::callbacks`] know which stream each call is about, and
-//!    [`envoy::vm`] which configurations are at work. One configuration on one worker is an [`envoy::root`].
+//!    [`envoy::lifecycle`] which configurations are at work. One configuration on one worker is an [`envoy::root`].
 //! 2. [`core::matcher`] finds the first rule that matches, by way of an [`core::index`]; [`core::request`] reads from the host
 //!    only what rules ask for.
 //! 3. [`core::sample`] selects the mirrors that get a copy.
-//! 4. [`core::pending::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
+//! 4. [`core::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
 //! 5. [`core::pending`] buffers the body, chunk by chunk, within the [`core::budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`core::copy`] makes each mirror's headers, and [`envoy::abi`] sends the copy.
-//! 7. [`envoy::ledger`] counts the [`core::outcome`] of each copy; [`envoy::calls`] waits for its response and counts that,
+//! 7. [`envoy::ledger`] counts the [`core::outcome`] of each copy; [`envoy::in_flight`] waits for its response and counts that,
 //!    too; [`core::compare`] sets it beside the primary's, where a rule wants it.
 //!
-//! The arrows: exports → callbacks → vm → root → {core → config, calls, ledger, abi}. Nothing in [`config`] and [`core`] names
+//! The arrows: exports → callbacks → lifecycle → root → {core → config, in_flight, ledger, abi}. Nothing in [`config`] and [`core`] names
 //! [`envoy`] or the SDK, and a test holds that. A *request* is [`core::request::Request`] while its headers can be read,
 //! and [`core::pending::Pending`] from then to its end; a *stream* is what the host calls the exchange that it is part of.
 

@@ -10,11 +10,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("core", &["config"]),
     ("envoy/ledger", &["config", "core"]),
     ("envoy/abi", &["core", "envoy/ledger"]),
-    ("envoy/calls", &["core", "envoy/abi", "envoy/ledger"]),
-    ("envoy/root", &["config", "core", "envoy/abi", "envoy/calls", "envoy/ledger"]),
-    ("envoy/vm", &["config", "core", "envoy/abi", "envoy/calls", "envoy/ledger", "envoy/root"]),
+    ("envoy/in_flight", &["core", "envoy/abi", "envoy/ledger"]),
+    ("envoy/root", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger"]),
+    ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
     ("envoy/trap", &["core", "envoy/abi"]),
-    ("envoy/callbacks", &["core", "envoy/calls", "envoy/root", "envoy/trap", "envoy/vm"]),
+    ("envoy/callbacks", &["core", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle"]),
     ("envoy/exports", &["envoy/callbacks"]),
 ];
 

@@ -43,7 +43,7 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
 
 /// Functions that run when a configuration is read: Envoy tries it aside from its workers, and a trap refuses it.
 const CONFIGURING: &[&str] =
-    &["traffic_mirror::config::", "vm::configure", "Matcher::new", "index::Group::new", "Metrics"];
+    &["traffic_mirror::config::", "lifecycle::configure", "Matcher::new", "index::Group::new", "Metrics"];
 
 /// Functions of `traffic_mirror::config` that requests reach.
 const SERVING: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
 use crate::core::digest::{Cut, Digest, Never};
-use crate::core::headers::{HeaderMap, Place, Writer};
+use crate::core::header_map::{HeaderMap, Place, Writer};
 use crate::core::outcome::is_grpc;
 use crate::core::request::split_path;
 use smallvec::SmallVec;

@@ -3,7 +3,7 @@
 //! The loop guard, the body's limit, the copies and what is gRPC all read it; nothing of that looks for a name again.
 
 use crate::config::{HeaderName, never_copied};
-use crate::core::headers::{HeaderMap, Mark, Place};
+use crate::core::header_map::{HeaderMap, Mark, Place};
 use crate::core::outcome::is_grpc;
 use smallvec::SmallVec;
 

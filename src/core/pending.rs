@@ -5,9 +5,9 @@
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
 use crate::core::budget::Budget;
 use crate::core::digest::Digest;
-use crate::core::headers::HeaderMap;
+use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Decision;
-use crate::core::outcome::{Ignored, Outcome};
+use crate::core::outcome::Outcome;
 use smallvec::SmallVec;
 
 /// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
@@ -15,18 +15,6 @@ const SMALL: usize = 4 << 10;
 
 /// The least room of a piece that small chunks are gathered in.
 const PIECE: usize = 256;
-
-/// Finds out whether a request is one of those that are never mirrored. An upgrade or a tunnel is one even if it ends with
-/// its headers: its copy would be a plain request, which it is not.
-pub fn ignored(request: &Digest) -> Option<Ignored> {
-    if request.is_marked() {
-        return Some(Ignored::Marked);
-    }
-    if request.is_connect() {
-        return Some(Ignored::Connect);
-    }
-    request.is_upgrade().then_some(Ignored::Upgrade)
-}
 
 /// What becomes of the copy to one of the rule's mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,7 +236,7 @@ impl Body {
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
-    use crate::config::{Config, HeaderName, Limits};
+    use crate::config::{Config, Limits};
     use proptest::prelude::*;
     use std::rc::Rc;
 
@@ -379,24 +367,6 @@ mod tests {
             assert_eq!(pending.plans[mirror], Plan::Not(Outcome::Incomplete));
         }
         assert_eq!(pending.plans[NEVER], Plan::Not(Outcome::Unsampled));
-    }
-
-    #[test]
-    fn copies_upgrades_and_tunnels_are_never_mirrored() {
-        let marker = HeaderName::new("x-mark").unwrap();
-        for (headers, expected) in [
-            (&[("x-mark", "")][..], Some(Ignored::Marked)),
-            (&[("x-mark", "true"), (":method", "CONNECT")], Some(Ignored::Marked)),
-            (&[(":method", "CONNECT")], Some(Ignored::Connect)),
-            (&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")], Some(Ignored::Upgrade)),
-            (&[("upgrade", "h2c"), ("connection", "close")], None),
-            (&[("connection", "upgrade")], None),
-            (&[(":method", "POST")], None),
-        ] {
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-            assert_eq!(ignored(&Digest::new(map(&headers), Some(&marker))), expected, "{headers:?}");
-        }
-        assert_eq!(ignored(&Digest::new(map(&[("x-mark", b"true")]), None)), None);
     }
 
     proptest! {

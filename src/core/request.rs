@@ -5,7 +5,7 @@
 //! anyway, as it was for the last request; everything else is read from the map.
 
 use crate::config::HeaderName;
-use crate::core::headers::HeaderMap;
+use crate::core::header_map::HeaderMap;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};

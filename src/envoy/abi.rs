@@ -5,7 +5,7 @@
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
-use crate::core::headers::HeaderMap;
+use crate::core::header_map::HeaderMap;
 use crate::core::outcome::Response;
 use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};

@@ -5,9 +5,9 @@
 //! a request that is not mirrored (bench/NOTES.md).
 
 use crate::core::pending::Pending;
-use crate::envoy::calls::Calls;
+use crate::envoy::in_flight::Calls;
+use crate::envoy::lifecycle;
 use crate::envoy::root::Root;
-use crate::envoy::vm;
 use log::error;
 use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::LogLevel;
@@ -35,7 +35,7 @@ enum Awaited {
 
 /// Registers with the SDK what serves a module that is not finished: nothing does.
 pub fn start() {
-    vm::start();
+    lifecycle::start();
     // Also installs the hook that puts a panic's message into Envoy's log.
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| Box::new(Unfinished));
@@ -55,13 +55,13 @@ impl RootContext for Unfinished {
 
 /// Sets the configuration of a root to work; false: it is refused.
 pub fn configure(root: u32) -> bool {
-    vm::find_dropped(root);
-    vm::configure(root)
+    lifecycle::find_dropped(root);
+    lifecycle::configure(root)
 }
 
 /// Takes in that a stream is opened under a root.
 pub fn open(stream: u32, root: u32) {
-    vm::find_dropped(stream);
+    lifecycle::find_dropped(stream);
     if let Some((earlier, root)) = NEWEST.replace(Some((stream, root))) {
         insert(earlier, Awaited::Headers(root));
     }
@@ -71,8 +71,8 @@ pub fn open(stream: u32, root: u32) {
 pub fn headers(stream: u32, ends: bool) {
     #[cfg(feature = "trap-for-tests")]
     crate::envoy::trap::panic_if_asked();
-    vm::find_dropped(stream);
-    let Some(root) = root_of(stream).and_then(vm::root) else { return };
+    lifecycle::find_dropped(stream);
+    let Some(root) = root_of(stream).and_then(lifecycle::root) else { return };
     let Some(pending) = root.begin(ends) else { return };
     if ends || !pending.wants_end() {
         finish(stream, root, pending);
@@ -83,7 +83,7 @@ pub fn headers(stream: u32, ends: bool) {
 
 /// Takes in the next `size` bytes of a request's body.
 pub fn body(stream: u32, size: usize, ends: bool) {
-    vm::find_dropped(stream);
+    lifecycle::find_dropped(stream);
     let is_due = STREAMS.with_borrow_mut(|streams| match streams.get_mut(&stream) {
         Some(Awaited::End(root, pending)) => {
             root.chunk(pending, size);
@@ -98,7 +98,7 @@ pub fn body(stream: u32, size: usize, ends: bool) {
 
 /// Takes in that a request is complete.
 pub fn end(stream: u32) {
-    vm::find_dropped(stream);
+    lifecycle::find_dropped(stream);
     match remove(stream) {
         Some(Awaited::End(root, pending)) => finish(stream, root, *pending),
         Some(other) => insert(stream, other),
@@ -108,14 +108,14 @@ pub fn end(stream: u32) {
 
 /// Takes in the response to a root's call, or that there will be none: then it has no headers.
 pub fn answer(root: u32, token: u32, headers: usize, trailers: usize) {
-    vm::find_dropped(root);
-    vm::answer(root, token, headers, trailers);
+    lifecycle::find_dropped(root);
+    lifecycle::answer(root, token, headers, trailers);
 }
 
 /// Takes in that the host is done with a context; false: it is to stay.
 pub fn done(context: u32) -> bool {
-    vm::find_dropped(context);
-    if let Some(may_go) = vm::leave(context) {
+    lifecycle::find_dropped(context);
+    if let Some(may_go) = lifecycle::leave(context) {
         return may_go;
     }
     NEWEST.set(NEWEST.get().filter(|(stream, _)| *stream != context));

@@ -1,11 +1,11 @@
-//! The adapter to Envoy: exports → callbacks → vm → root → the core, [`calls`], the [`ledger`], the [`abi`].
+//! The adapter to Envoy: exports → callbacks → lifecycle → root → the core, [`in_flight`], the [`ledger`], the [`abi`].
 
 pub mod abi;
 pub mod callbacks;
-pub mod calls;
 pub mod exports;
+pub mod in_flight;
 pub mod ledger;
+pub mod lifecycle;
 pub mod root;
 #[cfg(feature = "trap-for-tests")]
 mod trap;
-pub mod vm;

@@ -4,14 +4,15 @@ use crate::config::{Config, Mirror, TooMuch};
 use crate::core::budget::{Budget, Room};
 use crate::core::copy::Draft;
 use crate::core::digest::Digest;
-use crate::core::headers::HeaderMap;
+use crate::core::header_map::HeaderMap;
+use crate::core::ignored::ignored;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
 use crate::core::request::Request;
 use crate::core::sample::Draw;
 use crate::envoy::abi::{self, CurrentRequest, Refusal};
-use crate::envoy::calls::{Call, Calls};
+use crate::envoy::in_flight::{Call, Calls};
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use getrandom::SysRng;
 use log::debug;
@@ -114,7 +115,7 @@ impl Root {
     /// nothing is asked about a request that is not selected.
     fn read(&self, mut pending: Pending, headers: HeaderMap, ends: bool) -> Option<Pending> {
         let request = Digest::new(headers, self.config.marker.as_ref());
-        if let Some(reason) = pending::ignored(&request) {
+        if let Some(reason) = ignored(&request) {
             self.ledger.common.ignored(reason).map(abi::count);
             return None;
         }

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::core::headers::Writer;
+use traffic_mirror::core::header_map::Writer;
 
 /// A configuration with each field that there is.
 const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix":"/reviews"},"ignoreUriCase":true,

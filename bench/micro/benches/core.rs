@@ -10,7 +10,7 @@ use traffic_mirror::config::{Config, Limits};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::{Decision, Matcher};
 use traffic_mirror::core::pending::Pending;
 use traffic_mirror::core::request::{Request, Source};

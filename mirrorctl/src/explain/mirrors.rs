@@ -8,10 +8,11 @@ use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, P
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{Draft, NotCopied};
 use traffic_mirror::core::digest::{Digest, Never};
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
+use traffic_mirror::core::ignored::ignored;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
-use traffic_mirror::core::pending::{self, Pending, Plan, ignored};
+use traffic_mirror::core::pending::{self, Pending, Plan};
 use traffic_mirror::core::request::Request;
 use traffic_mirror::core::sample::part_of_key;
 

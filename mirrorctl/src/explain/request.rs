@@ -2,7 +2,7 @@
 
 use clap::Args;
 use std::net::IpAddr;
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::request::Source;
 
 /// The authority of a request that names none.

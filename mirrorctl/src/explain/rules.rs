@@ -3,7 +3,7 @@
 use super::request::Given;
 use crate::tree::Tree;
 use traffic_mirror::config::Config;
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::request::Request;
 

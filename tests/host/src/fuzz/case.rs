@@ -8,7 +8,7 @@ use crate::host::Headers;
 use arbitrary::{Result, Unstructured};
 use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Target};
 use traffic_mirror::core::copy::shadow;
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::{Ignored, Outcome};
 use traffic_mirror::core::request::split_path;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use traffic_mirror::config::{Config, HeaderEdits, Mirror};
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::{Class, Outcome};
 use traffic_mirror::core::request::Request;

@@ -1,6 +1,6 @@
 //! A request that is given beforehand, for whoever asks.
 
-use traffic_mirror::core::headers::HeaderMap;
+use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::request::Source;
 
 /// What the host would say of a request.

@@ -15,9 +15,10 @@ use traffic_mirror::config::{Rule, Target};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
+use traffic_mirror::core::ignored::ignored;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::Outcome;
-use traffic_mirror::core::pending::{Pending, Plan, ignored};
+use traffic_mirror::core::pending::{Pending, Plan};
 use traffic_mirror::core::request::Request;
 use traffic_mirror::core::sample::Draw;
 

@@ -6,7 +6,7 @@
 use crate::config::{Config, Known};
 use crate::core::budget::Room;
 use crate::envoy::abi;
-use crate::envoy::calls::Calls;
+use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::Metrics;
 use crate::envoy::root::Root;
 use log::error;
