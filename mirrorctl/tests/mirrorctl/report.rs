@@ -107,7 +107,8 @@ fn a_v3_that_is_v1_is_as_good() {
         *port(v3) = json!(10001);
         let mut ports = Ports::default();
         let scene = Scene::of(config, &mut ports).await;
-        let said = watched(&scene, &mut ports, 5, &[]).await.ok();
+        // A busy machine makes one of two equal services slower by more than the default 5 ms, now and then.
+        let said = watched(&scene, &mut ports, 5, &["--tolerance", "100"]).await.ok();
         let verdict =
             "  verdict      as good: of 100 pairs, 100 % (95 % confidence: 96.3 % to 100 %) have the same status; ";
         assert!(said.lines().any(|line| line.starts_with(verdict)), "{said}");

@@ -47,7 +47,7 @@ const POSITION: usize = 1 << 12;
 const STATE: usize = 128;
 
 /// The most steps of a search for what is to be rewritten.
-const MOST_STEPS: usize = 1 << 19;
+const MOST_STEPS: usize = 1 << 20;
 
 /// Where else than at its ends a text may have what is looked for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
