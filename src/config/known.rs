@@ -23,16 +23,25 @@ pub struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source(u64);
 
-/// The numbers of a value that are no whole ones, for the hash.
-struct Fractions<'a>(&'a Value);
+/// A value for the hash. The library's own takes a whole number for the fraction that has its bits.
+struct Exact<'a>(&'a Value);
 
-impl Hash for Fractions<'_> {
+impl Hash for Exact<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self.0).hash(state);
         match self.0 {
-            Value::Array(items) => items.iter().for_each(|item| Fractions(item).hash(state)),
-            Value::Object(fields) => fields.values().for_each(|field| Fractions(field).hash(state)),
-            Value::Number(number) => number.is_f64().hash(state),
-            _ => {}
+            Value::Null => {}
+            Value::Bool(flag) => flag.hash(state),
+            Value::Number(number) => (number.is_f64(), number).hash(state),
+            Value::String(text) => text.hash(state),
+            Value::Array(items) => {
+                items.len().hash(state);
+                items.iter().for_each(|item| Exact(item).hash(state));
+            }
+            Value::Object(fields) => {
+                fields.len().hash(state);
+                fields.iter().for_each(|(name, field)| (name, Exact(field)).hash(state));
+            }
         }
     }
 }
@@ -47,8 +56,7 @@ impl Known {
     pub(super) fn source(&self, value: &Value, index: usize, marker: Option<&str>) -> Source {
         // A rule without a name gets it of its place; null is absent.
         let place = value.get("name").is_none_or(Value::is_null).then_some(index);
-        // The library's own hash takes a whole number for the fraction that has its bits.
-        Source(self.hasher.hash_one((value, place, marker, Fractions(value))))
+        Source(self.hasher.hash_one((Exact(value), place, marker)))
     }
 
     /// Finds a rule that was made of the same.

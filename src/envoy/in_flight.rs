@@ -74,8 +74,8 @@ impl Calls {
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
     pub fn ended(&self, stream: u32) {
         let primary = abi::response_code().map(|status| Answer { status, at: abi::now() });
-        let settled = self.pairs.borrow_mut().ended(stream, primary);
-        settled.for_each(|pair| count_pair(&pair));
+        let complete = self.pairs.borrow_mut().ended(stream, primary);
+        complete.for_each(|pair| count_pair(&pair));
     }
 
     /// Counts a copy that has a response, of this `:status`, or will never have one.
@@ -93,8 +93,8 @@ impl Calls {
         }
         let Some(stream) = call.compared else { return };
         let answer = if class == Class::Failed { None } else { Answer::new(status, at) };
-        let settled = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
-        settled.iter().for_each(count_pair);
+        let complete = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
+        complete.iter().for_each(count_pair);
     }
 }
 

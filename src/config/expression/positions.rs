@@ -2,7 +2,7 @@
 //! table that is too large. A test takes a step for each position and byte at most.
 
 use super::Ends;
-use super::threads::Threads;
+use super::threads::{Threads, transitions};
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::alphabet::ByteClasses;
 use regex_automata::util::primitives::StateID;
@@ -52,17 +52,9 @@ impl Positions {
                 takes.get_mut(range)?.iter_mut().for_each(|takes| *takes |= bit);
                 Some(())
             };
-            match state {
-                State::ByteRange { trans } => add(trans.start, trans.end, trans.next)?,
-                State::Sparse(sparse) => {
-                    sparse.transitions.iter().try_for_each(|trans| add(trans.start, trans.end, trans.next))?;
-                }
-                State::Dense(dense) => {
-                    (0..=u8::MAX)
-                        .try_for_each(|byte| dense.matches_byte(byte).map_or(Some(()), |to| add(byte, byte, to)))?;
-                }
-                State::Match { .. } => *own = ACCEPT,
-                _ => {}
+            transitions(state).try_for_each(|(start, end, to)| add(start, end, to))?;
+            if matches!(state, State::Match { .. }) {
+                *own = ACCEPT;
             }
         }
         let mut threads = Threads::new(nfa, 0).ok()?;

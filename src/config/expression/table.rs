@@ -2,7 +2,7 @@
 //! text, whatever stands there.
 
 use super::Ends;
-use super::threads::Threads;
+use super::threads::{Threads, transitions};
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::alphabet::ByteClasses;
 use regex_automata::util::look::{Look, LookMatcher};
@@ -196,17 +196,7 @@ impl<'a> Explorer<'a> {
             }
         };
         for state in threads.waiting() {
-            match nfa.state(*state) {
-                State::ByteRange { trans } => add(trans.start, trans.end, trans.next),
-                State::Sparse(sparse) => {
-                    sparse.transitions.iter().for_each(|trans| add(trans.start, trans.end, trans.next));
-                }
-                State::Dense(dense) => {
-                    (0..=u8::MAX)
-                        .for_each(|byte| dense.matches_byte(byte).into_iter().for_each(|next| add(byte, byte, next)));
-                }
-                _ => {}
-            }
+            transitions(nfa.state(*state)).for_each(|(start, end, next)| add(start, end, next));
         }
     }
 

@@ -4,6 +4,7 @@ use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::look::Look;
 use regex_automata::util::primitives::StateID;
 use std::collections::TryReserveError;
+use std::slice;
 
 /// Where a group begins or ends in a text, if it does.
 pub(super) type Slot = Option<usize>;
@@ -28,6 +29,20 @@ pub(super) struct Threads {
 enum Frame {
     Visit(StateID),
     Restore(usize, Slot),
+}
+
+/// Returns where the bytes lead that a state waits for, by ranges: the first and the last byte, and the next state.
+pub(super) fn transitions(state: &State) -> impl Iterator<Item = (u8, u8, StateID)> {
+    let (ranges, dense) = match state {
+        State::ByteRange { trans } => (slice::from_ref(trans), None),
+        State::Sparse(sparse) => (&*sparse.transitions, None),
+        State::Dense(dense) => (&[][..], Some(dense)),
+        _ => (&[][..], None),
+    };
+    let by_byte = dense
+        .into_iter()
+        .flat_map(|dense| (0..=u8::MAX).filter_map(|byte| dense.matches_byte(byte).map(|next| (byte, byte, next))));
+    ranges.iter().map(|trans| (trans.start, trans.end, trans.next)).chain(by_byte)
 }
 
 impl Threads {
