@@ -4,35 +4,43 @@ use super::path::Path;
 use super::violation::{Collector, Violation};
 use prost::Message;
 use prost_types::value::Kind;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The first byte of every Struct that has a field: field 1, length-delimited (Envoy 1.36 to 1.40 pass the
 /// protobuf bytes, though the documentation of `PluginConfig.configuration` says JSON).
 const STRUCT_TAG: u8 = 0x0a;
 
-/// Reads `bytes` as JSON if they parse as JSON, else as a Struct.
+/// Returns the JSON text that `bytes` are: as they stand, unless they are a Struct and no JSON.
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let fields = || prost_types::Struct::decode(bytes).ok();
+    let is_struct = bytes.first() == Some(&STRUCT_TAG) && serde_json::from_slice::<IgnoredAny>(bytes).is_err();
+    let json = is_struct.then(fields).flatten().and_then(|fields| serde_json::to_vec(&from_struct(fields)).ok());
+    json.map_or(Cow::Borrowed(bytes), Cow::Owned)
+}
+
+/// Reads JSON text.
 ///
-/// A key that stands twice in one JSON object is reported to `violations`; the first value is kept.
+/// A key that stands twice in one object is reported to `violations`; the first value is kept.
 ///
 /// # Errors
-/// One violation that says what was wanted, where the bytes are neither.
-pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violation> {
-    if bytes.is_empty() {
+/// One violation that says what was wanted, where it is no JSON.
+pub(super) fn read(text: &[u8], violations: &Collector) -> Result<Value, Violation> {
+    if text.is_empty() {
         return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
     }
-    let json = match read_json(bytes, violations) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    if bytes.first() == Some(&STRUCT_TAG)
-        && let Ok(fields) = prost_types::Struct::decode(bytes)
-    {
-        return Ok(from_struct(fields));
-    }
-    let wanted = format!("neither JSON text ({json}) nor a google.protobuf.Struct");
-    Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
+    read_json(text, violations).map_err(|error| {
+        let wanted = format!("neither JSON text ({error}) nor a google.protobuf.Struct");
+        Violation::new("", format!("{} bytes", text.len()), wanted)
+    })
+}
+
+/// Reads JSON text of which it does not matter where something is wrong; `None`: something is.
+pub(super) fn read_right(text: &[u8]) -> Option<Value> {
+    let violations = Collector::default();
+    read_json(text, &violations).ok().filter(|_| !violations.has_any())
 }
 
 fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {
@@ -155,7 +163,7 @@ mod tests {
 
     fn read_alone(bytes: &[u8]) -> (Result<Value, Violation>, Vec<String>) {
         let violations = Collector::default();
-        let value = read(bytes, &violations);
+        let value = read(&text(bytes), &violations);
         (value, violations.into_violations().lines().collect())
     }
 

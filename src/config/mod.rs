@@ -10,6 +10,7 @@ mod known;
 mod mirror;
 mod names;
 mod node;
+mod outline;
 mod path;
 mod pattern;
 mod rule;
@@ -31,6 +32,8 @@ pub use violation::{Violation, Violations};
 
 use expression::Compiler;
 use node::{Node, optional};
+use outline::{Origin, Outline};
+use serde_json::Value;
 use std::rc::Rc;
 use violation::Collector;
 
@@ -108,21 +111,29 @@ impl Config {
     /// As above.
     pub fn from_bytes_sharing(bytes: &[u8], known: &Known) -> Result<Self, Violations> {
         known.forget();
+        let text = document::text(bytes);
+        if let Some(Outline { value, origins }) = Outline::read(&text, known)
+            && let Ok(config) = Self::of(&value, Collector::default(), &origins, known)
+        {
+            return Ok(config);
+        }
+        // What is wrong is told as if no other configuration had been read.
         let violations = Collector::default();
-        let config = match document::read(bytes, &violations) {
-            Ok(value) => Self::read(&Node::root(&value, &violations, &Compiler::new(&known.expressions)), known),
-            Err(violation) => {
-                violations.push(violation);
-                None
-            }
-        };
-        match (config, violations.into_violations()) {
-            (Some(config), violations) if violations.is_empty() => Ok(config),
-            (_, violations) => Err(violations),
+        match document::read(&text, &violations) {
+            Ok(value) => Self::of(&value, violations, &[], known),
+            Err(violation) => Err(violation.into()),
         }
     }
 
-    fn read(node: &Node<'_>, known: &Known) -> Option<Self> {
+    /// Reads a tree of values. `violations`: those of the text; `origins`: what the rules are made of, where that is known.
+    fn of(value: &Value, violations: Collector, origins: &[Origin], known: &Known) -> Result<Self, Violations> {
+        let compiler = Compiler::new(&known.expressions);
+        let config = Self::read(&Node::root(value, &violations, &compiler), origins, known);
+        let violations = violations.into_violations();
+        config.filter(|_| violations.is_empty()).ok_or(violations)
+    }
+
+    fn read(node: &Node<'_>, origins: &[Origin], known: &Known) -> Option<Self> {
         let mut object = node.object()?;
         let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
         object.finish();
@@ -131,7 +142,10 @@ impl Config {
             None => Some(HeaderName::new("x-mirrored-request")),
         };
         let rules = match rules {
-            Some(node) => read_rules(&node, marker.as_ref().and_then(Option::as_ref), known),
+            Some(node) => {
+                let marker = marker.as_ref().and_then(Option::as_ref);
+                read_rules(&node, |index, node| read_rule(node, index, marker, origins.get(index), known))
+            }
             None => object.missing("rules", "a list of at least one rule"),
         };
         let limits = optional(limits, Limits::read);
@@ -147,13 +161,12 @@ fn read_marker(node: &Node<'_>) -> Option<Option<HeaderName>> {
     }
 }
 
-fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>, known: &Known) -> Option<Vec<Rc<Rule>>> {
+fn read_rules(node: &Node<'_>, read_rule: impl Fn(usize, &Node<'_>) -> Option<Rc<Rule>>) -> Option<Vec<Rc<Rule>>> {
     let nodes: Vec<_> = node.list()?.collect();
     if nodes.is_empty() {
         return node.refuse("a list of at least one rule");
     }
-    let read = |(index, node)| (node, read_rule(node, index, marker, known));
-    let rules: Vec<_> = nodes.iter().enumerate().map(read).collect();
+    let rules: Vec<_> = nodes.iter().enumerate().map(|(index, node)| (node, read_rule(index, node))).collect();
     let mut seen = std::collections::HashMap::new();
     for (node, rule) in &rules {
         if let Some(rule) = rule
@@ -165,16 +178,23 @@ fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>, known: &Known) -> Op
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
-fn read_rule(node: &Node<'_>, index: usize, marker: Option<&HeaderName>, known: &Known) -> Option<Rc<Rule>> {
-    let source = known.source(node.value(), index, marker.map(HeaderName::as_str));
-    if let Some(rule) = known.rule(source) {
-        return Some(rule);
+fn read_rule(
+    node: &Node<'_>,
+    index: usize,
+    marker: Option<&HeaderName>,
+    origin: Option<&Origin>,
+    known: &Known,
+) -> Option<Rc<Rule>> {
+    if let Some(Origin { known: Some((rule, expressions)), .. }) = origin {
+        return if node.compiler.count(expressions) { Some(Rc::clone(rule)) } else { node.refuse("fewer expressions") };
     }
-    let uses = node.compiler.uses();
+    let asked = node.compiler.asked();
     let rule = Rc::new(Rule::read(node, index, marker)?);
-    // Of expressions it is counted how many a configuration has, and what is wrong is told each time.
-    if node.compiler.uses() == uses && !node.has_violations() {
-        known.keep(source, &rule);
+    if let Some(Origin { source, .. }) = origin
+        && !node.has_violations()
+    {
+        let is_named = node.value().get("name").is_some_and(|name| !name.is_null());
+        known.keep(*source, &rule, node.compiler.since(asked), (!is_named).then_some(index));
     }
     Some(rule)
 }
