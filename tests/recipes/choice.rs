@@ -1,8 +1,10 @@
 //! Recipes that choose requests by what other parts of Envoy know.
 
 use harness::client::{Client, Req};
-use harness::run;
-use harness::scene::Ports;
+use harness::process::ROOT;
+use harness::scene::{Ports, yaml};
+use harness::upstream::{Answer, Received, Service};
+use harness::{Setup, run};
 use serde_json::{Value, json};
 
 use crate::recipe::{Recipe, manager};
@@ -116,6 +118,29 @@ fn copies_that_envoys_own_mirror_made_in_front_are_not_copied_again() {
         mesh.primary.received(2).await;
     });
     drop(ports);
+}
+
+#[test]
+fn conditional_requests_are_copied_and_not_compared() {
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/compare.md")).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut shown = blocks.flat_map(yaml).filter(|block| block["rules"][1]["name"] == "candidate-conditional");
+    let mut plugin = shown.next().unwrap();
+    for rule in plugin["rules"].as_array_mut().unwrap() {
+        rule["mirrors"][0]["cluster"] = json!("mirror");
+    }
+    let not_modified =
+        |request: &Received| Answer::status(if request.value("if-none-match").is_some() { 304 } else { 200 });
+    run(Setup::new(plugin).primary(Service::script(not_modified)), async |mesh| {
+        mesh.send(Req::get("/")).await;
+        assert_eq!(mesh.send(Req::get("/").header("if-none-match", "\"1\"")).await.status, 304);
+        mesh.send(Req::get("/").header("range", "bytes=0-1")).await;
+        mesh.until("one pair, and two copies beside it", |l| {
+            (l.compared("candidate", "mirror", "same"), l.copies("candidate-conditional", "mirror", "sent")) == (1, 2)
+        })
+        .await;
+        assert_eq!(mesh.ledger().await.compared("candidate", "mirror", "different"), 0);
+    });
 }
 
 #[test]
