@@ -122,6 +122,32 @@ fn the_module_asks_the_host_for_what_is_listed_and_nothing_more() {
     assert!(asked == listed, "asked for or listed, not both: {:?}", asked.symmetric_difference(&listed));
 }
 
+/// The capabilities that docs/operations.md lists for Envoy's `capability_restriction_config`.
+fn documented_capabilities() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let list = page.split("  allowed_capabilities:\n").nth(1).unwrap().split("```").next().unwrap();
+    list.lines().filter_map(|line| line.trim().strip_suffix(": {}")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_listed_capabilities_are_what_the_module_needs() {
+    let without_module = |name: &str| name.rsplit('.').next().unwrap().to_owned();
+    // What the host calls to give and take memory, and to start the module, is no capability.
+    let callbacks = EXPORTS.iter().map(|(name, _)| *name).filter(|name| name.starts_with("proxy_on_"));
+    let needed: BTreeSet<String> = IMPORTS
+        .iter()
+        .copied()
+        .chain(callbacks)
+        .map(without_module)
+        .filter(|name| name != "proxy_on_memory_allocate")
+        .collect();
+    let asked: BTreeSet<String> = imports(&module()).iter().map(|name| without_module(name)).collect();
+    let listed = documented_capabilities();
+    assert!(listed.is_superset(&needed), "needed, not listed: {:?}", needed.difference(&listed));
+    let known: BTreeSet<String> = asked.union(&needed).cloned().collect();
+    assert!(listed.is_subset(&known), "listed, not asked for: {:?}", listed.difference(&known));
+}
+
 #[test]
 fn the_host_finds_the_callbacks_that_the_filter_needs_and_no_other() {
     let exported: Vec<_> = exports(&module()).into_iter().map(|(name, _)| name).collect();

@@ -60,6 +60,27 @@ fn each_violation_is_named_with_file_document_and_path() {
             "spec.wasm[0].config.",
         ),
         (
+            format!("{{apiVersion: extensions.higress.io/v1alpha1, kind: WasmPlugin, spec: {{defaultConfig: {BAD}}}}}"),
+            " (WasmPlugin)",
+            "spec.defaultConfig.",
+        ),
+        (
+            format!(
+                "{{apiVersion: kuma.io/v1alpha1, kind: MeshProxyPatch, spec: {{default: {{appendModifications: [{{httpFilter: {{value: {}}}}}]}}}}}}",
+                json!(format!("typed_config: {}", filter(&any("Struct", BAD))))
+            ),
+            " (MeshProxyPatch)",
+            "spec.default.appendModifications[0].httpFilter.value.typed_config.config.configuration.value.",
+        ),
+        (
+            format!(
+                "{{apiVersion: consul.hashicorp.com/v1alpha1, kind: ServiceDefaults, spec: {{envoyExtensions: \
+                 [{{name: builtin/wasm, arguments: {{pluginConfig: {{configuration: '{bad_json}'}}}}}}]}}}}"
+            ),
+            " (ServiceDefaults)",
+            "spec.envoyExtensions[0].arguments.pluginConfig.configuration.",
+        ),
+        (
             format!("{{apiVersion: a, kind: EnvoyFilter, spec: {{configPatches: [{{patch: {{value: {typed}}}}}]}}}}"),
             " (EnvoyFilter)",
             "spec.configPatches[0].patch.value.value.config.configuration.value.",
