@@ -22,7 +22,7 @@ pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use pattern::{Replacement, TooMuch};
-pub use rule::{Match, Rule};
+pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;

@@ -19,6 +19,17 @@ pub struct Rule {
     pub mirrors: Vec<Mirror>,
     /// Whether it is counted how primary and mirrors answered, side by side.
     pub compares_status: bool,
+    /// What becomes of requests that no upstream gets.
+    pub unrouted: Unrouted,
+}
+
+/// What becomes of requests that Envoy has no cluster for: without a route, redirected, or responded to by Envoy itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    /// They are never mirrored.
+    Ignore,
+    /// They are mirrored as all others.
+    Mirror,
 }
 
 /// Conditions on a request, all of which have to hold (Istio's `HTTPMatchRequest`).
@@ -58,7 +69,7 @@ impl Rule {
         let name = object.field("name");
         let matches = object.field("match");
         let mirrors = object.field("mirrors");
-        let compare = object.field("compare");
+        let [compare, unrouted] = ["compare", "unrouted"].map(|name| object.field(name));
         object.finish();
 
         let name = match name {
@@ -84,11 +95,17 @@ impl Rule {
             object.finish();
             optional(status, Node::flag)
         });
+        let unrouted = optional(unrouted, |node| match node.text()? {
+            "ignore" => Some(Unrouted::Ignore),
+            "mirror" => Some(Unrouted::Mirror),
+            _ => node.refuse("ignore or mirror"),
+        });
         Some(Self {
             name: name?,
             matches: matches?,
             mirrors: mirrors?,
             compares_status: compares_status?.flatten().unwrap_or_default(),
+            unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })
     }
 }

@@ -24,6 +24,8 @@ pub trait Source {
     fn source_address(&self) -> Option<Vec<u8>>;
     /// Reads the name of Envoy's route.
     fn route_name(&self) -> Option<Vec<u8>>;
+    /// Reads the name of the cluster that the route leads to.
+    fn cluster_name(&self) -> Option<Vec<u8>>;
 }
 
 /// One request, read lazily from its [`Source`] and from nothing twice.
@@ -35,6 +37,7 @@ pub struct Request<'a> {
     headers: OnceCell<HeaderMap>,
     source_address: OnceCell<Option<Vec<u8>>>,
     route_name: OnceCell<Option<Vec<u8>>>,
+    cluster_name: OnceCell<Option<Vec<u8>>>,
 }
 
 impl<'a> Request<'a> {
@@ -48,6 +51,7 @@ impl<'a> Request<'a> {
             headers: OnceCell::new(),
             source_address: OnceCell::new(),
             route_name: OnceCell::new(),
+            cluster_name: OnceCell::new(),
         }
     }
 
@@ -57,8 +61,8 @@ impl<'a> Request<'a> {
         self.headers.get_or_init(|| self.source.headers())
     }
 
-    /// Hands the headers over to whoever outlives the request's first callback.
-    pub fn into_headers(mut self) -> HeaderMap {
+    /// Hands the headers over to whoever outlives the request's first callback; none are to be asked for after that.
+    pub fn take_headers(&mut self) -> HeaderMap {
         self.headers();
         self.headers.take().unwrap_or_default()
     }
@@ -130,6 +134,12 @@ impl<'a> Request<'a> {
         (!name.is_empty()).then_some(name)
     }
 
+    /// Returns the name of the cluster that the route leads to; `None` where no upstream gets the request.
+    pub fn cluster_name(&self) -> Option<&[u8]> {
+        let name = self.cluster_name.get_or_init(|| self.source.cluster_name()).as_deref()?;
+        (!name.is_empty()).then_some(name)
+    }
+
     /// Returns the map to look for a header in; `None` where asking by name, if that is the cheaper way, says that it is
     /// missing.
     fn map_for(&self, name: &'a str) -> Option<&HeaderMap> {
@@ -172,6 +182,7 @@ pub(crate) struct Fixed {
     pub(crate) headers: HeaderMap,
     pub(crate) source_address: Option<Vec<u8>>,
     pub(crate) route_name: Option<Vec<u8>>,
+    pub(crate) cluster_name: Option<Vec<u8>>,
     pub(crate) asked: std::cell::RefCell<Vec<String>>,
 }
 
@@ -207,6 +218,11 @@ impl Source for Fixed {
     fn route_name(&self) -> Option<Vec<u8>> {
         self.note("route name");
         self.route_name.clone()
+    }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        self.note("cluster name");
+        self.cluster_name.clone()
     }
 }
 
@@ -297,7 +313,9 @@ mod tests {
         }
         assert_eq!(request.source_ip(), None);
         assert_eq!(request.source_ip_text(), None);
-        assert_eq!(*source.asked.borrow(), ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address"]);
+        assert_eq!([request.cluster_name(), request.cluster_name()], [None; 2]);
+        let asked = ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address", "cluster name"];
+        assert_eq!(*source.asked.borrow(), asked);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
 use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
-use fake_host::fuzz::choice::{BODIES, COMPARES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
+use fake_host::fuzz::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, OPTIONS, REWRITES, SAMPLES, TARGETS};
 use fake_host::fuzz::configuration::to_struct;
 use prost::Message;
 use serde_json::Value;
@@ -126,7 +126,7 @@ struct Spelled {
     rewrite: usize,
     edits: usize,
     body: usize,
-    compare: usize,
+    options: usize,
     marker: usize,
     limits: [usize; 2],
     address: usize,
@@ -148,7 +148,7 @@ impl Spelled {
             bytes.extend([choice(TARGETS, target), choice(SAMPLES, self.sample), choice(REWRITES, self.rewrite)]);
             bytes.extend([choice(EDITS, self.edits), choice(BODIES, body)]);
         }
-        bytes.extend([choice(COMPARES, self.compare), choice(MARKERS, self.marker)]);
+        bytes.extend([choice(OPTIONS, self.options), choice(MARKERS, self.marker)]);
         bytes.extend(self.limits.map(|limit| choice(LIMITS, limit)));
         bytes.extend([
             choice(ADDRESSES, self.address),
@@ -208,7 +208,8 @@ fn write_requests() {
     seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
     seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));
     seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![17], ..plain() }));
-    seeds.extend((0..STATUSES.len()).map(|status| Spelled { compare: 1, status, ..plain() }));
+    seeds.extend((0..OPTIONS.len()).map(|options| Spelled { options, route: 3, ..plain() }));
+    seeds.extend((0..STATUSES.len()).map(|status| Spelled { options: 1, status, ..plain() }));
     write("request", seeds.iter().map(Spelled::bytes));
 }
 

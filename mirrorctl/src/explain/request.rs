@@ -26,6 +26,9 @@ pub(crate) struct Description {
     /// The name of the Envoy route
     #[arg(long, value_name = "NAME")]
     route_name: Option<String>,
+    /// Envoy has no cluster for the request: it has no route, or Envoy responds itself
+    #[arg(long)]
+    unrouted: bool,
 }
 
 /// A request that the core can be asked about.
@@ -33,6 +36,8 @@ pub(crate) struct Given {
     headers: HeaderMap,
     source: Option<IpAddr>,
     route_name: Option<String>,
+    /// Whether Envoy has a cluster for it.
+    pub(super) is_routed: bool,
 }
 
 impl Given {
@@ -68,6 +73,7 @@ impl Given {
             headers: HeaderMap::from_pairs(headers),
             source: description.source,
             route_name: description.route_name.clone(),
+            is_routed: !description.unrouted,
         })
     }
 }
@@ -102,6 +108,10 @@ impl Source for Given {
     fn route_name(&self) -> Option<Vec<u8>> {
         self.route_name.clone().map(String::into_bytes)
     }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +126,7 @@ pub(super) mod tests {
             body: None,
             source: source.map(|source| source.parse().unwrap()),
             route_name: Some("r".to_owned()),
+            unrouted: false,
         };
         Given::new(&description, None).unwrap()
     }

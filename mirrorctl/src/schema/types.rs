@@ -37,6 +37,17 @@ struct Rule {
     mirrors: Vec<Mirror>,
     /// What is counted of primary and mirrors side by side. Default: nothing.
     compare: Option<Compare>,
+    /// Requests that no upstream gets, because Envoy has no cluster for them: without a route, with a redirect or a direct
+    /// response. `mirror`: they are mirrored as all others. Default `ignore`.
+    unrouted: Option<Unrouted>,
+}
+
+/// What becomes of requests that no upstream gets.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum Unrouted {
+    Ignore,
+    Mirror,
 }
 
 /// How primary and mirrors are compared.

@@ -42,6 +42,7 @@ pub(crate) fn everything() -> Value {
                 { "cluster": "d", "consistentHash": { "httpQueryParameterName": "user" } },
             ],
             "compare": { "status": true },
+            "unrouted": "mirror",
         }],
         "markerHeader": "X-Copy",
         "limits": {
@@ -179,6 +180,9 @@ pub(crate) fn rules() -> Vec<Case> {
         ),
         (json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a", "name": "b" }] }), ""),
         (json!({ "mirrors": [], "match": [{}] }), ""),
+        (json!({ "mirrors": [], "unrouted": "ignore" }), ""),
+        (json!({ "mirrors": [], "unrouted": "drop" }), "rules[0].unrouted: \"drop\": ignore or mirror"),
+        (json!({ "mirrors": [], "unrouted": true }), "rules[0].unrouted: true: not a string"),
         (json!({ "mirrors": [], "match": {} }), "rules[0].match: {}: not a list"),
         (json!({ "mirrors": [], "name": "" }), "not 1 to 64"),
         (json!({ "mirrors": [], "name": "a".repeat(65) }), "not 1 to 64"),
