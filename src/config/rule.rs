@@ -55,6 +55,8 @@ pub struct Match {
     pub source_cidrs: Vec<IpNet>,
     /// On the name of Envoy's route.
     pub route_name: Option<StringMatch>,
+    /// On the name of the cluster that the route leads to.
+    pub cluster_name: Option<StringMatch>,
 }
 
 impl Rule {
@@ -130,8 +132,8 @@ impl Match {
         let mut object = node.object()?;
         let uri = object.field("uri");
         let ignore_uri_case = object.field("ignoreUriCase");
-        let [method, scheme, authority, route_name] =
-            ["method", "scheme", "authority", "routeName"].map(|name| object.field(name));
+        let [method, scheme, authority] = ["method", "scheme", "authority"].map(|name| object.field(name));
+        let [route_name, cluster_name] = ["routeName", "clusterName"].map(|name| object.field(name));
         let [headers, without_headers] = ["headers", "withoutHeaders"].map(|name| object.field(name));
         let [query_params, cookies] = ["queryParams", "cookies"].map(|name| object.field(name));
         let source_cidrs = object.field("sourceCidrs");
@@ -142,8 +144,9 @@ impl Match {
             None => Some(false),
         };
         let uri = optional(uri, |node| StringMatch::read(node, ignore_uri_case.unwrap_or_default()));
-        let [method, scheme, authority, route_name] =
-            [method, scheme, authority, route_name].map(|field| optional(field, |node| StringMatch::read(node, false)));
+        let [method, scheme, authority, route_name, cluster_name] =
+            [method, scheme, authority, route_name, cluster_name]
+                .map(|field| optional(field, |node| StringMatch::read(node, false)));
         let [headers, without_headers] = [headers, without_headers].map(|field| {
             let mut known = Spellings::default();
             map(field, |node, text| known.add(node, text, HeaderName::asked_for(node, text)?))
@@ -165,6 +168,7 @@ impl Match {
             cookies: cookies?,
             source_cidrs: source_cidrs?,
             route_name: route_name?,
+            cluster_name: cluster_name?,
         })
     }
 }

@@ -1,8 +1,11 @@
 //! What Envoy's routes decide: requests that no upstream gets, and the cluster that a request goes to.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use harness::client::{Client, Req};
+use harness::upstream::Received;
 use harness::{Setup, run};
 
 /// Routes of every kind, in the place of those that every test has.
@@ -90,5 +93,42 @@ fn a_request_is_ignored_only_where_a_mirror_has_a_cluster_for_its_copy_and_for_o
         assert_eq!(ledger.copies("rule-0", "header:x-mirror", "no_cluster_header"), 3);
         assert_eq!(["unrouted", "marked"].map(|reason| ledger.ignored(reason)), [1, 2]);
         assert_eq!(ledger.requests("rule-0"), 4);
+    });
+}
+
+/// Sends requests to weighted clusters; each rule says on its copies which it is.
+#[test]
+fn a_request_is_matched_by_the_cluster_that_was_chosen_for_it() {
+    let rule = |name: &str, cluster: Value| {
+        let mirror = json!({"cluster": "mirror", "headers": {"set": {"x-rule": name}}});
+        json!({"name": name, "match": [{"clusterName": cluster}], "mirrors": [mirror]})
+    };
+    let rules = json!({"rules": [
+        rule("first", json!({"exact": "primary"})),
+        rule("second", json!({"regex": "mirror[0-9]"})),
+        rule("any", json!({})),
+    ]});
+    run(Setup::new(rules).changed(routes), async |mesh| {
+        let mut client = mesh.client().await;
+        const COUNT: usize = 60;
+        for n in 0..COUNT {
+            client.send(Req::get("/weighted").header("x-n", n.to_string())).await;
+        }
+        client.send(Req::get("/direct")).await;
+        client.send(Req::get("/routed").header("x-n", "last")).await;
+        mesh.until("every response", |l| {
+            l.in_flight() == 0 && ["first", "second"].iter().map(|rule| l.requests(rule)).sum::<i64>() == 61
+        })
+        .await;
+        let copies = mesh.mirror.received(COUNT + 1).await;
+        for (rule, upstream) in [("first", &mesh.primary), ("second", &mesh.mirror2)] {
+            let numbers = |all: &[Received]| all.iter().map(|r| r.value("x-n").unwrap()).collect::<BTreeSet<_>>();
+            let own: Vec<_> =
+                copies.iter().filter(|copy| copy.value("x-rule").as_deref() == Some(rule)).cloned().collect();
+            assert!(own.len() > 10, "{} copies of {rule}", own.len());
+            assert_eq!(numbers(&own), numbers(&upstream.so_far()), "{rule}");
+        }
+        let ledger = mesh.ledger().await;
+        assert_eq!((ledger.requests("any"), ledger.ignored("unrouted")), (0, 0));
     });
 }

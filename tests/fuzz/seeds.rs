@@ -19,7 +19,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "method":{"exact":"GET"},"scheme":{"exact":"https"},"authority":{"exact":"reviews:9080"},
 "headers":{"end-user":{"exact":"tester","ignoreCase":true}},"withoutHeaders":{"x-internal":{}},
 "queryParams":{"v":{"suffix":"2"}},"cookies":{"session":{"contains":"é","ignoreCase":true}},
-"sourceCidrs":["10.0.0.0/8","fd00::/8","127.0.0.1"],"routeName":{"regex":"default|other"}}],"mirrors":[
+"sourceCidrs":["10.0.0.0/8","fd00::/8","127.0.0.1"],"routeName":{"regex":"default|other"},"clusterName":{"prefix":"outbound|9080|"}}],"mirrors":[
 {"cluster":"mirror","percentage":50,"consistentHash":{"httpHeaderName":"x-user-id","seed":"18446744073709551615"},
 "rewrite":{"authority":"reviews-v2.test","uri":"/v2"},"headers":{"remove":["authorization"],"set":{"x-env":"staging"},
 "add":{"via":"mirror"}},"body":"omit","onOversizedBody":"omit","timeout":"1m1.5s"},
@@ -208,6 +208,7 @@ fn write_requests() {
     seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
     seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));
     seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![17], ..plain() }));
+    seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![18], ..plain() }));
     seeds.extend((0..OPTIONS.len()).map(|options| Spelled { options, route: 3, ..plain() }));
     seeds.extend((0..STATUSES.len()).map(|status| Spelled { options: 1, status, ..plain() }));
     write("request", seeds.iter().map(Spelled::bytes));

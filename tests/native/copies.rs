@@ -247,6 +247,7 @@ fn properties_are_asked_for_by_the_paths_that_envoy_knows() {
     for (condition, property, value) in [
         (r#""sourceCidrs":["fd00::/8"]"#, "source.address", "[fd00::1]:80"),
         (r#""routeName":{"exact":"shop"}"#, "xds.route_name", "shop"),
+        (r#""clusterName":{"exact":"shop"}"#, "xds.cluster_name", "shop"),
     ] {
         let rules = format!(r#"{{"rules":[{{"match":[{{{condition}}}],"mirrors":[{{"cluster":"a"}}]}}]}}"#);
         let (envoy, root) = Envoy::with(&rules);

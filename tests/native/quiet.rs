@@ -95,13 +95,13 @@ fn whether_there_is_a_cluster_is_asked_only_where_a_copy_depends_on_it() {
         (by_header, &[("x-to", "a")], true),
         (by_header, &[], false),
         (mirrored, &[], false),
+        // Once, also where a match needs it and the copy too.
+        (&format!(r#""match":[{{"clusterName":{{"exact":"primary"}}}}],{mirror}"#), &[], true),
+        (r#""match":[{"clusterName":{"exact":"primary"}}],"mirrors":[]"#, &[], true),
     ] {
         let asked = asked(&format!("[{{{rule}}}]"), "/", more, true);
-        assert_eq!(
-            asked.iter().any(|what| what == "property xds.cluster_name"),
-            is_asked,
-            "{rule} {more:?}: {asked:?}"
-        );
+        let questions = asked.iter().filter(|what| *what == "property xds.cluster_name").count();
+        assert_eq!(questions, usize::from(is_asked), "{rule} {more:?}: {asked:?}");
     }
 }
 

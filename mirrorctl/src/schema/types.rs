@@ -91,6 +91,9 @@ struct Match {
     source_cidrs: Option<Vec<String>>,
     /// The name of the Envoy route that was chosen.
     route_name: Option<StringMatch>,
+    /// The name of the Envoy cluster that the route leads to, as chosen among weighted ones. A request that no upstream gets
+    /// has none, and does not match.
+    cluster_name: Option<StringMatch>,
 }
 
 /// A test of one value: exactly one of the kinds, or `{}`: the value is there.

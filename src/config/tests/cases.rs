@@ -18,7 +18,7 @@ pub(crate) fn everything() -> Value {
                 "withoutHeaders": { "x-internal": {} },
                 "queryParams": { "v": { "suffix": "2" } }, "cookies": { "session": { "contains": "é", "ignoreCase": true } },
                 "sourceCidrs": ["10.0.0.0/8", "fd00::/8", "127.0.0.1"],
-                "routeName": { "regex": "default|other" },
+                "routeName": { "regex": "default|other" }, "clusterName": { "prefix": "outbound|9080|" },
             }],
             "mirrors": [
                 {
@@ -191,6 +191,7 @@ pub(crate) fn rules() -> Vec<Case> {
         (json!({ "mirrors": [], "match": [{ "uri": { "regex": "(a{1000}){1000}" } }] }), "not a regular expression"),
         (json!({ "mirrors": [], "match": [{ "uri": { "regex": "\\pL+é" } }] }), ""),
         (json!({ "mirrors": [], "match": [{ "uri": "/" }] }), "uri: \"/\": not an object"),
+        (json!({ "mirrors": [], "match": [{ "clusterName": "c" }] }), "match[0].clusterName: \"c\": not an object"),
         (json!({ "mirrors": [], "match": [{ "headers": { "a": null } }] }), "headers.a: null: not an object"),
         (json!({ "mirrors": [], "match": [{ "cookies": { "": {} } }] }), "a name that is empty"),
         (

@@ -23,6 +23,7 @@ pub const ENTRIES: &[&str] = &[
     r#"{"cookies":{"session":{"contains":"x","ignoreCase":true}}}"#,
     r#"{"sourceCidrs":["10.0.0.0/8","fd00::/8"]}"#,
     r#"{"routeName":{"exact":"default"}}"#,
+    r#"{"clusterName":{"exact":"primary"}}"#,
 ];
 
 /// How many of [`ENTRIES`] `rewrite.uri` can replace.
