@@ -108,7 +108,11 @@ impl Pending {
         budget: &mut Budget,
         read: impl FnOnce() -> Option<Vec<u8>>,
     ) {
-        if size == 0 || !self.wants_body() {
+        if size == 0 {
+            return;
+        }
+        self.request.body_came();
+        if !self.wants_body() {
             return;
         }
         if self.body.length.saturating_add(size) > max_body {
@@ -328,6 +332,17 @@ mod tests {
             let headers = map(&[(":method", method.as_bytes()), ("x-to", to.as_bytes())]);
             let read = pending.read_headers(Digest::new(headers, None), rule, MAX_BODY, || false);
             assert_eq!(read, expected, "{method} {to}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_noted_also_where_no_copy_has_it() {
+        let text = br#"{"rules":[{"mirrors":[{"cluster":"c","body":"omit"}]}]}"#;
+        let rule = Config::from_bytes(text).unwrap().rules[0].as_ref().clone();
+        let (mut pending, mut budget) = (pending(&rule, &[("content-length", b"0")]), budget());
+        for (chunk, expected) in [("", false), ("a", true), ("", true)] {
+            pending.chunk(chunk.len(), &rule, MAX_BODY, &mut budget, || panic!("no copy has it"));
+            assert_eq!(pending.request.has_body(), expected, "{chunk:?}");
         }
     }
 

@@ -204,6 +204,9 @@ fn write_requests() {
     }));
     seeds.extend((0..MARKERS.len()).map(|marker| Spelled { marker, headers: headers.to_vec(), ..plain() }));
     seeds.extend((0..ENDS.len()).map(|end| Spelled { end, headers: headers[10..12].to_vec(), ..plain() }));
+    let empty: &[(&str, &[u8])] = &[("content-length", b"0")];
+    let sizes = [vec![], vec![(0, 0)], vec![(0, 5)]];
+    seeds.extend(sizes.map(|chunks| Spelled { headers: empty.to_vec(), chunks, ..plain() }));
     seeds.extend((0..WAYS.len()).map(|way| Spelled { way, entries: vec![8], ..plain() }));
     seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
     seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));

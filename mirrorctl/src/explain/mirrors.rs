@@ -77,12 +77,12 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         return;
     }
     let marker = config.marker.as_ref();
-    let request = Digest::new(Request::new(given, true).take_headers(), marker);
     let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
-        let read = pending.read_headers(request.clone(), rule, config.limits.max_body_bytes, || given.is_routed);
+        let request = Digest::new(Request::new(given, true).take_headers(), marker);
+        let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
         if let Err(reason) = read {
             reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
@@ -98,7 +98,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
             Plan::Not(_) => {}
             Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
-                copy(reply, mirror, &request, decision, marker, length);
+                copy(reply, mirror, &pending.request, decision, marker, length);
             }
         }
     }

@@ -208,10 +208,13 @@ impl Case {
         let edits = &mirror.headers;
         let marker = self.config.marker.as_ref();
         let mut copy = Headers::new();
-        for (name, value) in &self.pairs {
+        let has_body = self.chunks.iter().any(|chunk| !chunk.bytes.is_empty());
+        let length = self.pairs.iter().position(|(name, _)| name == b"content-length");
+        for (at, (name, value)) in self.pairs.iter().enumerate() {
+            let is_empty_length = length == Some(at) && value == b"0" && !has_body;
             let is = |other: &str| other.as_bytes() == name;
             let set = edits.set.iter().find(|(set, _)| is(set.as_str()));
-            let is_left_behind = LEFT_BEHIND.iter().any(|left| is(left))
+            let is_left_behind = !is_empty_length && LEFT_BEHIND.iter().any(|left| is(left))
                 || is("te") && !value.eq_ignore_ascii_case(b"trailers")
                 || self.is_listed(name)
                 || edits.remove.iter().any(|removed| is(removed.as_str()))
