@@ -113,8 +113,10 @@ impl<'a> Request<'a> {
         Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
     }
 
-    /// Returns the address of the downstream peer as text, without the port.
+    /// Returns the address of the downstream peer as text, without the port; `None` where it is no IP address: a pipe, an
+    /// internal listener. Many peers may share such an address.
     pub fn source_ip_text(&self) -> Option<&[u8]> {
+        self.source_ip()?;
         let address = self.source_address.get_or_init(|| self.source.source_address()).as_deref()?;
         let colon = address.iter().rposition(|byte| *byte == b':')?;
         let host = address.get(..colon)?;
@@ -293,7 +295,12 @@ mod tests {
             ("10.0.0.1:80", Some("10.0.0.1"), Some("10.0.0.1")),
             ("[::1]:80", Some("::1"), Some("::1")),
             ("[::ffff:10.0.0.1]:80", Some("::ffff:10.0.0.1"), Some("10.0.0.1")),
+            ("[fe80::1%2]:80", Some("fe80::1%2"), Some("fe80::1")),
             ("/run/socket", None, None),
+            ("@abstract:80", None, None),
+            ("envoy://internal_client_address/", None, None),
+            ("envoy://inner/7:80", None, None),
+            ("", None, None),
         ] {
             let source = Fixed { source_address: Some(address.into()), ..Fixed::default() };
             let request = Request::new(&source, false);
@@ -311,8 +318,7 @@ mod tests {
         for name in names.iter().chain(&names) {
             assert_eq!(request.header(name).is_some(), name.as_str() == "here");
         }
-        assert_eq!(request.source_ip(), None);
-        assert_eq!(request.source_ip_text(), None);
+        assert_eq!((request.source_ip(), request.source_ip_text()), (None, None));
         assert_eq!([request.cluster_name(), request.cluster_name()], [None; 2]);
         let asked = ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address", "cluster name"];
         assert_eq!(*source.asked.borrow(), asked);

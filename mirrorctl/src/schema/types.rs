@@ -218,7 +218,7 @@ struct ConsistentHash {
     /// A key in the query.
     #[schemars(regex(pattern = NAME))]
     http_query_parameter_name: Option<String>,
-    /// The address of the peer.
+    /// The IP address of the peer, without the port. What is no IP address, as behind an internal listener, is no key.
     #[schemars(extend("enum" = [true, null]))]
     use_source_ip: Option<bool>,
     /// Another seed selects other keys. Default 0.
