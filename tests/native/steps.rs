@@ -39,7 +39,7 @@ pub enum Step {
 pub fn limits() -> impl Strategy<Value = Limits> {
     let body = select(vec![0, 8, 1000, 50_000, 50_000]);
     let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
-    let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
+    let in_flight = select(vec![1, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
         body: body.min(buffered),

@@ -176,8 +176,11 @@ struct DestinationName(String);
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Destination {
-    /// Full name of a service: `mirror.test.svc.cluster.local`.
-    host: DestinationName,
+    /// Full name of a service, `mirror.test.svc.cluster.local`, of letters, digits, `-`, `_` and `.`; or an IP address without
+    /// brackets. No URL.
+    #[schemars(length(max = 1024))]
+    #[schemars(regex(pattern = r"^([A-Za-z0-9._-]+|::1|[0-9A-Fa-f]{3,4}:[0-9A-Fa-f:.]+)$"))]
+    host: String,
     /// Port of the service.
     port: Port,
     /// Subset of the service's DestinationRule.
@@ -296,7 +299,7 @@ struct Limits {
     /// All bodies buffered for copies at one time, in bytes. Default 64 MiB.
     max_buffered_bytes: Option<Whole<0, MOST_BUFFERED>>,
     /// Copies sent that have no response yet. Default 1024.
-    max_in_flight: Option<Whole<0, { u32::MAX as u64 }>>,
+    max_in_flight: Option<Whole<1, { u32::MAX as u64 }>>,
     /// Copies sent per second. Default: no cap.
     max_requests_per_second: Option<Whole<1, 1_000_000_000>>,
     /// Size of the token bucket, only with `maxRequestsPerSecond`. Default: `maxRequestsPerSecond`.
