@@ -282,15 +282,14 @@ fn a_length_of_0_arrives_as_with_envoys_own_mirror() {
     for h2 in [false, true] {
         let setup = Setup::new(one(json!({"cluster": "mirror"}))).changed(natively_too);
         run(if h2 { setup.h2_upstreams() } else { setup }, async |mesh| {
-            let mut count = 0;
-            for (method, (fields, body)) in methods.iter().flat_map(|method| bodies.map(|body| (method, body))) {
+            let requests = methods.iter().flat_map(|method| bodies.map(|body| (method, body)));
+            for (count, (method, (fields, body))) in requests.enumerate() {
                 let request = format!("{method} / HTTP/1.1\r\nhost: service.test\r\n{fields}\r\n{body}");
                 let mut io = raw(mesh.address("main"), request.as_bytes()).await;
                 let response = read_until(&mut io, |text| text.contains("\r\n\r\n")).await;
                 assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-                count += 1;
                 let length = |copies: Vec<Received>| copies.last().unwrap().value("content-length");
-                let [own, native] = [&mesh.mirror, &mesh.mirror2].map(|mirror| mirror.received(count));
+                let [own, native] = [&mesh.mirror, &mesh.mirror2].map(|mirror| mirror.received(count + 1));
                 let (own, native) = (length(own.await), length(native.await));
                 assert_eq!(own, native, "{method} {fields:?} {h2}");
                 assert!(!fields.contains(": 0") || own.as_deref() == Some("0"), "{method} {h2}: {own:?}");
