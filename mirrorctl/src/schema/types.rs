@@ -164,7 +164,7 @@ struct Mirror {
 
 /// Name of an Envoy cluster.
 #[derive(JsonSchema)]
-#[schemars(inline, extend("pattern" = NAME, "maxLength" = 1024, "not" = { "pattern": "=[.]=|;[.];|;[.]$" }))]
+#[schemars(inline, extend("pattern" = NAME, "maxLength" = 1024, "not" = { "type": "string", "pattern": "=[.]=|;[.];|;[.]$" }))]
 struct ClusterName(String);
 
 /// A name in Istio's form of a cluster.
