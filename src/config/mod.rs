@@ -24,7 +24,7 @@ pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use pattern::{Replacement, TooMuch};
-pub use rule::{Match, Rule};
+pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
@@ -213,7 +213,13 @@ impl Limits {
         };
         let max_buffered_bytes = count(buffered, MOST_BUFFERED, default.max_buffered_bytes);
         let max_body_bytes = read_body(body, max_buffered_bytes, default.max_body_bytes);
-        let max_in_flight = count(in_flight, u64::from(u32::MAX), default.max_in_flight);
+        let max_in_flight = match in_flight {
+            Some(node) => {
+                let hint = "; a mirror that is to get no copies has percentage: 0";
+                node.whole_or(1..=u64::from(u32::MAX), hint).and_then(|most| usize::try_from(most).ok())
+            }
+            None => Some(default.max_in_flight),
+        };
         let copies = |node: &Node<'_>| node.whole(1..=1_000_000_000).and_then(|number| u32::try_from(number).ok());
         let rate = match (per_second, burst) {
             (Some(per_second), burst) => {

@@ -128,7 +128,7 @@ fn every_violation_is_named_at_once() {
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
         "rules[1].match[0].headers.a b: {}: not the name of a header",
         "rules[1].mirrors: missing: a list of mirrors; [] mirrors nowhere",
-        "limits.maxInFlight: -1: not a whole number between 0 and 4294967295",
+        "limits.maxInFlight: -1: not a whole number between 1 and 4294967295; a mirror that is to get no copies has percentage: 0",
         "limits.burst: 3: only with maxRequestsPerSecond",
     ];
     for violation in expected {

@@ -90,6 +90,10 @@ impl Source for CurrentRequest {
     fn route_name(&self) -> Option<Vec<u8>> {
         property(b"xds\0route_name")
     }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        property(b"xds\0cluster_name")
+    }
 }
 
 /// The response whose callback is being served, with the counts that the callback came with: after a reset the host has no

@@ -297,7 +297,7 @@ mod tests {
             host.has_once(kind, name);
         }
         // Ignored, gauges, requests; and for each mirror its outcomes, classes and time.
-        assert_eq!(host.0.len(), 3 + 2 + 1 + 2 * (11 + 6 + 1));
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 2 * (11 + 6 + 1));
     }
 
     #[test]

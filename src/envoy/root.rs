@@ -5,7 +5,6 @@ use crate::core::budget::{Budget, Room};
 use crate::core::copy::Draft;
 use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
-use crate::core::ignored::ignored;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
@@ -88,14 +87,15 @@ impl Root {
             return None;
         }
         let source = CurrentRequest;
-        let request = Request::new(&source, self.map_pays.get());
+        let mut request = Request::new(&source, self.map_pays.get());
         let pending = self.decide(&request);
         if pending.as_ref().is_none_or(|pending| !pending.wants_end()) {
             self.map_pays.set(request.map_pays());
             return pending;
         }
         self.map_pays.set(true);
-        self.read(pending?, request.into_headers(), ends)
+        let headers = request.take_headers();
+        self.read(pending?, headers, ends, || request.cluster_name().is_some())
     }
 
     /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
@@ -113,14 +113,19 @@ impl Root {
 
     /// Goes on with all headers of a request that some mirror is to get. What can never be mirrored is left out only now:
     /// nothing is asked about a request that is not selected.
-    fn read(&self, mut pending: Pending, headers: HeaderMap, ends: bool) -> Option<Pending> {
+    fn read(
+        &self,
+        mut pending: Pending,
+        headers: HeaderMap,
+        ends: bool,
+        is_routed: impl FnOnce() -> bool,
+    ) -> Option<Pending> {
         let request = Digest::new(headers, self.config.marker.as_ref());
-        if let Some(reason) = ignored(&request) {
+        let rule = self.config.rules.get(pending.decision.rule)?;
+        if let Err(reason) = pending.read_headers(request, rule, self.config.limits.max_body_bytes, is_routed) {
             self.ledger.common.ignored(reason).map(abi::count);
             return None;
         }
-        let rule = self.config.rules.get(pending.decision.rule)?;
-        pending.read_headers(request, rule, self.config.limits.max_body_bytes);
         if !ends {
             pending.wait(&mut self.state.borrow_mut().budget);
         }

@@ -12,6 +12,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod matching;
+mod routing;
 mod sampling;
 mod transparency;
 mod traps;

@@ -287,6 +287,14 @@ pub fn outcome(outcome: &'static str, least: i64) -> Proof {
     })
 }
 
+/// Requests were ignored for this reason.
+pub fn ignored(reason: &'static str) -> Proof {
+    Box::new(move |e| match e.ledger.ignored(reason) {
+        0 => Err(format!("none ignored as {reason}")),
+        count => Ok(format!("{count} ignored as `{reason}`")),
+    })
+}
+
 /// Envoy's own counter, by its whole name, shows it.
 pub fn counted(name: &'static str, least: u64) -> Proof {
     Box::new(move |e| {

@@ -39,12 +39,19 @@ pub enum Compare {
     Nothing,
 }
 
+/// What a rule does with requests that Envoy has no cluster for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    Ignore,
+    Mirror,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Mirror(pub Target, pub Share, pub Part);
 
 /// A rule, which decides the requests whose path is its name.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule(pub &'static str, pub Compare, pub &'static [Mirror]);
+pub struct Rule(pub &'static str, pub Compare, pub &'static [Mirror], pub Unrouted);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -168,15 +175,17 @@ impl Ledger {
     }
 
     /// A request's headers came; `rule` is the one that matches.
-    pub fn began(&mut self, root: u32, stream: u32, rule: Rule, headers: Headers, ends: bool) {
+    pub fn began(&mut self, root: u32, stream: u32, rule: Rule, (headers, is_routed): (Headers, bool), ends: bool) {
         let has = |name: &str| first(&headers, name).is_some();
-        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers));
+        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers) && mirror.cluster(&headers).is_ok());
         let ignored = if has("x-mirrored-request") {
             Some("marked")
         } else if first(&headers, ":method") == Some(b"CONNECT") {
             Some("connect")
+        } else if has("upgrade") && has("connection") {
+            Some("upgrade")
         } else {
-            (has("upgrade") && has("connection")).then_some("upgrade")
+            (!is_routed && rule.3 == Unrouted::Ignore).then_some("unrouted")
         };
         if let (true, Some(reason)) = (is_wanted, ignored) {
             return self.count("ignored_total", "", "", reason, 1);

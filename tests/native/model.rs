@@ -1,7 +1,7 @@
 //! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
 //! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
 
-use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
+use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target, Unrouted};
 use crate::steps::{Step, limits, pair, step};
 use fake_host::books;
 use fake_host::envoy::Envoy;
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub const RULES: &[Rule] = &[
-    Rule("nowhere", Compare::Status, &[]),
+    Rule("nowhere", Compare::Status, &[], Unrouted::Ignore),
     Rule(
         "bodies",
         Compare::Status,
@@ -24,6 +24,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing),
             Mirror(Target::Cluster("c"), Share::All, Part::Nothing),
         ],
+        Unrouted::Mirror,
     ),
     Rule(
         "named",
@@ -33,6 +34,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole),
             Mirror(Target::Cluster("unknown"), Share::All, Part::Nothing),
         ],
+        Unrouted::Ignore,
     ),
     Rule(
         "sampled",
@@ -41,6 +43,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
             Mirror(Target::Cluster("b"), Share::None, Part::Whole),
         ],
+        Unrouted::Ignore,
     ),
 ];
 
@@ -67,12 +70,15 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
         }
         fields
     };
-    let rule = |Rule(name, compare, mirrors): &Rule| {
+    let rule = |Rule(name, compare, mirrors, unrouted): &Rule| {
         let mirrors: Vec<_> = mirrors.iter().map(mirror).collect();
         let mut fields =
             json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors });
         if *compare == Compare::Status {
             fields["compare"] = json!({ "status": true });
+        }
+        if *unrouted == Unrouted::Mirror {
+            fields["unrouted"] = "mirror".into();
         }
         fields
     };
@@ -129,7 +135,11 @@ impl Run {
                 let id = self.envoy.open(self.root(), Headers::new());
                 self.streams.push(Stream { id, root: self.root(), is_complete: true });
             }
-            Step::Headers { rule, pseudo, more, ends } => self.begin(RULES.get(rule), &pseudo, more, ends),
+            Step::Headers { rule, pseudo, more, is_routed, ends } => {
+                let cluster = || is_routed.then(|| ("xds.cluster_name".to_owned(), b"primary".to_vec()));
+                Envoy::host(|host| host.properties = cluster().into_iter().collect());
+                self.begin(RULES.get(rule), &pseudo, (more, is_routed), ends);
+            }
             Step::Body { stream, size, hides, ends } => {
                 let Some(stream) = self.incomplete(stream) else { return };
                 stream.is_complete = ends;
@@ -224,7 +234,7 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, rule: Option<&Rule>, pseudo: &[&'static str], more: Headers, ends: bool) {
+    fn begin(&mut self, rule: Option<&Rule>, pseudo: &[&'static str], (more, is_routed): (Headers, bool), ends: bool) {
         let path = rule.map_or("other", |rule| rule.0);
         let mut headers = vec![pair(":path", format!("/{path}"))];
         headers.extend(pseudo.iter().map(|name| match *name {
@@ -236,7 +246,7 @@ impl Run {
         let id = self.envoy.begin(self.root(), headers.clone(), ends);
         self.streams.push(Stream { id, root: self.root(), is_complete: ends });
         if let Some(rule) = rule {
-            self.ledger.began(self.root(), id, *rule, headers, ends);
+            self.ledger.began(self.root(), id, *rule, (headers, is_routed), ends);
         }
     }
 

@@ -12,8 +12,8 @@ use proptest::sample::select;
 pub enum Step {
     /// A stream opens, and perhaps is all there is.
     Open,
-    /// The headers of a request come.
-    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, ends: bool },
+    /// The headers of a request come, for which Envoy may have no cluster.
+    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, is_routed: bool, ends: bool },
     /// A chunk of a body comes, or nothing of it; the host may fail to hand it over.
     Body { stream: usize, size: usize, hides: bool, ends: bool },
     /// Trailers come.
@@ -39,7 +39,7 @@ pub enum Step {
 pub fn limits() -> impl Strategy<Value = Limits> {
     let body = select(vec![0, 8, 1000, 50_000, 50_000]);
     let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
-    let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
+    let in_flight = select(vec![1, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
         body: body.min(buffered),
@@ -75,9 +75,11 @@ fn request() -> impl Strategy<Value = Step> {
         1 => Just(vec![":authority", "CONNECT"]),
     ];
     let user = "[a-f]".prop_map(|user| pair("x-user", user));
-    (rule, pseudo, vec(more, 0..4), user, any::<bool>()).prop_map(|(rule, pseudo, more, user, ends)| {
+    let is_routed = prop::bool::weighted(0.9);
+    let parts = (rule, pseudo, vec(more, 0..4), user, is_routed, any::<bool>());
+    parts.prop_map(|(rule, pseudo, more, user, is_routed, ends)| {
         let more = [more.concat(), vec![user]].concat();
-        Step::Headers { rule, pseudo, more, ends }
+        Step::Headers { rule, pseudo, more, is_routed, ends }
     })
 }
 

@@ -194,7 +194,11 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "proxy_get_property",
         |mut vm: Caller<'_, Host>, path: i32, length: i32, data: i32, size: i32| {
             let wanted = read(&vm, path, length)?;
-            let value = (wanted == b"response\0code").then(|| 200_i64.to_le_bytes().to_vec());
+            let value = match &wanted[..] {
+                b"response\0code" => Some(200_i64.to_le_bytes().to_vec()),
+                b"xds\0cluster_name" => Some(b"outbound|9080||reviews.prod.svc.cluster.local".to_vec()),
+                _ => None,
+            };
             give(&mut vm, value, data, size)
         },
     )?;

@@ -53,7 +53,7 @@ fn load(paths: &[String]) -> Result<Vec<Named>, String> {
 }
 
 /// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, and a rule.
-fn rows() -> [(&'static str, Sent, Value); 7] {
+fn rows() -> [(&'static str, Sent, Value); 8] {
     let mirror = json!([{"cluster": "mirror"}]);
     let two = json!([{"cluster": "mirror"}, {"cluster": "second"}]);
     let edited = json!([{
@@ -65,6 +65,7 @@ fn rows() -> [(&'static str, Sent, Value); 7] {
         ("no rule matches", Sent::Get, json!({"match": unmatched, "mirrors": mirror})),
         ("0 %", Sent::Get, json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]})),
         ("100 %", Sent::Get, json!({"mirrors": mirror})),
+        ("100 %, `unrouted: mirror`", Sent::Get, json!({"mirrors": mirror, "unrouted": "mirror"})),
         ("100 %, compared with the primary", Sent::Get, json!({"mirrors": mirror, "compare": {"status": true}})),
         ("two mirrors at 100 %", Sent::Get, json!({"mirrors": two})),
         ("100 %, hashed and edited", Sent::Get, json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),

@@ -9,7 +9,6 @@ use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{Draft, NotCopied};
 use traffic_mirror::core::digest::{Digest, Never};
 use traffic_mirror::core::header_map::HeaderMap;
-use traffic_mirror::core::ignored::ignored;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{self, Pending, Plan};
@@ -78,16 +77,16 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         return;
     }
     let marker = config.marker.as_ref();
-    let request = Digest::new(Request::new(given, true).into_headers(), marker);
     let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
-        if let Some(reason) = ignored(&request) {
+        let request = Digest::new(Request::new(given, true).take_headers(), marker);
+        let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
+        if let Err(reason) = read {
             reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
-        pending.read_headers(request.clone(), rule, config.limits.max_body_bytes);
         let mut budget = Budget::new(&config.limits, Rc::default());
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
@@ -99,7 +98,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
             Plan::Not(_) => {}
             Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
-                copy(reply, mirror, &request, decision, marker, length);
+                copy(reply, mirror, &pending.request, decision, marker, length);
             }
         }
     }

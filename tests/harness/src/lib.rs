@@ -284,7 +284,7 @@ impl Mesh {
     }
 }
 
-/// Ports by listener name; listeners from a file come a moment after Envoy is ready.
+/// Ports by listener name, of those that have one; listeners from a file come a moment after Envoy is ready.
 pub async fn ports(envoy: &Envoy, count: usize) -> HashMap<String, u16> {
     let mut ports = HashMap::new();
     eventually("the listeners", async || {

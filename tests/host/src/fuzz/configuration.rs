@@ -101,7 +101,7 @@ fn names_come_out_of_metrics(config: &Config) {
 fn decides_and_rewrites(config: &Config) {
     let headers = [(":authority", "host:80"), (":path", "/api/v1?v=2#f"), (":method", "GET"), ("cookie", "session=1")];
     let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), Some("default"));
+    let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), (Some("default"), None));
     let decision = Matcher::new(&config.rules).decide(&Request::new(&given, false));
     let request = Digest::new(given.headers.clone(), config.marker.as_ref());
     let is_complete = |mirror: &Mirror, matched| {
