@@ -59,7 +59,7 @@ pub struct Limits {
     pub max_buffered_bytes: usize,
     /// How many copies may be sent and not answered.
     pub max_in_flight: usize,
-    /// How many copies a second may be sent; `None`: any number.
+    /// How many copies a second the complete Envoy may send; `None`: any number.
     pub rate: Option<Rate>,
 }
 

@@ -10,5 +10,6 @@ pub mod index;
 pub mod matcher;
 pub mod outcome;
 pub mod pending;
+pub mod rate;
 pub mod request;
 pub mod sample;

@@ -60,7 +60,9 @@ pub fn configure(root: u32) -> bool {
             return false;
         }
     };
-    match SHARED.with_borrow_mut(|shared| Root::new(config, &mut shared.metrics, Rc::clone(&shared.room))) {
+    match SHARED
+        .with_borrow_mut(|shared| Root::new(&abi::plugin_name(), config, &mut shared.metrics, Rc::clone(&shared.room)))
+    {
         Ok(configured) => {
             let calls = Rc::clone(configured.calls());
             let root_at_work = Some(Rc::new(configured));

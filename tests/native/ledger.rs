@@ -117,7 +117,8 @@ pub struct Ledger {
     calls: BTreeMap<u32, Call>,
     /// By the tokens of their calls.
     pairs: BTreeMap<u32, Pair>,
-    sent: BTreeMap<u32, usize>,
+    /// By the size of the bucket, which all configurations that have one share.
+    sent: BTreeMap<usize, usize>,
     /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
     /// What was sent in this step: copies whose tokens are not known yet.
@@ -352,7 +353,9 @@ impl Ledger {
                 let compared = (rule.1 == Compare::Status).then_some(stream);
                 let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
                 self.copies.push((Copy { root, stream, cluster, body }, call));
-                *self.sent.entry(root).or_default() += 1;
+                if let Some(burst) = self.limits[&root].burst {
+                    *self.sent.entry(burst).or_default() += 1;
+                }
             }
         }
     }
@@ -364,7 +367,7 @@ impl Ledger {
         let is_whole = [":authority", ":path", ":method"].iter().all(|name| first(headers, name).is_some());
         if waiting + self.copies.len() >= limits.in_flight {
             "in_flight_limit"
-        } else if limits.burst.is_some_and(|burst| self.sent.get(&root).is_some_and(|sent| *sent >= burst)) {
+        } else if limits.burst.is_some_and(|burst| self.sent.get(&burst).is_some_and(|sent| *sent >= burst)) {
             self.is_limited_by_rate = true;
             "rate_limit"
         } else if !is_whole {

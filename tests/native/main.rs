@@ -14,3 +14,4 @@ mod copies;
 mod memory;
 mod model;
 mod quiet;
+mod rates;
