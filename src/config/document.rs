@@ -4,8 +4,9 @@ use super::path::Path;
 use super::violation::{Collector, Violation};
 use prost::Message;
 use prost_types::value::Kind;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The first byte of every Struct that has a field: field 1, length-delimited (Envoy 1.36 to 1.40 pass the
@@ -33,6 +34,73 @@ pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violat
     }
     let wanted = format!("neither JSON text ({json}) nor a google.protobuf.Struct");
     Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
+}
+
+/// Reads one field of the outermost object and looks at nothing else: what else is wrong does not matter, be it too deep, a
+/// number too large or text that is none. `None` where the bytes are no object, or it has no such field.
+pub(super) fn field(bytes: &[u8], name: &'static str) -> Option<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    if let Ok(found) = reader.deserialize_map(Field(name))
+        && reader.end().is_ok()
+    {
+        return found;
+    }
+    let value = Fields::decode(bytes).ok()?.fields.remove(name)?;
+    Some(from_proto(prost_types::Value::decode(&*value).ok()?))
+}
+
+/// A `google.protobuf.Struct` whose values are not read: a message has the encoding of bytes.
+#[derive(Clone, PartialEq, Message)]
+struct Fields {
+    #[prost(btree_map = "string, bytes", tag = "1")]
+    fields: BTreeMap<String, Vec<u8>>,
+}
+
+/// Finds the first field of this name.
+struct Field(&'static str);
+
+impl<'de> Visitor<'de> for Field {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<Value>, A::Error> {
+        let mut found = None;
+        while let Some(is_it) = entries.next_key_seed(Is(self.0))? {
+            if is_it && found.is_none() {
+                let unasked = Collector::default();
+                found = Some(entries.next_value_seed(Tree { path: Path::Root, violations: &unasked })?);
+            } else {
+                entries.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Tells whether a key is this one; as bytes, for a key need not be text.
+struct Is(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Is {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Is {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<bool, E> {
+        Ok(key == self.0.as_bytes())
+    }
 }
 
 fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {

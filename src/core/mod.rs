@@ -7,6 +7,7 @@ pub mod digest;
 pub mod header_map;
 pub mod ignored;
 pub mod index;
+pub mod last_good;
 pub mod matcher;
 pub mod outcome;
 pub mod pending;

@@ -253,7 +253,7 @@ pub fn count(counter: &Counter) {
     add(counter.next(), 1);
 }
 
-/// Records a value in a histogram.
+/// Records a value in a histogram, or sets a gauge to it.
 pub fn record(metric: MetricId, value: u64) {
     // SAFETY: no pointers. The status says only whether the metric exists, and it does.
     let _ = unsafe { proxy_record_metric(metric, value) };

@@ -80,6 +80,11 @@ impl Root {
         })
     }
 
+    /// Returns the configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Returns the copies that were sent and have no response yet.
     pub fn calls(&self) -> &Rc<Calls> {
         &self.calls
@@ -104,7 +109,10 @@ impl Root {
 
     /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
     fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Pending> {
-        let decision = self.matcher.decide(request)?;
+        let Some(decision) = self.matcher.decide(request) else {
+            abi::count(&self.ledger.common.unmatched);
+            return None;
+        };
         let rule = self.config.rules.get(decision.rule)?;
         if rule.is_off() {
             self.count_while_off(decision.rule);

@@ -119,6 +119,8 @@ pub struct Ledger {
     pairs: BTreeMap<u32, Pair>,
     /// By the size of the bucket, which all configurations that have one share.
     sent: BTreeMap<usize, usize>,
+    /// What came last is wrong.
+    pub is_invalid: bool,
     /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
     /// What was sent in this step: copies whose tokens are not known yet.
@@ -166,6 +168,11 @@ impl Ledger {
     /// Notes a configuration's limits.
     pub fn configured(&mut self, root: u32, limits: Limits) {
         self.limits.insert(root, limits);
+    }
+
+    /// A request's headers came, and no rule matches.
+    pub fn unmatched(&mut self) {
+        self.count("unmatched_total", "", "", "", 1);
     }
 
     /// A request's headers came; `rule` is the one that matches.
@@ -313,6 +320,7 @@ impl Ledger {
         for (gauge, value) in [("in_flight", self.calls.len()), ("buffered_bytes", held)] {
             accounts.insert([gauge, "", "", ""].map(String::from), i64::try_from(value).unwrap());
         }
+        accounts.insert(["invalid_configuration", "", "", ""].map(String::from), i64::from(self.is_invalid));
         accounts.retain(|_, count| *count != 0);
         accounts
     }

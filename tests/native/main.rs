@@ -11,6 +11,7 @@ mod steps;
 mod answers;
 mod configurations;
 mod copies;
+mod keep_last;
 mod memory;
 mod model;
 mod quiet;
