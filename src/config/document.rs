@@ -6,7 +6,6 @@ use prost::Message;
 use prost_types::value::Kind;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The first byte of every Struct that has a field: field 1, length-delimited (Envoy 1.36 to 1.40 pass the
@@ -45,15 +44,25 @@ pub(super) fn field(bytes: &[u8], name: &'static str) -> Option<Value> {
     {
         return found;
     }
-    let value = Fields::decode(bytes).ok()?.fields.remove(name)?;
+    let entries = Fields::decode(bytes).ok()?.entries;
+    let value = entries.into_iter().find(|entry| entry.name == name.as_bytes())?.value;
     Some(from_proto(prost_types::Value::decode(&*value).ok()?))
 }
 
-/// A `google.protobuf.Struct` whose values are not read: a message has the encoding of bytes.
+/// A `google.protobuf.Struct` whose values are not read: a map has the encoding of a list of its entries, and a message that
+/// of bytes.
 #[derive(Clone, PartialEq, Message)]
 struct Fields {
-    #[prost(btree_map = "string, bytes", tag = "1")]
-    fields: BTreeMap<String, Vec<u8>>,
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(bytes, tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes, tag = "2")]
+    value: Vec<u8>,
 }
 
 /// Finds the first field of this name.
