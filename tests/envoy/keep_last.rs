@@ -98,6 +98,8 @@ fn wrong_configurations_that_keep_the_last_cost_no_request_whatever_the_policy()
     for policy in POLICIES {
         run(delivered(wrong(0), policy), async |mesh| {
             until_invalid(mesh, true).await;
+            let gauge = mesh.prometheus("traffic_mirror_invalid_configuration", &[("plugin", FILTER)]).await;
+            assert_eq!(gauge, Some(1.0));
             for count in 1..=5 {
                 assert_eq!(mesh.send(Req::get("/")).await.status, 200, "{policy:?}");
                 mesh.until("a request without a rule", |ledger| ledger.unmatched() == count).await;
