@@ -170,6 +170,23 @@ fn the_end_of_an_old_module_does_not_hide_that_the_new_ones_configuration_is_wro
 }
 
 #[test]
+fn the_gauge_of_a_wrong_plugin_goes_with_the_plugin_whether_its_vm_ends_or_not() {
+    for ends_vm in [false, true] {
+        run(delivered(wrong(0), None), async |mesh| {
+            until_invalid(mesh, true).await;
+            mesh.update_filter(&rule("a", "mirror"), |config| {
+                config["name"] = json!("another");
+                if ends_vm {
+                    config["vm_config"]["vm_id"] = json!("another");
+                }
+            });
+            until_more_copies(mesh, "a", "mirror").await;
+            until_invalid(mesh, false).await;
+        });
+    }
+}
+
+#[test]
 fn envoy_starts_with_a_wrong_configuration_in_its_bootstrap_that_keeps_the_last() {
     for form in [Form::Text, Form::Struct] {
         run(Setup::plain().also_as("main", wrong(0), form), async |mesh| {
