@@ -45,7 +45,8 @@ pub(super) fn field(bytes: &[u8], name: &'static str) -> Option<Value> {
         return found;
     }
     let entries = Fields::decode(bytes).ok()?.entries;
-    let value = entries.into_iter().find(|entry| entry.name == name.as_bytes())?.value;
+    // Of entries with one name the last counts, as in any map of protobuf.
+    let value = entries.into_iter().rfind(|entry| entry.name == name.as_bytes())?.value;
     Some(from_proto(prost_types::Value::decode(&*value).ok()?))
 }
 

@@ -87,11 +87,11 @@ pub fn start() {
 pub fn configure(root: u32) -> bool {
     log::set_max_level(abi::log_level());
     let (plugin, bytes) = (abi::plugin_name(), abi::configuration());
-    let origin = xxh64(&bytes, 0);
+    let configuration = xxh64(&bytes, 0);
     let (configured, origin, is_invalid) = match SHARED.with_borrow_mut(|shared| shared.root(&plugin, &bytes)) {
         Ok(configured) => {
             publish(&plugin, false);
-            (configured, Some(origin), false)
+            (configured, Some(configuration), false)
         }
         Err(reasons) => {
             reasons.iter().for_each(|reason| error!("{reason}"));
@@ -111,7 +111,7 @@ pub fn configure(root: u32) -> bool {
         calls: Rc::clone(configured.calls()),
         root: Some(Rc::new(configured)),
         plugin,
-        configuration: xxh64(&bytes, 0),
+        configuration,
         usage: origin.map(|origin| Usage::new(origin, number)),
         is_invalid,
     };
