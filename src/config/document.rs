@@ -22,7 +22,7 @@ pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violat
     if bytes.is_empty() {
         return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
     }
-    let json = match read_json(bytes, violations) {
+    let json = match parse(bytes, violations, None) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
@@ -38,11 +38,8 @@ pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violat
 /// Reads one field of the outermost object and looks at nothing else: what else is wrong does not matter, be it too deep, a
 /// number too large or text that is none. `None` where the bytes are no object, or it has no such field.
 pub(super) fn field(bytes: &[u8], name: &'static str) -> Option<Value> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    if let Ok(found) = reader.deserialize_map(Field(name))
-        && reader.end().is_ok()
-    {
-        return found;
+    if let Ok(found) = parse(bytes, &Collector::default(), Some(name)) {
+        return found.get(name).cloned();
     }
     let entries = Fields::decode(bytes).ok()?.entries;
     // Of entries with one name the last counts, as in any map of protobuf.
@@ -66,56 +63,10 @@ struct Entry {
     value: Vec<u8>,
 }
 
-/// Finds the first field of this name.
-struct Field(&'static str);
-
-impl<'de> Visitor<'de> for Field {
-    type Value = Option<Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<Value>, A::Error> {
-        let mut found = None;
-        while let Some(is_it) = entries.next_key_seed(Is(self.0))? {
-            if is_it && found.is_none() {
-                let unasked = Collector::default();
-                found = Some(entries.next_value_seed(Tree { path: Path::Root, violations: &unasked })?);
-            } else {
-                entries.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Tells whether a key is this one; as bytes, for a key need not be text.
-struct Is(&'static str);
-
-impl<'de> DeserializeSeed<'de> for Is {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for Is {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E>(self, key: &[u8]) -> Result<bool, E> {
-        Ok(key == self.0.as_bytes())
-    }
-}
-
-fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {
+/// Parses JSON text; with `only`, of the outermost object this field alone.
+fn parse(bytes: &[u8], violations: &Collector, only: Option<&'static str>) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { path: Path::Root, violations }.deserialize(&mut reader)?;
+    let value = Tree { path: Path::Root, violations, only }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -156,11 +107,13 @@ fn from_double(number: f64) -> Value {
 struct Tree<'a> {
     path: Path<'a>,
     violations: &'a Collector,
+    /// The one field that is read of an object; what is in others is not even looked at.
+    only: Option<&'static str>,
 }
 
 impl Tree<'_> {
     fn below<'b>(&'b self, path: Path<'b>) -> Tree<'b> {
-        Tree { path, violations: self.violations }
+        Tree { path, violations: self.violations, only: None }
     }
 }
 
@@ -214,6 +167,10 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if self.only.is_some_and(|only| only != key) {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
             let path = Path::Field(&self.path, &key);
             let value = entries.next_value_seed(self.below(path))?;
             if map.contains_key(&key) {

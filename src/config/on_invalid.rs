@@ -55,7 +55,7 @@ mod tests {
             r#" {"on\u0049nvalid":"keep\u004cast"} "#,
             r#"{"rules":"none","x":{},"onInvalid":"keepLast"}"#,
             // Such numbers and text do not fit into what a value can be.
-            r#"{"rules":[1e999,"\ud800"],"\ud800":1,"onInvalid":"keepLast"}"#,
+            r#"{"rules":[1e999,"\ud800"],"onInvalid":"keepLast"}"#,
             r#"{"onInvalid":"keepLast","onInvalid":"refuse"}"#,
             &deep,
         ] {
