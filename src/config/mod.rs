@@ -10,6 +10,7 @@ mod known;
 mod mirror;
 mod names;
 mod node;
+mod on_invalid;
 mod outline;
 mod path;
 mod pattern;
@@ -23,6 +24,7 @@ pub use expression::{Expression, Pattern};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
+pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
 pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
@@ -52,6 +54,8 @@ pub struct Config {
     pub marker: Option<HeaderName>,
     /// What copies may take.
     pub limits: Limits,
+    /// What it would do if it had errors.
+    pub on_invalid: OnInvalid,
 }
 
 /// What copies may take, per Envoy worker thread.
@@ -63,7 +67,7 @@ pub struct Limits {
     pub max_buffered_bytes: usize,
     /// How many copies may be sent and not answered.
     pub max_in_flight: usize,
-    /// How many copies a second may be sent; `None`: any number.
+    /// How many copies a second the complete Envoy may send; `None`: any number.
     pub rate: Option<Rate>,
 }
 
@@ -135,7 +139,8 @@ impl Config {
 
     fn read(node: &Node<'_>, origins: &[Origin], known: &Known) -> Option<Self> {
         let mut object = node.object()?;
-        let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
+        let [rules, marker, limits, on_invalid] =
+            ["rules", "markerHeader", "limits", "onInvalid"].map(|name| object.field(name));
         object.finish();
         let marker = match marker {
             Some(node) => read_marker(&node),
@@ -149,7 +154,18 @@ impl Config {
             None => object.missing("rules", "a list of at least one rule"),
         };
         let limits = optional(limits, Limits::read);
-        Some(Self { rules: rules?, marker: marker?, limits: limits?.unwrap_or_default() })
+        let on_invalid = optional(on_invalid, OnInvalid::read);
+        Some(Self {
+            rules: rules?,
+            marker: marker?,
+            limits: limits?.unwrap_or_default(),
+            on_invalid: on_invalid?.unwrap_or_default(),
+        })
+    }
+
+    /// Returns a configuration that no request matches, which no bytes can say: one needs rules.
+    pub fn nothing() -> Self {
+        Self { rules: Vec::new(), marker: None, limits: Limits::default(), on_invalid: OnInvalid::KeepLast }
     }
 }
 

@@ -9,6 +9,7 @@ mod expressions;
 mod failures;
 mod grpc;
 mod hostile;
+mod keep_last;
 mod lifecycle;
 mod limits;
 mod matching;

@@ -27,7 +27,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "rewrite":{"uriRegexRewrite":{"match":"^/api/(.*)$","rewrite":"/\\1"}},"consistentHash":{"useSourceIp":true}},
 {"clusterHeader":"x-mirror-cluster","allowedClusters":["a","b"],"disableShadowHostSuffixAppend":true,"body":"include",
 "onOversizedBody":"skip","consistentHash":{"httpCookieName":"session"}},
-{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy",
+{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy","onInvalid":"keepLast",
 "limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
 
 fn root() -> &'static Path {

@@ -103,13 +103,22 @@ struct Stream {
     is_complete: bool,
 }
 
+/// What a root has got.
+#[derive(Debug, Clone, Copy)]
+struct Configured {
+    /// Its limits and the order of its rules; `None`: nothing is at work.
+    at_work: Option<(Limits, bool)>,
+    /// What the host handed over was wrong.
+    is_wrong: bool,
+}
+
 pub struct Run {
     envoy: Envoy,
     ledger: Ledger,
     /// All roots that there were; the last is at work.
     roots: Vec<u32>,
     /// The configurations that they have.
-    configurations: Vec<(Limits, bool)>,
+    configurations: Vec<Configured>,
     streams: Vec<Stream>,
     sent: usize,
 }
@@ -121,7 +130,8 @@ impl Run {
         ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
         let (envoy, root) = Envoy::with(&configuration(limits, false));
         ledger.configured(root, limits);
-        let (roots, configurations) = (vec![root], vec![(limits, false)]);
+        let (roots, configurations) =
+            (vec![root], vec![Configured { at_work: Some((limits, false)), is_wrong: false }]);
         Self { envoy, ledger, roots, configurations, streams: Vec::new(), sent: 0 }
     }
 
@@ -181,17 +191,29 @@ impl Run {
             }
             Step::Replace { limits, is_reversed } => self.replace(limits, is_reversed),
             Step::Return => {
-                if let [.., (limits, is_reversed), _] = self.configurations[..] {
+                if let [.., Configured { at_work: Some((limits, is_reversed)), is_wrong: false }, _] =
+                    self.configurations[..]
+                {
                     self.replace(limits, is_reversed);
                 }
             }
-            Step::EndVm => {
+            Step::KeepLast => {
+                let old = self.root();
+                self.configure_wrong(self.last().at_work);
+                self.envoy.retire(old);
+                self.take_cancelled();
+            }
+            Step::EndVm { is_wrong } => {
                 self.end_streams(|_| ());
                 self.envoy.retire(self.root());
                 Envoy::host(|host| assert!(host.roots.is_empty(), "a root outlives its VM"));
                 self.take_cancelled();
-                let (limits, is_reversed) = *self.configurations.last().unwrap();
-                self.configure(limits, is_reversed);
+                match self.last() {
+                    Configured { at_work: Some((limits, is_reversed)), .. } if !is_wrong => {
+                        self.configure(limits, is_reversed);
+                    }
+                    _ => self.configure_wrong(None),
+                }
             }
             Step::Refuse => assert_eq!(self.envoy.configure(b"{\"rules\":[]}"), None),
             Step::Cluster { name, outcome } => {
@@ -209,13 +231,31 @@ impl Run {
 
     fn configure(&mut self, limits: Limits, is_reversed: bool) {
         self.roots.push(self.envoy.configure(configuration(limits, is_reversed).as_bytes()).unwrap());
-        self.configurations.push((limits, is_reversed));
+        self.configurations.push(Configured { at_work: Some((limits, is_reversed)), is_wrong: false });
         self.ledger.configured(self.root(), limits);
+        self.ledger.is_invalid = false;
+    }
+
+    /// Lets a wrong configuration take over, after which this is to be at work.
+    fn configure_wrong(&mut self, at_work: Option<(Limits, bool)>) {
+        // No two have the same bytes: the host would go on with the root that it has.
+        let wrong = json!({ "rules": [self.roots.len()], "onInvalid": "keepLast" }).to_string();
+        self.roots.push(self.envoy.configure(wrong.as_bytes()).unwrap());
+        self.configurations.push(Configured { at_work, is_wrong: true });
+        if let Some((limits, _)) = at_work {
+            self.ledger.configured(self.root(), limits);
+        }
+        self.ledger.is_invalid = true;
+    }
+
+    fn last(&self) -> Configured {
+        *self.configurations.last().unwrap()
     }
 
     fn replace(&mut self, limits: Limits, is_reversed: bool) {
-        let (old, was) =
-            (self.root(), self.configurations.last().map(|(limits, is_reversed)| configuration(*limits, *is_reversed)));
+        let Configured { at_work, is_wrong } = self.last();
+        let was = at_work.filter(|_| !is_wrong).map(|(limits, is_reversed)| configuration(limits, is_reversed));
+        let old = self.root();
         // The host would go on with the root that it has.
         if was != Some(configuration(limits, is_reversed)) {
             self.configure(limits, is_reversed);
@@ -245,8 +285,9 @@ impl Run {
         headers.extend(more);
         let id = self.envoy.begin(self.root(), headers.clone(), ends);
         self.streams.push(Stream { id, root: self.root(), is_complete: ends });
-        if let Some(rule) = rule {
-            self.ledger.began(self.root(), id, *rule, (headers, is_routed), ends);
+        match rule.filter(|_| self.last().at_work.is_some()) {
+            Some(rule) => self.ledger.began(self.root(), id, *rule, (headers, is_routed), ends),
+            None => self.ledger.unmatched(),
         }
     }
 

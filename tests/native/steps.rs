@@ -29,7 +29,9 @@ pub enum Step {
     /// The configuration before this one takes over again.
     Return,
     /// The plugin is taken away, or a new module takes over: the VM ends.
-    EndVm,
+    EndVm { is_wrong: bool },
+    /// A wrong configuration takes over, and the last good one goes on.
+    KeepLast,
     /// Another configuration is refused.
     Refuse,
     /// Envoy gets or loses a cluster, or its last host.
@@ -121,7 +123,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
         2 => (limits(), any::<bool>()).prop_map(|(limits, is_reversed)| Step::Replace { limits, is_reversed }),
         2 => Just(Step::Return),
-        1 => Just(Step::EndVm),
+        1 => prop::bool::weighted(0.3).prop_map(|is_wrong| Step::EndVm { is_wrong }),
+        2 => Just(Step::KeepLast),
         1 => Just(Step::Refuse),
         2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
     ]

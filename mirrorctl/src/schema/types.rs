@@ -20,8 +20,12 @@ pub(super) struct Configuration {
     /// both off.
     #[schemars(regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]*$"))]
     marker_header: Option<String>,
-    /// For each Envoy worker thread, all rules together.
+    /// For each Envoy worker thread, all rules together; the rate for the complete Envoy.
     limits: Option<Limits>,
+    /// What a configuration with errors does. `refuse`: it is rejected. `keepLast`: it is taken, and the last good configuration
+    /// of the same plugin goes on, or nothing is mirrored; set it wherever the configuration comes by ECDS, as in Istio. Default
+    /// `refuse`.
+    on_invalid: Option<OnInvalid>,
 }
 
 /// Which requests are mirrored, and where to.
@@ -290,7 +294,15 @@ enum OnOversizedBody {
     Omit,
 }
 
-/// What copies may take, for each Envoy worker thread.
+/// What a configuration with errors does.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum OnInvalid {
+    Refuse,
+    KeepLast,
+}
+
+/// What copies may take, for each Envoy worker thread; the rate for the complete Envoy.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [needs("burst", "maxRequestsPerSecond")]))]
 struct Limits {
@@ -300,7 +312,7 @@ struct Limits {
     max_buffered_bytes: Option<Whole<0, MOST_BUFFERED>>,
     /// Copies sent that have no response yet. Default 1024.
     max_in_flight: Option<Whole<1, { u32::MAX as u64 }>>,
-    /// Copies sent per second. Default: no cap.
+    /// Copies sent per second, by all workers and listeners of an Envoy together. Default: no cap.
     max_requests_per_second: Option<Whole<1, 1_000_000_000>>,
     /// Size of the token bucket, only with `maxRequestsPerSecond`. Default: `maxRequestsPerSecond`.
     burst: Option<Whole<1, 1_000_000_000>>,

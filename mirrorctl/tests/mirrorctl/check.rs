@@ -138,7 +138,7 @@ fn what_only_the_text_shows_is_found_in_the_text() {
         ),
         (
             r#"{"rulez":[]}"#,
-            "stdin: document 1: rulez: (not shown): unknown field; known here: rules, markerHeader, limits",
+            "stdin: document 1: rulez: (not shown): unknown field; known here: rules, markerHeader, limits, onInvalid",
         ),
         (
             r#"{"@type": "x.v3.Wasm", "config": {"configuration": {"@type": "t/google.protobuf.BytesValue"}}}"#,
@@ -202,8 +202,57 @@ fn bodies_that_stall_a_worker_are_warned_of() {
         let text = configuration(mirrors, limits);
         assert_eq!(warnings(&text), Vec::from_iter(expected), "{text}");
     }
-    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
+    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {onInvalid: keepLast, rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
     assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.limits.maxBodyBytes: warning: "));
+}
+
+#[test]
+fn a_configuration_that_goes_by_ecds_and_does_not_keep_the_last_is_warned_of() {
+    let resource = |kind: &str, spec: &str| format!("{{apiVersion: a, kind: {kind}, spec: {spec}}}\n");
+    let wasm = "{'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {configuration: \
+                {'@type': type.googleapis.com/google.protobuf.Struct, value: GIVEN}}}";
+    let ecds = format!(
+        "{{'@type': type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig, name: traffic_mirror, typed_config: {wasm}}}"
+    );
+    let patch =
+        |to: &str| format!("{{configPatches: [{{applyTo: {to}, patch: {{value: {{typed_config: {wasm}}}}}}}]}}");
+    let in_wasm = "config.configuration.value.onInvalid";
+    let delivered = [
+        (resource("WasmPlugin", "{pluginConfig: GIVEN}"), "spec.pluginConfig.onInvalid".to_owned()),
+        (resource("TrafficExtension", "{wasm: {pluginConfig: GIVEN}}"), "spec.wasm.pluginConfig.onInvalid".to_owned()),
+        (resource("EnvoyExtensionPolicy", "{wasm: [{config: GIVEN}]}"), "spec.wasm[0].config.onInvalid".to_owned()),
+        (format!("{{resources: [{ecds}]}}\n"), format!("resources[0].typed_config.{in_wasm}")),
+        (
+            format!("{{configs: [{{ecds_filters: [{{ecds_filter: {ecds}}}]}}]}}\n"),
+            format!("configs[0].ecds_filters[0].ecds_filter.typed_config.{in_wasm}"),
+        ),
+        (
+            resource("EnvoyFilter", &patch("EXTENSION_CONFIG")),
+            format!("spec.configPatches[0].patch.value.typed_config.{in_wasm}"),
+        ),
+    ];
+    let refusing = [r"{rules: [{mirrors: []}]}", "{rules: [{mirrors: []}], onInvalid: refuse}"];
+    let keeping = "{rules: [{mirrors: []}], onInvalid: keepLast}";
+    for (file, path) in delivered {
+        for refusing in refusing {
+            let expected = format!(
+                "{path}: warning: a proxy that starts with a wrong configuration answers every request with 500: set \
+                 onInvalid: keepLast [no-keep-last]"
+            );
+            assert_eq!(warnings(&file.replace("GIVEN", refusing)), [expected], "{file}");
+        }
+        assert_eq!(warnings(&file.replace("GIVEN", keeping)), [""; 0], "{file}");
+        // What is wrong is a violation all the same.
+        let wrong = file.replace("GIVEN", "{rules: 1, onInvalid: keepLast}");
+        assert_eq!(mirrorctl(&["check", "-"], &wrong).code, 1, "{file}");
+    }
+    for file in [
+        "GIVEN\n".to_owned(),
+        format!("{{static_resources: {{listeners: [{wasm}], x: {}}}}}\n", ecds.replace("GIVEN", keeping)),
+        resource("EnvoyFilter", &patch("HTTP_FILTER")),
+    ] {
+        assert_eq!(warnings(&file.replace("GIVEN", refusing[0])), [""; 0], "{file}");
+    }
 }
 
 #[test]

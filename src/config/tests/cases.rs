@@ -45,6 +45,7 @@ pub(crate) fn everything() -> Value {
             "unrouted": "mirror",
         }],
         "markerHeader": "X-Copy",
+        "onInvalid": "keepLast",
         "limits": {
             "maxBodyBytes": 1, "maxBufferedBytes": 2.0, "maxInFlight": "3", "maxRequestsPerSecond": 4, "burst": 5,
         },
