@@ -2,6 +2,7 @@
 
 mod bodies;
 mod clusters;
+mod methods;
 
 use crate::found::Found;
 use crate::input::Document;
@@ -9,7 +10,8 @@ use std::fmt;
 use traffic_mirror::config::Config;
 
 /// All codes.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 2] = [bodies::large_bodies, clusters::retries_copies];
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 3] =
+    [bodies::large_bodies, clusters::retries_copies, methods::lower_case_method];
 
 /// A file: all its documents, and the configurations of the plugin that are in them.
 pub(crate) struct Subject<'a> {
