@@ -47,7 +47,7 @@ impl Selection {
 
     fn shown(&self, sample: &Sample) -> String {
         let parts = sample.ratio.parts();
-        let percentage = f64::from(parts) / f64::from(Ratio::PARTS / 100);
+        let percentage = decimal(parts, Ratio::PARTS / 100);
         let key = sample.sticky.as_ref().map(|sticky| match &sticky.key {
             KeySource::Header(name) => format!("header {name}"),
             KeySource::Cookie(name) => format!("cookie {name}"),
@@ -64,10 +64,18 @@ impl Selection {
             }
             Self::Drawn { keyless } => {
                 let why = if *keyless { format!(", for there is no {key}") } else { String::new() };
-                format!("{percentage} % at random{why}: selected with probability {}", percentage / 100.0)
+                format!("{percentage} % at random{why}: selected with probability {}", decimal(parts, Ratio::PARTS))
             }
         }
     }
+}
+
+/// Writes a number of parts as a decimal: exactly, as no binary fraction does. `whole` is a power of ten.
+fn decimal(parts: u32, whole: u32) -> String {
+    let digits = whole.checked_ilog10().unwrap_or_default() as usize;
+    let part = format!("{:0digits$}", parts.checked_rem(whole).unwrap_or_default());
+    let number = format!("{}.{part}", parts.checked_div(whole).unwrap_or_default());
+    number.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Explains what the mirrors of a rule get.
@@ -180,4 +188,23 @@ fn why_different(
 /// Shows bytes as text.
 fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_written_exactly() {
+        for (parts, percentage, probability) in [
+            (1234, "0.1234", "0.001234"),
+            (250_000, "25", "0.25"),
+            (333_333, "33.3333", "0.333333"),
+            (1, "0.0001", "0.000001"),
+            (1_000_000, "100", "1"),
+        ] {
+            assert_eq!(decimal(parts, Ratio::PARTS / 100), percentage);
+            assert_eq!(decimal(parts, Ratio::PARTS), probability);
+        }
+    }
 }

@@ -330,6 +330,45 @@ fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
     }
 }
 
+#[test]
+fn methods_in_lower_case_are_warned_of() {
+    let said = |path: &str, method: &str, upper: &str| {
+        format!(
+            "{path}.method: warning: {method}: methods are case-sensitive, and clients send upper case: {upper}, or \
+             ignoreCase: true [lower-case-method]"
+        )
+    };
+    for (matches, expected) in [
+        ("{method: {exact: post}}", vec![said("rules[0].match[0]", "post", "POST")]),
+        (
+            "{method: {exact: GET}}, {method: {exact: Put}}, {method: {exact: get}}",
+            vec![said("rules[0].match[1]", "Put", "PUT"), said("rules[0].match[2]", "get", "GET")],
+        ),
+        ("{method: {exact: post, ignoreCase: true}}", vec![]),
+        ("{method: {prefix: p}}, {method: {regex: 'g.*'}}, {method: {exact: M-SEARCH}}, {uri: {exact: /post}}", vec![]),
+    ] {
+        let text = format!("rules: [{{match: [{matches}], mirrors: []}}]\n");
+        assert_eq!(warnings(&text), expected, "{text}");
+    }
+    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{match: [{method: {exact: get}}], mirrors: []}]}}\n";
+    assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.rules[0].match[0].method: warning: get: "));
+}
+
+#[test]
+fn configurations_of_one_document_are_told_apart_by_listener_filter_chain_and_filter() {
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let any = "{'@type': type.googleapis.com/google.protobuf.Struct, value: {rules: [{mirrors: []}]}}";
+    let filter = format!("{{name: mirror, typed_config: {{'@type': {wasm}, config: {{configuration: {any}}}}}}}");
+    let manager = format!("{{typed_config: {{http_filters: [{{name: other}}, {filter}]}}}}");
+    let listener = format!("{{filter_chains: [{{filters: [{manager}]}}]}}");
+    let text = format!("static_resources: {{listeners: [{listener}, {listener}]}}\n");
+    let line = |listener: usize| {
+        let filter = "filter_chains[0].filters[0].typed_config.http_filters[1].typed_config.config.configuration.value";
+        format!("stdin: document 1: static_resources.listeners[{listener}].{filter}: ok: 1 rule, 0 mirrors\n")
+    };
+    assert_eq!(mirrorctl(&["check", "-"], &text).ok(), line(0) + &line(1));
+}
+
 /// Lists the YAML files in a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -367,9 +406,17 @@ fn of_very_many_violations_the_first_hundred_are_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_wrong_usage() {
+fn a_file_that_cannot_be_read_is_wrong_usage_and_the_others_are_checked() {
+    let missing = "mirrorctl: no such file: No such file or directory (os error 2)\n";
     let ran = mirrorctl(&["check", "no such file"], "");
-    assert_eq!((ran.code, &*ran.err), (2, "mirrorctl: no such file: No such file or directory (os error 2)\n"));
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (2, "", missing));
+    let good = "envoy.yaml: document 1: ok: 2 rules, 2 mirrors\n";
+    for files in [["envoy.yaml", "no such file"], ["no such file", "envoy.yaml"]] {
+        let ran = mirrorctl(&[&["check"][..], &files].concat(), "");
+        assert_eq!((ran.code, &*ran.out, &*ran.err), (2, good, missing), "{files:?}");
+    }
+    let ran = mirrorctl(&["check", "no such file", "-"], BAD);
+    assert_eq!((ran.code, &*ran.out, ran.err.lines().count()), (2, "", 3), "{}", ran.err);
 }
 
 /// Regular expressions on both sides of each limit, and whether they are taken.
