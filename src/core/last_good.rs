@@ -49,16 +49,16 @@ mod tests {
 
     #[test]
     fn the_root_at_work_is_found_where_that_is_clear() {
-        // Of each root: its configuration, its number, and at which number it began its last stream.
+        // Of each root: its configuration, its number, and the newest number when it began its last stream.
         for (roots, expected, what) in [
             (&[][..], None, "there is none"),
             (&[('a', 1, 0)], Some('a'), "one that has not served"),
             (&[('a', 1, 1)], Some('a'), "one that has"),
-            (&[('a', 1, 1), ('b', 2, 0)], Some('a'), "a came back, or b's listener has no request yet"),
+            (&[('a', 1, 2), ('b', 2, 0)], Some('a'), "a came back, or b's listener has no request yet"),
             (&[('a', 1, 0), ('b', 2, 0)], Some('b'), "neither has served"),
-            (&[('a', 1, 1), ('b', 3, 0)], Some('b'), "a has not served since b came"),
-            (&[('a', 1, 1), ('b', 2, 2)], None, "two listeners"),
-            (&[('b', 2, 2), ('a', 1, 1)], None, "two listeners, the other way round"),
+            (&[('a', 1, 1), ('b', 2, 0)], Some('b'), "a has not served since b came"),
+            (&[('a', 1, 2), ('b', 2, 2)], None, "two listeners"),
+            (&[('b', 2, 2), ('a', 1, 2)], None, "two listeners, the other way round"),
             (&[('a', 1, 3), ('b', 2, 2)], None, "b began one since a was configured"),
             (&[('a', 1, 1), ('b', 2, 3)], Some('b'), "a is being drained"),
             (&[('a', 1, 1), ('a', 2, 2)], Some('a'), "one configuration in both directions"),

@@ -27,6 +27,8 @@ pub enum Plan {
     },
     /// It is not sent.
     Not(Outcome),
+    /// It is not sent, and that is counted already.
+    Counted,
 }
 
 /// A request that a rule decided and that has not ended.
@@ -38,6 +40,8 @@ pub struct Pending {
     pub request: Digest,
     /// What becomes of the copy to each mirror, in the rule's order.
     pub plans: SmallVec<[Plan; 4]>,
+    /// Whether its end is waited for, and counted so for each mirror whose outcome is open.
+    pub is_waiting: bool,
     body: Body,
     /// Bytes, beside the body's, that the budget knows of.
     held: usize,
@@ -54,7 +58,7 @@ impl Pending {
                 Plan::Not(Outcome::Unsampled)
             });
         }
-        Self { decision, request: Digest::default(), plans, body: Body::default(), held: 0 }
+        Self { decision, request: Digest::default(), plans, is_waiting: false, body: Body::default(), held: 0 }
     }
 
     /// Goes on with the request's headers, and with what they decide. `is_routed` finds out whether Envoy has a cluster for the

@@ -1,7 +1,7 @@
 //! The host's metrics: their names, and where each request and each copy is counted once.
 //!
-//! The counters add up: for each rule and mirror the outcomes to the rule's requests, and the classes of responses, with what
-//! is in flight, to the copies sent.
+//! The counters add up at every moment: for each rule and mirror the outcomes, with what waits, to what was decided, and the
+//! classes of responses, with what is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
 use crate::core::outcome::{Class, Compared, Ignored, Outcome};
@@ -86,6 +86,10 @@ pub struct MirrorMetrics {
     pub rule: Box<str>,
     /// The mirror's label, for the log.
     pub mirror: Box<str>,
+    /// Requests that the rule decided while this was one of its mirrors. It is what the outcomes and those waiting add up to.
+    pub decided: MetricId,
+    /// Requests decided whose outcome is open.
+    pub waiting: MetricId,
     outcomes: Vec<Counter>,
     classes: Vec<Counter>,
     /// Milliseconds from dispatch to response.
@@ -219,6 +223,8 @@ impl RuleMetrics {
 
 impl MirrorMetrics {
     fn define<E>(rule: &str, mirror: &str, prefix: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+        let decided = define(Kind::Counter, &format!("{prefix}decided_total"))?;
+        let waiting = define(Kind::Gauge, &format!("{prefix}waiting"))?;
         let outcomes = Outcome::ALL
             .iter()
             .map(|outcome| Counter::define(define, &format!("{prefix}outcome=.={};.;copies_total", outcome.label())));
@@ -229,7 +235,7 @@ impl MirrorMetrics {
         let classes = classes.collect::<Result<_, _>>()?;
         let response_time = define(Kind::Histogram, &format!("{prefix}response_time_ms"))?;
         let (rule, mirror) = (rule.into(), mirror.into());
-        Ok(Self { rule, mirror, outcomes, classes, response_time, pairs: OnceCell::new() })
+        Ok(Self { rule, mirror, decided, waiting, outcomes, classes, response_time, pairs: OnceCell::new() })
     }
 
     /// Returns the counter of an outcome.
@@ -321,6 +327,8 @@ mod tests {
         for (kind, name) in [
             (Kind::Counter, "traffic_mirror.rule=.=r;.;requests_total"),
             (Kind::Counter, "traffic_mirror.reason=.=marked;.;ignored_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;decided_total"),
+            (Kind::Gauge, "traffic_mirror.rule=.=r;.;mirror=.=c;.;waiting"),
             (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;outcome=.=cluster_not_allowed;.;copies_total"),
             (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=header:x;.;class=.=failed;.;responses_total"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;response_time_ms"),
@@ -330,8 +338,8 @@ mod tests {
         ] {
             host.has_once(kind, name);
         }
-        // Ignored, gauges, unmatched, requests; and for each mirror its outcomes, classes and time.
-        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (11 + 6 + 1));
+        // Ignored, gauges, unmatched, requests; and for each mirror decided, waiting, its outcomes, classes and time.
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (2 + 11 + 6 + 1));
     }
 
     #[test]

@@ -97,14 +97,20 @@ impl Root {
         }
         let source = CurrentRequest;
         let mut request = Request::new(&source, self.map_pays.get());
-        let pending = self.decide(&request);
+        let mut pending = self.decide(&request);
         if pending.as_ref().is_none_or(|pending| !pending.wants_end()) {
             self.map_pays.set(request.map_pays());
-            return pending;
+        } else {
+            self.map_pays.set(true);
+            let headers = request.take_headers();
+            pending = self.read(pending?, headers, ends, || request.cluster_name().is_some());
         }
-        self.map_pays.set(true);
-        let headers = request.take_headers();
-        self.read(pending?, headers, ends, || request.cluster_name().is_some())
+        let mut pending = pending?;
+        self.count_decided(pending.decision.rule);
+        if !ends && pending.wants_end() {
+            self.count_waiting(&mut pending);
+        }
+        Some(pending)
     }
 
     /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
@@ -158,18 +164,18 @@ impl Root {
         self.finish(stream, pending);
     }
 
-    /// Sends the copies of a request whose plan is known, and counts it. True: the end of its stream is waited for, see
+    /// Sends the copies of a request whose plan is known, and counts their outcomes. True: the end of its stream is waited for, see
     /// [`Calls::ended`].
     pub fn finish(&self, stream: u32, mut pending: Pending) -> bool {
         let index = pending.decision.rule;
         let Some(rule) = self.config.rules.get(index) else { return false };
-        self.ledger.requests(index).map(abi::count);
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
         let compared = rule.compares_status.then_some(stream);
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
         for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
             let outcome = match plan {
+                Plan::Counted => continue,
                 Plan::Not(outcome) => *outcome,
                 Plan::Copy { with_body } => {
                     let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
@@ -179,14 +185,36 @@ impl Root {
                     }
                 }
             };
+            if pending.is_waiting {
+                abi::add(metrics.waiting, -1);
+            }
             enter(metrics, outcome);
         }
         self.calls.wants_end(stream)
     }
 
+    /// Counts a request that a rule decided, for the rule and for each of its mirrors.
+    fn count_decided(&self, index: usize) {
+        self.ledger.requests(index).map(abi::count);
+        self.ledger.mirrors(index).iter().for_each(|metrics| abi::add(metrics.decided, 1));
+    }
+
+    /// Counts the outcomes of a request that are known at its headers, and the mirrors for which its end is waited for.
+    fn count_waiting(&self, pending: &mut Pending) {
+        pending.is_waiting = true;
+        for (plan, metrics) in pending.plans.iter_mut().zip(self.ledger.mirrors(pending.decision.rule)) {
+            if let Plan::Not(outcome) = *plan {
+                enter(metrics, outcome);
+                *plan = Plan::Counted;
+            } else {
+                abi::add(metrics.waiting, 1);
+            }
+        }
+    }
+
     /// Counts a request of a rule that copies none: nothing is asked about it.
     fn count_while_off(&self, index: usize) {
-        self.ledger.requests(index).map(abi::count);
+        self.count_decided(index);
         self.ledger.mirrors(index).iter().for_each(|metrics| enter(metrics, Outcome::Unsampled));
     }
 

@@ -1,10 +1,10 @@
 //! The filter in a real Envoy: every promise of the configuration and of the README, between real servers.
 
 mod bodies;
-mod books;
 mod comparison;
 mod configuration;
 mod copies;
+mod counters;
 mod expressions;
 mod failures;
 mod grpc;

@@ -68,6 +68,8 @@ enum Plan {
     Whole,
     Bodiless,
     Lost(&'static str),
+    /// Lost, and entered at the headers.
+    Entered,
 }
 
 /// A request that a rule decided, until it is entered.
@@ -209,7 +211,16 @@ impl Ledger {
             (Ok(_), Part::Whole) if is_too_large => Plan::Lost("body_too_large"),
             (Ok(_), _) => Plan::Whole,
         };
-        let plans = rule.2.iter().map(plan).collect();
+        let mut plans: Vec<_> = rule.2.iter().map(plan).collect();
+        self.count("requests_total", rule.0, "", "", 1);
+        let waits = !ends && plans.iter().any(|plan| !matches!(plan, Plan::Lost(_)));
+        for (mirror, plan) in rule.2.iter().zip(&mut plans) {
+            self.count("decided_total", rule.0, &mirror.label(), "", 1);
+            if let (true, Plan::Lost(outcome)) = (waits, &plan) {
+                self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
+                *plan = Plan::Entered;
+            }
+        }
         self.open.insert(stream, Open { root, rule, headers, plans, held: Vec::new() });
         self.enter_if_decided(stream, ends);
     }
@@ -248,7 +259,7 @@ impl Ledger {
     /// that is to be asked for.
     pub fn ended(&mut self, stream: u32, status: Option<u16>) -> bool {
         if let Some(open) = self.open.get_mut(&stream) {
-            let waiting = open.plans.iter_mut().filter(|plan| !matches!(plan, Plan::Lost(_)));
+            let waiting = open.plans.iter_mut().filter(|plan| matches!(plan, Plan::Whole | Plan::Bodiless));
             waiting.for_each(|plan| *plan = Plan::Lost("incomplete"));
         }
         self.enter_if_decided(stream, true);
@@ -329,6 +340,11 @@ impl Ledger {
         for (gauge, value) in [("in_flight", self.calls.len()), ("buffered_bytes", held)] {
             accounts.insert([gauge, "", "", ""].map(String::from), i64::try_from(value).unwrap());
         }
+        for open in self.open.values() {
+            for (mirror, _) in open.rule.2.iter().zip(&open.plans).filter(|(_, plan)| **plan != Plan::Entered) {
+                *accounts.entry(["waiting", open.rule.0, &mirror.label(), ""].map(String::from)).or_default() += 1;
+            }
+        }
         accounts.insert(["invalid_configuration", "", "", ""].map(String::from), i64::from(self.is_invalid));
         accounts.retain(|_, count| *count != 0);
         accounts
@@ -349,14 +365,14 @@ impl Ledger {
 
     /// Enters a request that is complete, or of which no copy waits for more.
     fn enter_if_decided(&mut self, stream: u32, is_over: bool) {
-        let waits = |open: &Open| open.plans.iter().any(|plan| !matches!(plan, Plan::Lost(_)));
+        let waits = |open: &Open| open.plans.iter().any(|plan| matches!(plan, Plan::Whole | Plan::Bodiless));
         if !self.open.get(&stream).is_some_and(|open| is_over || !waits(open)) {
             return;
         }
         let Open { root, rule, headers, plans, held } = self.open.remove(&stream).unwrap();
-        self.count("requests_total", rule.0, "", "", 1);
         for (mirror, plan) in rule.2.iter().zip(plans) {
             let outcome = match plan {
+                Plan::Entered => continue,
                 Plan::Lost(outcome) => outcome,
                 Plan::Whole | Plan::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
             };

@@ -94,10 +94,15 @@ fn a_race_that_is_lost_is_run_again_so_often_and_then_costs_the_copy() {
 #[test]
 fn the_host_is_asked_for_a_bucket_where_a_copy_is_due_and_has_a_rate() {
     let plain = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#.to_owned();
-    let full = limited(5, "a", "a").replace(r#""maxInFlight":50"#, r#""maxInFlight":0"#);
+    let full = limited(5, "a", "a").replace(r#""maxInFlight":50"#, r#""maxInFlight":1"#);
     let off = limited(5, "a", "a").replace(r#""cluster":"a""#, r#""cluster":"a","percentage":0"#);
-    for (configuration, questions) in [(plain, 0), (off, 0), (full, 0), (limited(5, "a", "a"), 1)] {
+    // Beside each, how many copies are in flight already.
+    for (configuration, before, questions) in [(plain, 0, 0), (off, 0, 0), (full, 1, 0), (limited(5, "a", "a"), 1, 1)] {
         let (envoy, root) = Envoy::with(&configuration);
+        for _ in 0..before {
+            let stream = envoy.begin(root, request("/", &[]), true);
+            envoy.end_answered(stream, Some(200));
+        }
         let stream = envoy.begin(root, request("/", &[]), true);
         let asked = envoy.end_answered(stream, Some(200)).asked;
         let found = asked.iter().filter(|what| *what == "shared data").count();

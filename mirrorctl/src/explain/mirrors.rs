@@ -103,7 +103,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         reply.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
         match plan {
             Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
-            Plan::Not(_) => {}
+            Plan::Not(_) | Plan::Counted => {}
             Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
                 copy(reply, mirror, &pending.request, decision, marker, length);

@@ -83,6 +83,14 @@ impl Ledger {
         self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;outcome=.={outcome};.;copies_total"))
     }
 
+    pub fn decided(&self, rule: &str, mirror: &str) -> i64 {
+        self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;decided_total"))
+    }
+
+    pub fn waiting(&self, rule: &str, mirror: &str) -> i64 {
+        self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;waiting"))
+    }
+
     pub fn responses(&self, rule: &str, mirror: &str, class: &str) -> i64 {
         self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;class=.={class};.;responses_total"))
     }
@@ -124,8 +132,14 @@ impl Ledger {
         for (rule, mirrors) in accounts {
             for mirror in mirrors {
                 let outcomes: i64 = OUTCOMES.iter().map(|o| self.copies(rule, mirror, o)).sum();
-                if outcomes != self.requests(rule) {
-                    return Some(format!("{rule} {mirror}: {outcomes} outcomes of {} requests", self.requests(rule)));
+                let (decided, waiting) = (self.decided(rule, mirror), self.waiting(rule, mirror));
+                if outcomes + waiting != decided {
+                    return Some(format!(
+                        "{rule} {mirror}: {outcomes} outcomes and {waiting} waiting of {decided} decided"
+                    ));
+                }
+                if decided > self.requests(rule) {
+                    return Some(format!("{rule} {mirror}: {decided} decided of {} requests", self.requests(rule)));
                 }
                 pending += self.copies(rule, mirror, "sent") - self.answers(rule, mirror);
             }
@@ -141,6 +155,9 @@ impl Ledger {
             return Some(format!("{in_flight} in flight, {held} bytes held"));
         }
         for (rule, mirror) in accounts.iter().flat_map(|(rule, mirrors)| mirrors.iter().map(move |m| (rule, m))) {
+            if self.waiting(rule, mirror) != 0 {
+                return Some(format!("{rule} {mirror}: {} waiting", self.waiting(rule, mirror)));
+            }
             let pairs: i64 = COMPARED.iter().map(|result| self.compared(rule, mirror, result)).sum();
             let sent = self.copies(rule, mirror, "sent");
             if self.compares(rule, mirror) && pairs != sent {

@@ -37,6 +37,8 @@ pub fn balance(host: &Host) {
     /// What the books say of one mirror of a rule.
     #[derive(Default)]
     struct Account {
+        decided: i64,
+        waiting: i64,
         copies: i64,
         sent: i64,
         answers: i64,
@@ -49,6 +51,8 @@ pub fn balance(host: &Host) {
         let (Some(rule), Some(mirror)) = (metric.tags.get("rule"), metric.tags.get("mirror")) else { continue };
         let account = accounts.entry((rule.as_str(), mirror)).or_default();
         match metric.what.as_str() {
+            "decided_total" => account.decided += count(metric),
+            "waiting" => account.waiting += count(metric),
             "copies_total" => {
                 account.copies += count(metric);
                 if metric.tags["outcome"] == "sent" {
@@ -61,9 +65,11 @@ pub fn balance(host: &Host) {
         }
     }
     let is_over = host.streams.is_empty() && host.in_flight.is_empty();
-    for ((rule, mirror), Account { copies, sent, answers, pairs }) in &accounts {
+    for ((rule, mirror), Account { decided, waiting, copies, sent, answers, pairs }) in &accounts {
         let requests = requests.get(rule).copied().unwrap_or_default();
-        assert_eq!(*copies, requests, "outcomes and requests of rule {rule}, mirror {mirror}");
+        assert_eq!(copies + waiting, *decided, "outcomes, waiting and decided of rule {rule}, mirror {mirror}");
+        assert!(*decided <= requests, "{decided} decided of {requests} requests, of rule {rule}, mirror {mirror}");
+        assert!(!host.streams.is_empty() || *waiting == 0, "{waiting} wait, of rule {rule}, mirror {mirror}");
         let is_open = if host.in_flight.is_empty() { answers == sent } else { answers <= sent };
         assert!(is_open, "{sent} copies sent and {answers} answers, of rule {rule}, mirror {mirror}");
         let is_settled = pairs.is_none_or(|pairs| if is_over { pairs == *sent } else { pairs <= *answers });

@@ -100,6 +100,7 @@ impl Case {
             let found = match *plan {
                 Plan::Copy { with_body } => Ok(if with_body { gathered.to_vec() } else { Vec::new() }),
                 Plan::Not(outcome) => Err(outcome),
+                Plan::Counted => panic!("nobody has counted it: {mirror:?}"),
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };
