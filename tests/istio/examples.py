@@ -12,7 +12,8 @@ from services import program
 
 HERE = ROOT / "tests" / "istio"
 GATEWAY = {"istio": "ingressgateway"}
-FRONT = ("127.0.0.1", 8080)
+# Where the gateway listens, behind port 80 of its Service; no service of a test has that port.
+FRONT = ("127.0.0.1", 8081)
 CLUSTER_B = "127.0.2.1"
 
 
@@ -120,7 +121,7 @@ def cross_cluster():
     (entry,) = [document for document in resources if document["kind"] == "ServiceEntry"]
     entry["spec"]["endpoints"] = [{"address": CLUSTER_B}]
     rows = table("cross-cluster")
-    with mesh(resources + gateway("istio-system", 8080)) as one, one.proxy("gateway", "router") as proxy:
+    with mesh(resources + gateway("istio-system", FRONT[1])) as one, one.proxy("gateway", "router") as proxy:
         server = [sys.executable, HERE / "services.py", "httpbin-b", CLUSTER_B, "80"]
         with program("httpbin-b", server, (CLUSTER_B, 80), one.log):
             sent = send(proxy, rows, FRONT)

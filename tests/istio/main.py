@@ -9,8 +9,8 @@ import sys
 import scenario
 # Each adds its scenarios, and the table of the document has them in this order.
 import examples  # noqa: F401
-#import deployed  # noqa: F401
-#import images  # noqa: F401
+import deployed  # noqa: F401
+import images  # noqa: F401
 #import changes  # noqa: F401
 #import neighbours  # noqa: F401
 

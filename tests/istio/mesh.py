@@ -20,7 +20,7 @@ import time
 import yaml
 
 from checks import Ended, check, same, until
-from envoy import ROOT, fetch, parse_metrics, tail
+from envoy import ROOT, fetch, parse_metrics
 from services import CALLER, Log, Registry, ask, program, service
 
 BUILT = ROOT / ".tools" / "istio"
@@ -210,7 +210,8 @@ class Mesh:
 
     def show_logs(self):
         for process in self.processes:
-            print(f"---- the last lines of {process.name}'s log", tail(process.log), sep="\n")
+            lines = [line for line in process.text().splitlines() if "\tinfo\t" not in line and "is NOT ready" not in line]
+            print(f"---- the last lines of {process.name}'s log", *lines[-15:], sep="\n")
 
     # ---- resources
 
