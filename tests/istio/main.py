@@ -11,7 +11,7 @@ import scenario
 import examples  # noqa: F401
 import deployed  # noqa: F401
 import images  # noqa: F401
-#import changes  # noqa: F401
+import changes  # noqa: F401
 #import neighbours  # noqa: F401
 
 if __name__ == "__main__":
