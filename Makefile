@@ -20,7 +20,7 @@ MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
-SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install
+SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
 CRATES := bench/floor fuzz schema
 
@@ -32,7 +32,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: count docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: count docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example istio-test prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
+
+istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
+	@tests/istio/build && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run $(ISTIO_ARGS)
 
 prometheus-test: build python ## try rules, alerts and dashboard on a real Prometheus
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test

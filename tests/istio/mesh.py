@@ -45,10 +45,14 @@ def documents(text):
     return [document for document in yaml.safe_load_all(text) if document]
 
 
+def local(text):
+    """The resources of a text, with the image's address here."""
+    return documents(text.replace("registry.example.com/", f"{REGISTRY[0]}:{REGISTRY[1]}/"))
+
+
 def read(path):
-    """The resources of one of the repository's files, with the image's address here."""
-    text = (ROOT / path).read_text().replace("registry.example.com/", f"{REGISTRY[0]}:{REGISTRY[1]}/")
-    return documents(text)
+    """The resources of one of the repository's files."""
+    return local((ROOT / path).read_text())
 
 
 def deployment(name, namespace, labels, port, image="none"):
