@@ -13,6 +13,7 @@ import deployed  # noqa: F401
 import images  # noqa: F401
 import changes  # noqa: F401
 import neighbours  # noqa: F401
+import ambient  # noqa: F401
 
 if __name__ == "__main__":
     # Whoever stops us stops what we have started.

@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import yaml
 
@@ -169,7 +168,8 @@ class Mesh:
         self.pods = [pod(*numbered) for numbered in enumerate(of_kind(resources, "Deployment"), 1)]
         self.services = [cluster_service(*numbered) for numbered in enumerate(of_kind(resources, "Service"), 1)]
         self.config_maps = {document["metadata"]["name"]: document for document in of_kind(resources, "ConfigMap")}
-        self.objects = [document for document in resources if document["apiVersion"].startswith("gateway.networking.k8s.io")]
+        self.objects = [document for document in resources
+                        if document["kind"] == "Namespace" or document["apiVersion"].startswith("gateway.networking.k8s.io")]
         self.resources = [document for document in resources if ".istio.io/" in document["apiVersion"]]
         self.features = {**FEATURES, **features}
 
@@ -254,10 +254,10 @@ class Mesh:
         return own["spec"]["clusterIP"], int(port or 80)
 
     @contextlib.contextmanager
-    def proxy(self, name, kind="sidecar", annotations=None, env=None):
+    def proxy(self, name, kind="sidecar", annotations=None, env=None, folder=None):
         """The agent and Envoy beside the Pod of this name."""
         pod = self.pod(name)
-        folder = self.folder / f"proxy-{time.monotonic_ns()}"
+        folder = self.folder / (folder or f"proxy-{len(self.processes)}")
         for part in ("etc/istio/config", "etc/istio/pod", "etc/istio/proxy"):
             (folder / part).mkdir(parents=True)
         # What istiod's ConfigMap has; gateways mount it, sidecars get the same by injection.
