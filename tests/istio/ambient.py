@@ -10,7 +10,8 @@ import subprocess
 from checks import check, same, until
 from deployed import BOOKINFO, copies
 from envoy import is_idle, total
-from mesh import GATEWAY_IMAGE, Process, deployment, documents, kubernetes_service
+from mesh import Process
+from resources import GATEWAY_IMAGE, deployment, documents, kubernetes_service
 from scenario import mesh, scenario
 from services import ask
 

@@ -5,7 +5,8 @@ import copy
 from checks import check, same, until
 from deployed import BOOKINFO, copies, send
 from envoy import fetch, is_idle, total
-from mesh import ISTIOD, documents
+from mesh import ISTIOD
+from resources import documents
 from scenario import mesh, scenario
 from services import Load
 
@@ -115,6 +116,21 @@ def digest(one, tag):
     return one.registry.tags[tag].removeprefix("sha256:")
 
 
+@scenario("another module under the same tag")
+def same_tag():
+    with mesh(BOOKINFO + [PLUGIN]) as one, one.proxy("productpage") as proxy:
+        first = one.registry.tags[one.registry.version]
+        one.registry.push(one.registry.version, with_a_section(one.registry.module()))
+        one.apply(plugin(renamed))
+        until(lambda: check("second" in str(proxy.dump("ecds_filters")), "the change is not configured"))
+        check(first.removeprefix("sha256:") in str(proxy.dump("ecds_filters")), "another module")
+        always = plugin(renamed)
+        always["spec"]["imagePullPolicy"] = "Always"
+        one.apply(always)
+        until(lambda: check(digest(one, one.registry.version) in str(proxy.dump("ecds_filters")), "the old module"))
+    return "the agent keeps the module that it has, until `imagePullPolicy: Always`"
+
+
 @scenario("the plugin deleted while requests come, and put back")
 def deleted():
     with mesh(BOOKINFO + [PLUGIN]) as one, one.proxy("productpage") as proxy:
@@ -155,8 +171,9 @@ def wrong():
         same(rejects(), 1, "pilot_total_xds_rejects")
         check("end-user.exakt" in proxy.text(), "the proxy's log does not name the field")
         check("exakt" not in one.istiod.text(), "istiod's log names the field")
+        check("exakt" in str(proxy.dump("ecds_filters")), "/config_dump has the configuration at work")
     return ("NACK, the old one goes on: no request failed, each copied. istiod's log has `ACK ERROR` and the plugin's name, and counts "
-            "`pilot_total_xds_rejects`; the proxy's log names the field")
+            "`pilot_total_xds_rejects`; the proxy's log names the field. `/config_dump` has the refused one")
 
 
 @scenario("a wrong configuration is the proxy's first, onInvalid: refuse")

@@ -2,8 +2,8 @@
 
 from checks import check, same, until
 from envoy import is_idle, total
-from examples import FRONT, gateway
-from mesh import deployment, documents, kubernetes_service, read
+from examples import FRONT
+from resources import deployment, documents, gateway, kubernetes_service, read
 from scenario import mesh, scenario
 
 BOOKINFO = [

@@ -5,13 +5,12 @@ import sys
 
 from checks import check, same, until
 from envoy import ROOT, is_idle, total
-from mesh import GATEWAY_IMAGE, deployment, kubernetes_service, read
 from outcome import MARKER, deviations, read_table
+from resources import gateway, read
 from scenario import mesh, scenario
 from services import program
 
 HERE = ROOT / "tests" / "istio"
-GATEWAY = {"istio": "ingressgateway"}
 # Where the gateway listens, behind port 80 of its Service; no service of a test has that port.
 FRONT = ("127.0.0.1", 8081)
 CLUSTER_B = "127.0.2.1"
@@ -90,12 +89,8 @@ def marked(proxy, metrics):
     return "; the marked one ignored"
 
 
-def bookinfo():
-    return one_mesh("bookinfo", "productpage-v1")
-
-
 for title, function in {
-    "examples/bookinfo: sidecar, what it sends": bookinfo,
+    "examples/bookinfo: sidecar, what it sends": functools.partial(one_mesh, "bookinfo", "productpage-v1"),
     "examples/nginx-versions: sidecar, what it receives": functools.partial(
         one_mesh, "nginx-versions", "nginx-v1", to=("nginx-v1", 80), more=marked),
     "examples/calcbackend: sidecar, what it sends": functools.partial(
@@ -104,15 +99,6 @@ for title, function in {
         one_mesh, "httpbin-gateway-api", "curl"),
 }.items():
     scenario(title)(function)
-
-
-def gateway(namespace, port, labels=None):
-    """What Istio's chart installs: the gateway's Pod and its Service."""
-    labels = labels or GATEWAY
-    return [
-        deployment("gateway", namespace, labels, port, GATEWAY_IMAGE),
-        kubernetes_service("gateway", namespace, labels, 80, port),
-    ]
 
 
 @scenario("examples/cross-cluster: ingress gateway")
@@ -128,16 +114,15 @@ def cross_cluster():
             holds(sent, one.log, {"httpbin-v1": "httpbin-a"})
             copied = total(counted(proxy, one.log, sent), "copies_total", outcome="sent")
         again = send(proxy, rows[:1], FRONT)
-        metrics = until(lambda: failed(proxy, copied))
+        until(lambda: failed(proxy, copied))
     share = f"{rows[0].times} requests: 30 % to 70 % of them copied, as the table says"
     return f"{share}; B killed: {len(again)} requests, each with its response, and each copy `failed`"
 
 
 def failed(proxy, before):
-    """The metrics, once each copy since B was killed has failed."""
+    """Each copy since B was killed has failed."""
     metrics = proxy.metrics()
     check(is_idle(metrics), metrics)
     sent = total(metrics, "copies_total", outcome="sent") - before
     same(total(metrics, "responses_total", **{"class": "failed"}), sent, "failed")
     check(sent > 0, "nothing was sent")
-    return metrics

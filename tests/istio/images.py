@@ -4,8 +4,9 @@ import hashlib
 
 from checks import check, same, until
 from deployed import BOOKINFO, copies, send, settled
-from envoy import fetch, total
-from mesh import ADMIN, MERGED, read
+from envoy import fetch
+from mesh import MERGED
+from resources import read
 from scenario import mesh, scenario
 
 USER = {"end-user": "tester"}
@@ -55,8 +56,8 @@ def image():
     return "pulled by the agent, and copies sent; `sha256` is the image's digest, which `make image` prints"
 
 
-def misses(result, log, **fields):
-    """The plugin with these fields is not there, and requests go on without it."""
+def misses(result, log, then=lambda one, proxy: None, **fields):
+    """The plugin with these fields is not there, and requests go on without it; and what comes then."""
     with mesh(BOOKINFO) as one:
         plugin(one, **{name: value(one.registry) for name, value in fields.items()})
         with one.proxy("reviews-v1") as proxy:
@@ -64,13 +65,24 @@ def misses(result, log, **fields):
             fetched(result)
             same(proxy.metrics(), {}, "metrics of a plugin that is not there")
             same(copies(one, "mirror"), [], "copies")
-            check(log in proxy.text(), f"not in the proxy's log: {log}")
+            check("cannot fetch Wasm module" in proxy.text() and log in proxy.text(), f"not in the proxy's log: {log}")
+            then(one, proxy)
+
+
+def pushed(one, proxy):
+    """The tag is pushed, and the resource changed."""
+    one.registry.push("none", one.registry.module())
+    plugin(one, url=url(one.registry, ":none"), priority=11)
+    until(lambda: check(proxy.metrics(), "the plugin is not there"))
+    ask(one, proxy)
+    same(settled(one, proxy, 3, "mirror"), 3, "copies")
 
 
 @scenario("a tag that is not there, FAIL_OPEN")
 def wrong_tag():
-    misses("manifest_failure", "MANIFEST_UNKNOWN", url=lambda registry: url(registry, ":none"))
-    return "requests pass, no copies; the proxy's log says `MANIFEST_UNKNOWN`, the agent counts `manifest_failure`"
+    misses("manifest_failure", "MANIFEST_UNKNOWN", then=pushed, url=lambda registry: url(registry, ":none"))
+    return ("requests pass, no copies; the proxy's log says `MANIFEST_UNKNOWN`, the agent counts `manifest_failure`. Once the tag is "
+            "there and the resource changed, copies are sent")
 
 
 @scenario("a wrong `sha256`, the module file's own among them, FAIL_OPEN")

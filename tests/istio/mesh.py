@@ -5,8 +5,6 @@ in a cluster; all others reach the Pods themselves.
 """
 
 import contextlib
-import copy
-import dataclasses
 import json
 import os
 import pathlib
@@ -16,19 +14,17 @@ import signal
 import subprocess
 import sys
 
-import yaml
-
 from checks import Ended, check, same, until
 from envoy import ROOT, fetch, parse_metrics
+from resources import GATEWAY_IMAGE, REGISTRY, cluster_service, documents, endpoint_slice, of_kind, pod
 from services import CALLER, Log, Registry, ask, program, service
 
 BUILT = ROOT / ".tools" / "istio"
-REGISTRY = ("127.0.0.1", 5000)
 XDS, ISTIOD, ADMIN, MERGED, READY = 15010, 15014, 15000, 15020, 15021
+# What of the logs a failure shows.
+WARNING, NOISE = re.compile(r"\t(warn|warning|error|critical)\t"), re.compile(r"is NOT ready|expected to have a v\S+ annotation")
 # Where the agent keeps its modules.
 AGENT_DATA = pathlib.Path("/var/lib/istio/data")
-# The image of a Pod that is nothing but a proxy, as Istio injects it.
-GATEWAY_IMAGE = "auto"
 # The plain Envoy has neither of the two filters that Istio's own build adds.
 FEATURES = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
 # There is no certificate authority.
@@ -38,93 +34,6 @@ kind: PeerAuthentication
 metadata: { name: default, namespace: istio-system }
 spec: { mtls: { mode: DISABLE } }
 """
-
-
-def documents(text):
-    return [document for document in yaml.safe_load_all(text) if document]
-
-
-def local(text):
-    """The resources of a text, with the image's address here."""
-    return documents(text.replace("registry.example.com/", f"{REGISTRY[0]}:{REGISTRY[1]}/"))
-
-
-def read(path):
-    """The resources of one of the repository's files."""
-    return local((ROOT / path).read_text())
-
-
-def deployment(name, namespace, labels, port, image="none"):
-    """A workload, as short as a test can say it."""
-    container = {"name": name, "image": image, "ports": [{"containerPort": port}]}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": template}}
-
-
-def kubernetes_service(name, namespace, selector, port, target=None):
-    spec = {"selector": selector, "ports": [{"name": "http", "port": port, "targetPort": target or port}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
-# ---- what an API server would make of the resources
-
-@dataclasses.dataclass
-class Pod:
-    """A Pod, where its port is served."""
-
-    name: str
-    namespace: str
-    labels: dict
-    ip: str
-    container: dict
-    volumes: list
-
-    @property
-    def ports(self):
-        return [port["containerPort"] for port in self.container.get("ports", [])]
-
-    def object(self):
-        ready = {"phase": "Running", "podIP": self.ip, "podIPs": [{"ip": self.ip}],
-                 "conditions": [{"type": "Ready", "status": "True"}]}
-        metadata = {"name": self.name, "namespace": self.namespace, "labels": self.labels}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": ready,
-                "spec": {"containers": [{"name": self.container["name"], "image": self.container["image"]}]}}
-
-    def has(self, namespace, selector):
-        return self.namespace == namespace and selector.items() <= self.labels.items()
-
-
-def pod(number, document):
-    metadata, template = document["metadata"], document["spec"]["template"]
-    spec = template["spec"]
-    return Pod(metadata["name"], metadata["namespace"], template["metadata"]["labels"], f"127.0.1.{number}",
-               spec["containers"][0], spec.get("volumes", []))
-
-
-def cluster_service(number, document):
-    """The Service with what the API server fills in."""
-    filled = copy.deepcopy(document)
-    filled["spec"]["clusterIP"] = f"127.96.0.{number}"
-    filled["spec"]["clusterIPs"] = [filled["spec"]["clusterIP"]]
-    for port in filled["spec"]["ports"]:
-        port.setdefault("targetPort", port["port"])
-        port["protocol"] = "TCP"
-    return filled
-
-
-def endpoint_slice(own, pods):
-    """The endpoints of a Service."""
-    name, namespace = own["metadata"]["name"], own["metadata"]["namespace"]
-    endpoints = [
-        {"addresses": [pod.ip], "conditions": {"ready": True},
-         "targetRef": {"kind": "Pod", "name": pod.name, "namespace": pod.namespace}}
-        for pod in pods if pod.has(namespace, own["spec"]["selector"])
-    ]
-    ports = [{"name": port["name"], "port": port["targetPort"], "protocol": "TCP"} for port in own["spec"]["ports"]]
-    metadata = {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": name}}
-    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
-            "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
 
 
 # ---- processes
@@ -214,8 +123,8 @@ class Mesh:
 
     def show_logs(self):
         for process in self.processes:
-            lines = [line for line in process.text().splitlines() if "\tinfo\t" not in line and "is NOT ready" not in line]
-            print(f"---- the last lines of {process.name}'s log", *lines[-15:], sep="\n")
+            lines = [line for line in process.text().splitlines() if WARNING.search(line) and not NOISE.search(line)]
+            print(f"---- the last warnings in {process.name}'s log", *lines[-15:], sep="\n")
 
     # ---- resources
 
@@ -302,10 +211,6 @@ class Proxy:
     def clusters(self):
         _, text = fetch(ADMIN, "/clusters")
         return sorted(set(re.findall(r"^(.*?)::", text, re.MULTILINE)))
-
-
-def of_kind(resources, kind):
-    return [document for document in resources if document["kind"] == kind and "istio.io" not in document["apiVersion"]]
 
 
 def agent_env(pod):

@@ -10,7 +10,8 @@ from changes import ASKED, PLUGIN, USER
 from checks import check, same, until
 from deployed import BOOKINFO, SUBSETS, send
 from envoy import ROOT, fetch
-from mesh import ADMIN, MERGED, documents, local
+from mesh import ADMIN, MERGED
+from resources import documents, local
 from scenario import mesh, scenario
 
 (MIRRORING,) = documents("""
@@ -119,3 +120,20 @@ def annotations():
     same(names(dict([line]))[0], [f'{SERIES}{{rule="first"}}'], "by sidecar.istio.io/extraStatTags")
     same(names({})[0], ["traffic_mirror_rule___first___requests_total{}"], "without labels")
     return "`proxy.istio.io/config` and `sidecar.istio.io/extraStatTags` take the labels out of the names; without them they stay there; the runtime value is set"
+
+
+@scenario("`mirrorctl check` of a resource, `mirrorctl stats` of a proxy")
+def mirrorctl():
+    tool = ROOT / "dist" / "mirrorctl"
+    subprocess.run([tool, "check", ROOT / "wasmplugin.yaml"], check=True, capture_output=True)
+    with mesh(BOOKINFO + [PLUGIN]) as one, one.proxy("productpage") as proxy:
+        send(proxy, 3, "details:9080", "/", "details", USER)
+        command = [tool, "stats", "--json", f"127.0.0.1:{ADMIN}"]
+
+        def attempt():
+            found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            check(json.loads(found), found)
+            check(re.search(r'"sent":\s*3', found), found)
+
+        until(attempt)
+    return "it finds nothing wrong, and shows the 3 copies that were sent"

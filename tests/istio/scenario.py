@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import sys
 import tempfile
 import time
 import traceback
@@ -36,16 +35,16 @@ def mesh(resources, config=None, features=None):
     """A mesh with these resources, and by default with the labels as deploy/istio/stats.yaml sets them."""
     with tempfile.TemporaryDirectory(prefix="traffic-mirror-istio-") as folder:
         one = Mesh(pathlib.Path(folder), resources, labels_of_the_metrics() if config is None else config, features or {})
-        with one:
-            try:
+        try:
+            with one:
                 yield one
-            except BaseException:
-                one.show_logs()
-                raise
+        except BaseException:
+            one.show_logs()
+            raise
 
 
 def run(only):
-    """Runs the scenarios whose title has one of these words; returns whether all of them hold."""
+    """Runs the scenarios whose title has one of these words, or all; returns what was seen, how many failed, and whether these were all."""
     chosen = [one for one in SCENARIOS if not only or any(word in one[0] for word in only)]
     rows, failed = [], 0
     for title, function in chosen:

@@ -131,7 +131,8 @@ class Printed:
 
     @staticmethod
     def append(line):
-        print("GET", line.path, f"host={line.authority}", f"{MARKER}={line.marker}", flush=True)
+        # In one piece: several threads write.
+        print(f"GET {line.path} host={line.authority} {MARKER}={line.marker}\n", end="", flush=True)
 
     lines = property(lambda self: self)
 
