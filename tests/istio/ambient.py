@@ -11,7 +11,7 @@ from checks import check, same, until
 from deployed import BOOKINFO, copies
 from envoy import is_idle, total
 from mesh import Process
-from resources import GATEWAY_IMAGE, deployment, documents, kubernetes_service
+from resources import GATEWAY_IMAGE, IMAGE, deployment, documents, kubernetes_service
 from scenario import mesh, scenario
 from services import ask
 
@@ -88,7 +88,6 @@ kind: WasmPlugin
 metadata: { name: traffic-mirror, namespace: test }
 spec:
   targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: waypoint }]
-  url: oci://127.0.0.1:5000/traffic-mirror:0.2.0
   type: HTTP
   phase: STATS
   failStrategy: FAIL_OPEN
@@ -97,6 +96,7 @@ spec:
     - name: first
       match: [{ authority: { exact: "reviews:9080" } }]
 """)
+    document["spec"]["url"] = IMAGE
     document["spec"]["pluginConfig"]["rules"][0]["mirrors"] = [mirror]
     return document
 

@@ -6,7 +6,7 @@ from checks import check, same, until
 from deployed import BOOKINFO, copies, send
 from envoy import fetch, is_idle, total
 from mesh import ISTIOD
-from resources import documents
+from resources import IMAGE, documents, tagged
 from scenario import mesh, scenario
 from services import Load
 
@@ -18,7 +18,6 @@ kind: WasmPlugin
 metadata: { name: traffic-mirror, namespace: test }
 spec:
   selector: { matchLabels: { app: productpage } }
-  url: oci://127.0.0.1:5000/traffic-mirror:0.2.0
   type: HTTP
   match: [{ mode: CLIENT }]
   phase: STATS
@@ -29,6 +28,7 @@ spec:
       match: [{ headers: { end-user: { exact: tester } } }]
       mirrors: [{ destination: { host: mirror.test.svc.cluster.local, port: { number: 9080 } } }]
 """)
+PLUGIN["spec"]["url"] = IMAGE
 # How many requests are sent between two changes, at least.
 SOME = 200
 
@@ -98,7 +98,7 @@ def changed():
             load.pass_by(SOME)
             # With the old module, the series of rules end that the new one does not have.
             ended = {name: value for name, value in proxy.metrics().items() if 'rule="first"' in name}
-            one.apply(plugin(renamed, "oci://127.0.0.1:5000/traffic-mirror:next"))
+            one.apply(plugin(renamed, tagged("next")))
             until(lambda: check(digest(one, "next") in str(proxy.dump("ecds_filters")), "the new module is not configured"))
             load.pass_by(SOME)
         all_well(load)

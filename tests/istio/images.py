@@ -6,7 +6,7 @@ from checks import check, same, until
 from deployed import BOOKINFO, copies, send, settled
 from envoy import fetch
 from mesh import MERGED
-from resources import read
+from resources import IMAGE, read, tagged
 from scenario import mesh, scenario
 
 USER = {"end-user": "tester"}
@@ -44,14 +44,14 @@ def holds(**fields):
         same(one.registry.manifest["annotations"].get("module.wasm.image/variant"), "compat", "variant of the image")
 
 
-def url(registry, reference):
-    return f"oci://127.0.0.1:5000/traffic-mirror{reference}"
+def by_digest(registry):
+    return f"{IMAGE.rpartition(':')[0]}@{registry.tags[registry.version]}"
 
 
 @scenario("the image of `make image`, by tag, by digest, by tag and `sha256`")
 def image():
     holds()
-    holds(url=lambda registry: url(registry, f"@{registry.tags[registry.version]}"))
+    holds(url=by_digest)
     holds(sha256=lambda registry: registry.tags[registry.version].removeprefix("sha256:"))
     return "pulled by the agent, and copies sent; `sha256` is the image's digest, which `make image` prints"
 
@@ -72,7 +72,7 @@ def misses(result, log, then=lambda one, proxy: None, **fields):
 def pushed(one, proxy):
     """The tag is pushed, and the resource changed."""
     one.registry.push("none", one.registry.module())
-    plugin(one, url=url(one.registry, ":none"), priority=11)
+    plugin(one, url=tagged("none"), priority=11)
     until(lambda: check(proxy.metrics(), "the plugin is not there"))
     ask(one, proxy)
     same(settled(one, proxy, 3, "mirror"), 3, "copies")
@@ -80,7 +80,7 @@ def pushed(one, proxy):
 
 @scenario("a tag that is not there, FAIL_OPEN")
 def wrong_tag():
-    misses("manifest_failure", "MANIFEST_UNKNOWN", then=pushed, url=lambda registry: url(registry, ":none"))
+    misses("manifest_failure", "MANIFEST_UNKNOWN", then=pushed, url=lambda _: tagged("none"))
     return ("requests pass, no copies; the proxy's log says `MANIFEST_UNKNOWN`, the agent counts `manifest_failure`. Once the tag is "
             "there and the resource changed, copies are sent")
 
@@ -96,7 +96,7 @@ def wrong_sha256():
 @scenario("a tag that is not there, FAIL_CLOSE")
 def fail_close():
     with mesh(BOOKINFO) as one:
-        plugin(one, failStrategy="FAIL_CLOSE", url=url(one.registry, ":none"))
+        plugin(one, failStrategy="FAIL_CLOSE", url=tagged("none"))
         with one.proxy("reviews-v1") as proxy:
             status, _ = proxy.ask("reviews:9080", "/", USER, (one.pod("reviews-v1").ip, 9080))
             same(status, 403, "a request")

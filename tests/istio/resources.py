@@ -27,6 +27,15 @@ def read(path):
     return local((ROOT / path).read_text())
 
 
+# The image that `make image` builds, in the registry of a mesh.
+IMAGE = read("wasmplugin.yaml")[0]["spec"]["url"]
+
+
+def tagged(tag):
+    """The address of the image under another tag."""
+    return f"{IMAGE.rpartition(':')[0]}:{tag}"
+
+
 def deployment(name, namespace, labels, port, image="none"):
     """A workload, as short as a test can say it."""
     container = {"name": name, "image": image, "ports": [{"containerPort": port}]}
