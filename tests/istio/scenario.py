@@ -2,6 +2,8 @@
 
 import contextlib
 import pathlib
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -11,8 +13,6 @@ import yaml
 from envoy import ROOT, Failure
 from mesh import Mesh
 
-DOCUMENT = ROOT / "docs" / "platforms" / "istio.md"
-BEGIN, END = "<!-- what `make istio-test` has seen -->", "<!-- end -->"
 SCENARIOS = []
 
 
@@ -64,22 +64,25 @@ def table(rows):
     return "\n".join(["| scenario | seen |", "|---|---|", *(f"| {title} | {seen} |" for title, seen in rows)])
 
 
-def document(rows, is_written):
+def document(path, target, rows, is_written):
     """Holds the document's table against what was seen, or writes it there; returns what is wrong with it."""
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    shown, after = rest.split(END)
+    begin, end = f"<!-- what `make {target}` has seen -->", "<!-- end -->"
+    before, rest = (ROOT / path).read_text().split(begin)
+    shown, after = rest.split(end)
     if is_written:
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}")
+        (ROOT / path).write_text(f"{before}{begin}\n\n{table(rows)}\n\n{end}{after}")
     elif shown.strip() != table(rows):
-        return f"{DOCUMENT.relative_to(ROOT)} has another table; `make istio-test ISTIO_ARGS=--update` writes it:\n{table(rows)}"
+        return f"{path} has another table; `make {target} ISTIO_ARGS=--update` writes it:\n{table(rows)}"
     return None
 
 
-def main(arguments):
+def main(arguments, path, target):
+    """Runs scenarios by words of their titles; with `--update`, writes the table of what was seen into the document."""
+    # Whoever stops us stops what we have started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     is_written = "--update" in arguments
     rows, failed, is_complete = run([word for word in arguments if not word.startswith("--")])
-    if not failed and is_complete and (why := document(rows, is_written)):
+    if not failed and is_complete and (why := document(path, target, rows, is_written)):
         print(f"FAIL  {why}")
         failed += 1
     print(f"test result: {'FAILED' if failed else 'ok'}. {len(rows)} passed; {failed} failed")
