@@ -185,3 +185,51 @@ def wrong_first():
         send(proxy, 3, "details:9080", "/", "details", USER)
         until(lambda: same(len(copies(one, "mirror")), 3, "copies"))
     return "the proxy is ready, and every request that it sends gets 500, until the configuration is repaired"
+
+
+def kept(change):
+    """The plugin, after a change, with `onInvalid: keepLast`."""
+    changed = plugin(change)
+    changed["spec"]["pluginConfig"]["onInvalid"] = "keepLast"
+    return changed
+
+
+def is_invalid(proxy, wanted):
+    """Waits until the gauge says so."""
+    def attempt():
+        metrics = proxy.metrics()
+        same(sum(value for name, value in metrics.items() if "invalid_configuration" in name), wanted, f"the gauge, in {metrics}")
+
+    until(attempt)
+
+
+@scenario("a wrong configuration while requests come, onInvalid: keepLast")
+def wrong_kept():
+    with mesh(BOOKINFO + [kept(unchanged)]) as one, one.proxy("productpage") as proxy:
+        with Load(one.address(ASKED), "/", {"host": ASKED, **USER}) as load:
+            load.pass_by(SOME)
+            one.apply(kept(misspelt))
+            is_invalid(proxy, 1)
+            load.pass_by(SOME)
+            one.apply(kept(unchanged))
+            is_invalid(proxy, 0)
+            load.pass_by(SOME)
+        all_well(load)
+        adds_up(one, proxy, load.responses.total())
+        same(rejects(), 0, "pilot_total_xds_rejects")
+        check("end-user.exakt" in proxy.text(), "the proxy's log does not name the field")
+    return ("accepted, and the old one goes on: no request failed, each copied. `invalid_configuration` is 1 until the repair; the proxy's "
+            "log names the field")
+
+
+@scenario("a wrong configuration is the proxy's first, onInvalid: keepLast")
+def wrong_first_kept():
+    with mesh(BOOKINFO + [kept(misspelt)]) as one, one.proxy("productpage") as proxy:
+        send(proxy, SOME, "details:9080", "/", "details", USER)
+        is_invalid(proxy, 1)
+        same(copies(one, "mirror"), [], "copies")
+        one.apply(kept(unchanged))
+        is_invalid(proxy, 0)
+        send(proxy, 3, "details:9080", "/", "details", USER)
+        until(lambda: same(len(copies(one, "mirror")), 3, "copies"))
+    return "requests pass without copies, and `invalid_configuration` is 1, until the configuration is repaired"
