@@ -34,7 +34,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: count docs pictures faults soak help build demo run test bench image image-test envoy-gateway-test lint advisories fmt validate check clean rust python plotting fuzz example istio-test prometheus-test dashboard-preview mirrorctl
+.PHONY: count size docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: build python plotting ## measure what the filter costs: bench/RESULTS.md 
 count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
 	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
 
+size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
+	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE))
+
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
@@ -108,6 +111,8 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
 
+.PHONY: istio-test envoy-gateway-test
+
 istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
 
@@ -128,7 +133,7 @@ validate: build ## let Envoy check envoy.yaml, and those of the examples
 	@ENVOY=$$(tools/find-envoy) && for file in envoy.yaml examples/*/envoy*.yaml; do \
 	$$ENVOY --mode validate -c $$file --log-level error || exit 1; done
 
-check: lint build validate test ## everything that has to be green
+check: lint build validate size test ## everything that has to be green
 
 clean: ## remove what was built and installed
 	rm -rf target dist .tools $(CRATES:=/target)

@@ -43,7 +43,11 @@ fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::
 }
 
 fn from_struct(message: prost_types::Struct) -> Value {
-    Value::Object(message.fields.into_iter().map(|(key, value)| (key, from_proto(value))).collect())
+    let mut fields = Map::new();
+    for (key, value) in message.fields {
+        fields.insert(key, from_proto(value));
+    }
+    Value::Object(fields)
 }
 
 fn from_proto(value: prost_types::Value) -> Value {
@@ -65,8 +69,8 @@ fn from_double(number: f64) -> Value {
         #[allow(clippy::cast_possible_truncation, reason = "whole and in range")]
         return Value::from(number as i64);
     }
-    // What is not finite is not JSON either: as text it is refused with what it is.
-    Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)
+    // What is not finite is not JSON either: as text it is refused.
+    Number::from_f64(number).map_or_else(|| Value::from("not a finite number"), Value::Number)
 }
 
 /// Builds a [`Value`] as serde_json does, but notices keys that stand twice: the parser alone would keep the last

@@ -1,12 +1,12 @@
 //! A mirror: where copies go, which requests are sampled, and how a copy differs from its request.
 
+use super::duration;
 use super::expression::Pattern;
 use super::names::{HeaderName, MirrorLabel, Spellings, is_header_value};
 use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
 use super::sample::Sample;
 use super::target::Target;
-use fundu::{CustomDurationParser, CustomTimeUnit, TimeUnit};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -88,6 +88,7 @@ pub enum OnOversized {
 impl Mirror {
     /// Reads a mirror. `rewritable`: whether every match of its rule has a `uri` that `rewrite.uri` can replace; `marker`: the
     /// header that no edit may name.
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
         let name = object.field("name");
@@ -136,6 +137,7 @@ impl Mirror {
     }
 }
 
+#[inline(never)]
 fn read_rewrite(node: &Node<'_>, rewritable: bool) -> Option<(Option<Box<str>>, PathRewrite)> {
     let mut object = node.object()?;
     let authority = object.field("authority");
@@ -155,6 +157,7 @@ fn read_rewrite(node: &Node<'_>, rewritable: bool) -> Option<(Option<Box<str>>, 
     Some((authority?, path?))
 }
 
+#[inline(never)]
 fn read_uri(node: &Node<'_>, rewritable: bool) -> Option<PathRewrite> {
     let text = node.text()?;
     if !rewritable {
@@ -166,6 +169,7 @@ fn read_uri(node: &Node<'_>, rewritable: bool) -> Option<PathRewrite> {
     Some(PathRewrite::Matched(text.into()))
 }
 
+#[inline(never)]
 fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
     let mut object = node.object()?;
     let [pattern, rewrite] = ["match", "rewrite"].map(|name| object.field(name));
@@ -182,6 +186,7 @@ fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
 }
 
 impl HeaderEdits {
+    #[inline(never)]
     fn read(node: &Node<'_>, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
         let [remove, set, add] = ["remove", "set", "add"].map(|name| object.field(name));
@@ -209,6 +214,7 @@ impl HeaderEdits {
 }
 
 /// Reads a header's value, which may be a secret and so is never repeated in an error.
+#[inline(never)]
 fn read_value(node: &Node<'_>) -> Option<Box<str>> {
     match node.as_text() {
         Some(text) if is_header_value(text) => Some(text.into()),
@@ -218,28 +224,12 @@ fn read_value(node: &Node<'_>) -> Option<Box<str>> {
 }
 
 /// Reads a duration as Go and proto3 JSON write it: `5s`, `1.5s`, `100ms`, `1m30s`.
+#[inline(never)]
 fn read_timeout(node: &Node<'_>) -> Option<Duration> {
-    const UNITS: [CustomTimeUnit<'_>; 6] = [
-        CustomTimeUnit::with_default(TimeUnit::NanoSecond, &["ns"]),
-        CustomTimeUnit::with_default(TimeUnit::MicroSecond, &["us", "µs", "μs"]),
-        CustomTimeUnit::with_default(TimeUnit::MilliSecond, &["ms"]),
-        CustomTimeUnit::with_default(TimeUnit::Second, &["s"]),
-        CustomTimeUnit::with_default(TimeUnit::Minute, &["m"]),
-        CustomTimeUnit::with_default(TimeUnit::Hour, &["h"]),
-    ];
     // The host counts in whole milliseconds, and takes 0 for ever.
     const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
     let text = node.text()?;
-    let parser = CustomDurationParser::builder()
-        .time_units(&UNITS)
-        .disable_exponent()
-        .disable_infinity()
-        .parse_multiple(None)
-        .build();
-    // A bare number would be taken for seconds.
-    let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
-    let parsed = has_unit.then(|| parser.parse(text).ok()).flatten();
-    match parsed.and_then(|duration| Duration::try_from(duration).ok()) {
+    match duration::parse(text) {
         Some(timeout) if ALLOWED.contains(&timeout) => Some(timeout),
         _ => node.refuse("not a duration between 1ms and 1h, such as 500ms or 5s"),
     }

@@ -4,6 +4,7 @@
 //! first. Nothing here knows of Envoy beyond its names.
 
 mod document;
+mod duration;
 mod expression;
 mod known;
 mod mirror;

@@ -64,6 +64,7 @@ impl HeaderName {
     }
 
     /// Reads the name of a header that a request is asked for: pseudo headers too; `host` is `:authority` to Envoy.
+    #[inline(never)]
     pub(super) fn asked_for(node: &Node<'_>, text: &str) -> Option<Self> {
         if [":authority", ":method", ":path", ":scheme"].contains(&text) {
             return Some(Self(text.into()));
@@ -77,6 +78,7 @@ impl HeaderName {
 
     /// Reads the name of a header that a copy may be given or may lose; `marker` is the one that every copy carries. The
     /// node may be the header's value, which may be a secret, so that errors show the name.
+    #[inline(never)]
     pub(super) fn edited(node: &Node<'_>, text: &str, marker: Option<&Self>) -> Option<Self> {
         match Self::new(text) {
             Some(name) if Some(&name) == marker => {
@@ -104,6 +106,7 @@ pub(super) struct Spellings(BTreeMap<HeaderName, Box<str>>);
 
 impl Spellings {
     /// Takes in a header; refuses one that stands there already, in whatever spelling.
+    #[inline(never)]
     pub(super) fn add(&mut self, node: &Node<'_>, spelled: &str, name: HeaderName) -> Option<HeaderName> {
         match self.0.insert(name.clone(), spelled.into()) {
             Some(other) => node.refuse_as(spelled, format_args!("the same header as {other}, which stands here too")),
@@ -131,6 +134,7 @@ impl RuleName {
         Self(format!("rule-{index}").into())
     }
 
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>) -> Option<Self> {
         read_label(node).map(Self)
     }
@@ -152,6 +156,7 @@ impl MirrorLabel {
         &self.0
     }
 
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>) -> Option<Self> {
         read_label(node).map(Self)
     }
@@ -173,6 +178,7 @@ impl fmt::Display for MirrorLabel {
     }
 }
 
+#[inline(never)]
 fn read_label(node: &Node<'_>) -> Option<Box<str>> {
     let text = node.text()?;
     let is_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
@@ -184,6 +190,7 @@ fn read_label(node: &Node<'_>) -> Option<Box<str>> {
 }
 
 /// Reads the name of a cookie or of a key in a query.
+#[inline(never)]
 pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
     if text.is_empty() || !is_header_value(text) {
         return node.refuse("a name that is empty or has control characters");
@@ -193,6 +200,7 @@ pub(super) fn key(node: &Node<'_>, text: &str) -> Option<Box<str>> {
 
 /// Reads the name of an Envoy cluster: anything that can stand in a metric's name and come out of it again, where tags
 /// are `tag=.=value;.;`.
+#[inline(never)]
 pub(super) fn cluster(node: &Node<'_>) -> Option<Box<str>> {
     let text = node.text()?;
     let comes_out = !text.contains("=.=") && !text.contains(";.;") && !text.ends_with(";.");

@@ -35,13 +35,13 @@ impl<'a> Node<'a> {
 
     /// Reports that this value is not what is `allowed`.
     pub(super) fn refuse<T>(&self, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(self.path.to_string(), shown(self.value), allowed));
+        report(self.violations, &self.path, &shown(self.value), &allowed);
         None
     }
 
     /// Reports a violation of this value that is better named than shown, be it long or a secret.
     pub(super) fn refuse_as<T>(&self, value: impl Display, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(self.path.to_string(), value.to_string(), allowed));
+        report(self.violations, &self.path, &value, &allowed);
         None
     }
 
@@ -60,19 +60,23 @@ impl<'a> Node<'a> {
         self.value.as_str()
     }
 
+    #[inline(never)]
     pub(super) fn text(&self) -> Option<&'a str> {
         self.as_text().or_else(|| self.refuse("not a string"))
     }
 
+    #[inline(never)]
     pub(super) fn flag(&self) -> Option<bool> {
         self.value.as_bool().or_else(|| self.refuse("not true or false"))
     }
 
+    #[inline(never)]
     pub(super) fn number(&self) -> Option<f64> {
         self.value.as_f64().or_else(|| self.refuse("not a number"))
     }
 
     /// Reads a whole number: `5`, or `"5"` as proto3 JSON writes 64-bit integers. `5.0` is `5` already.
+    #[inline(never)]
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
         match whole(self.value).filter(|number| range.contains(number)) {
             Some(number) => Some(number),
@@ -93,6 +97,7 @@ impl<'a> Node<'a> {
     }
 
     /// Reads an object whose keys are fields of ours.
+    #[inline(never)]
     pub(super) fn object(&self) -> Option<Object<'_>> {
         let Value::Object(map) = self.value else { return self.refuse("not an object") };
         let Self { violations, compiler, .. } = *self;
@@ -111,6 +116,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Takes a field; `null` means absent, as everywhere in proto3 JSON.
+    #[inline(never)]
     pub(super) fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let value = self.map.get(name).filter(|value| !value.is_null())?;
@@ -118,6 +124,7 @@ impl<'a> Object<'a> {
     }
 
     /// Takes exactly one of several fields that exclude each other; `None` where there is none, or too many.
+    #[inline(never)]
     pub(super) fn choice(&mut self, names: &[&'static str]) -> Option<(&'static str, Node<'a>)> {
         let mut found: Vec<_> = names.iter().filter_map(|name| Some((*name, self.field(name)?))).collect();
         if found.len() > 1 {
@@ -129,30 +136,39 @@ impl<'a> Object<'a> {
     }
 
     /// Tells whether any of the fields is given.
+    #[inline(never)]
     pub(super) fn has_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.map.get(*name).is_some_and(|value| !value.is_null()))
     }
 
     /// Reports every field that was not asked for: all that are known have to be, before.
+    #[inline(never)]
     pub(super) fn finish(&self) {
         for (name, value) in self.map.iter().filter(|(name, _)| !self.known.contains(&name.as_str())) {
             let allowed = format!("unknown field; known here: {}", self.known.join(", "));
             // A header that stands in the wrong place: its value may be a secret.
             let value = if value.is_number() || value.is_boolean() { shown(value) } else { HIDDEN.to_owned() };
-            self.violations.push(Violation::new(Path::Field(self.path, name).to_string(), value, allowed));
+            report(self.violations, &Path::Field(self.path, name), &value, &allowed);
         }
     }
 
     /// Reports a violation of the object as a whole.
-    pub(super) fn refuse(&self, value: impl Into<String>, allowed: impl Display) {
-        self.violations.push(Violation::new(self.path.to_string(), value, allowed));
+    pub(super) fn refuse(&self, value: impl Display, allowed: impl Display) {
+        report(self.violations, self.path, &value, &allowed);
     }
 
     /// Reports that a required field is missing.
     pub(super) fn missing<T>(&self, name: &str, allowed: impl Display) -> Option<T> {
-        self.violations.push(Violation::new(Path::Field(self.path, name).to_string(), "missing", allowed));
+        report(self.violations, &Path::Field(self.path, name), &"missing", &allowed);
         None
     }
+}
+
+/// Reports a violation: once for all kinds of messages, and away from what reads.
+#[cold]
+#[inline(never)]
+fn report(violations: &Collector, path: &Path<'_>, value: &dyn Display, allowed: &dyn Display) {
+    violations.push(Violation::new(path.to_string(), value.to_string(), allowed));
 }
 
 /// Collects what was read, reading on after a violation, so that each is reported.

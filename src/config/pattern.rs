@@ -14,11 +14,13 @@ const LONGEST_REPLACEMENT: usize = 1024;
 const LONGEST_PATH: usize = 1 << 20;
 
 /// Reads a regular expression that has to match a whole value.
+#[inline(never)]
 pub(super) fn whole(node: &Node<'_>, pattern: &str, ignore_case: bool) -> Option<Rc<Expression>> {
     node.compiler.whole(pattern, ignore_case).map_or_else(|fault| node.refuse(fault), Some)
 }
 
 /// Reads the text of a regular expression.
+#[inline(never)]
 pub(super) fn text<'a>(node: &Node<'a>) -> Option<&'a str> {
     let pattern = node.text()?;
     if pattern.chars().nth(LONGEST).is_some() {
@@ -28,6 +30,7 @@ pub(super) fn text<'a>(node: &Node<'a>) -> Option<&'a str> {
 }
 
 /// Reads a regular expression that may match anywhere.
+#[inline(never)]
 pub(super) fn anywhere(node: &Node<'_>) -> Option<Rc<Pattern>> {
     node.compiler.pattern(text(node)?).map_or_else(|fault| node.refuse(fault), Some)
 }
@@ -44,6 +47,7 @@ enum Piece {
 
 impl Replacement {
     /// Reads RE2's rewrite syntax: `\0` to `\9` are groups of the pattern, `\\` is a backslash.
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>, pattern: Option<&Pattern>) -> Option<Self> {
         let text = node.text()?;
         if !super::names::is_header_value(text) {

@@ -53,6 +53,7 @@ impl Rule {
     }
 
     /// Reads a rule. `marker`: the header that no edit of a copy may name.
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>, index: usize, marker: Option<&HeaderName>) -> Option<Self> {
         let mut object = node.object()?;
         let name = object.field("name");
@@ -93,6 +94,7 @@ impl Rule {
     }
 }
 
+#[inline(never)]
 fn read_mirrors(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) -> Option<Vec<Mirror>> {
     let nodes: Vec<_> = node.list()?.collect();
     let mirrors: Vec<_> = nodes.iter().map(|node| Mirror::read(node, rewritable, marker)).collect();
@@ -109,6 +111,7 @@ fn read_mirrors(node: &Node<'_>, rewritable: bool, marker: Option<&HeaderName>) 
 }
 
 impl Match {
+    #[inline(never)]
     fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let uri = object.field("uri");
@@ -165,6 +168,7 @@ fn map<K>(
     all(node.entries()?.map(entry))
 }
 
+#[inline(never)]
 fn read_ranges(node: &Node<'_>) -> Option<Vec<IpNet>> {
     let nodes: Vec<_> = node.list()?.collect();
     if nodes.is_empty() {
@@ -174,6 +178,7 @@ fn read_ranges(node: &Node<'_>) -> Option<Vec<IpNet>> {
     all(nodes.iter().map(read_range))
 }
 
+#[inline(never)]
 fn read_range(node: &Node<'_>) -> Option<IpNet> {
     let text = node.text()?;
     let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));

@@ -83,6 +83,7 @@ pub enum KeySource {
 }
 
 impl Sample {
+    #[inline(never)]
     pub(super) fn read(object: &mut Object<'_>) -> Option<Self> {
         let ratio = read_ratio(object);
         let sticky = optional(object.field("consistentHash"), Sticky::read);
@@ -91,6 +92,7 @@ impl Sample {
 }
 
 impl Sticky {
+    #[inline(never)]
     fn read(node: &Node<'_>) -> Option<Self> {
         const KINDS: [&str; 4] = ["httpHeaderName", "httpCookieName", "httpQueryParameterName", "useSourceIp"];
         let mut object = node.object()?;
@@ -119,6 +121,7 @@ impl Sticky {
 const ROUNDS_TO_NONE: &str = "rounds to none of a million requests: 0 %, or at least 0.0001 %";
 const ROUNDS_TO_ALL: &str = "rounds to all of a million requests: 100 %, or at most 99.9999 %";
 
+#[inline(never)]
 fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
     const KINDS: [&str; 2] = ["percentage", "fraction"];
     let Some((kind, node)) = object.choice(&KINDS) else {

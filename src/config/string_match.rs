@@ -82,6 +82,7 @@ impl StringMatch {
     }
 
     /// Reads a match. `ignore_uri_case` is Istio's `ignoreUriCase`, which leaves regular expressions alone.
+    #[inline(never)]
     pub(super) fn read(node: &Node<'_>, ignore_uri_case: bool) -> Option<Self> {
         let mut object = node.object()?;
         let test = object.choice(&["exact", "prefix", "suffix", "contains", "regex"]);

@@ -29,6 +29,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
+    #[inline(never)]
     pub(super) fn read(object: &mut Object<'_>) -> Option<Self> {
         const KINDS: [&str; 3] = ["cluster", "destination", "clusterHeader"];
         let choice = object.choice(&KINDS);
@@ -53,6 +54,7 @@ impl Target {
 }
 
 /// Reads Istio's `Destination` as the name that Istio gives its cluster: `outbound|port|subset|host`.
+#[inline(never)]
 fn read_destination(node: &Node<'_>) -> Option<Box<str>> {
     let mut object = node.object()?;
     let [host, port, subset] = ["host", "port", "subset"].map(|name| object.field(name));

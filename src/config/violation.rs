@@ -106,7 +106,7 @@ pub(super) fn shown(value: &Value) -> String {
     let text = match value {
         Value::Object(fields) if !fields.is_empty() => return "{…}".to_owned(),
         Value::Array(items) if !items.is_empty() => return "[…]".to_owned(),
-        value => value.to_string(),
+        value => serde_json::to_string(value).unwrap_or_default(),
     };
     match text.char_indices().nth(SHOWN) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),

@@ -142,6 +142,9 @@ async fn observe(mesh: &Mesh, gate: &Semaphore) -> Vec<String> {
     assert_eq!(get(mesh, "/after-all").await, later);
     let later = if soon == later { later.to_owned() } else { format!("{later}; {soon} while the VM is young") };
     eventually("a VM that died", async || mesh.dead_vms().first().map(drop).ok_or_else(|| mesh.envoy.log())).await;
+    let log = mesh.envoy.log();
+    let is_readable = |line: &str| line.ends_with(" - traffic_mirror::envoy::callbacks::headers");
+    assert!(log.lines().any(is_readable), "no such line in the backtrace: {log}");
     // Nobody is left to count the dead VM's bytes down.
     assert_eq!(mesh.ledger().await.buffered_bytes(), 5);
     vec![itself.to_owned(), in_flight, later, is_mirrored(mesh).await.to_owned()]

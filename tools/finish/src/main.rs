@@ -1,14 +1,16 @@
-//! The last step of the build: leaves in the module only the exports that Envoy has to call.
+//! The last step of the build: leaves in the module only the exports that Envoy has to call, and what they reach.
 //!
 //! The SDK exports every callback of the ABI, and Envoy calls each one that is exported, for every request: what is not
-//! exported costs nothing. All else, the names section included, stays as it is, so that backtraces stay readable.
+//! exported costs nothing. What only those exports reached would still be compiled in every proxy, so that it goes too. The
+//! names of functions stay, as they are in the source, so that backtraces can be read.
 //!
 //! Usage: `finish IN.wasm OUT.wasm`
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use rustc_demangle::demangle;
 use std::path::PathBuf;
-use wasm_encoder::{ExportSection, Module, RawSection};
-use wasmparser::{ExternalKind, Parser, Payload};
+use walrus::passes::gc;
+use walrus::{Export, ModuleConfig};
 
 /// What Envoy has to find in the module, and the function that serves it: the SDK's of the same name, or one of
 /// the filter's own (`src/envoy/exports.rs` says why).
@@ -35,34 +37,22 @@ fn main() -> Result<()> {
     std::fs::write(&output, finished).with_context(|| format!("cannot write {}", output.display()))
 }
 
-/// Copies a module section by section, but for the exports, of which [`EXPORTS`] stay.
+/// Makes the module whose exports are [`EXPORTS`], with what they reach of the given one.
 fn finish(module: &[u8]) -> Result<Vec<u8>> {
-    let mut finished = Module::new();
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        if let Payload::ExportSection(exports) = payload {
-            let mut kept = ExportSection::new();
-            for export in exports {
-                let export = export?;
-                for (name, _) in EXPORTS.iter().filter(|(_, served_by)| *served_by == export.name) {
-                    kept.export(name, kind(export.kind)?, export.index);
-                }
-            }
-            ensure!(kept.len() as usize == EXPORTS.len(), "the module lacks one of {EXPORTS:?}");
-            finished.section(&kept);
-        } else if let Some((id, range)) = payload.as_section() {
-            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
-            let data = module.get(range).context("a section outside of the module")?;
-            finished.section(&RawSection { id, data });
-        }
+    let mut module = ModuleConfig::new().generate_producers_section(false).parse(module)?;
+    let mut kept = Vec::new();
+    for (name, served_by) in EXPORTS {
+        let export = module.exports.iter().find(|export| export.name == served_by);
+        kept.push((name, export.with_context(|| format!("the module has no export {served_by}"))?.item));
     }
-    Ok(finished.finish())
-}
-
-fn kind(kind: ExternalKind) -> Result<wasm_encoder::ExportKind> {
-    match kind {
-        ExternalKind::Func => Ok(wasm_encoder::ExportKind::Func),
-        ExternalKind::Memory => Ok(wasm_encoder::ExportKind::Memory),
-        other => anyhow::bail!("an export of kind {other:?} is not among those to keep"),
+    let all: Vec<_> = module.exports.iter().map(Export::id).collect();
+    all.into_iter().for_each(|export| module.exports.delete(export));
+    for (name, item) in kept {
+        module.exports.add(name, item);
     }
+    gc::run(&mut module);
+    for function in module.funcs.iter_mut() {
+        function.name = function.name.as_deref().map(|name| format!("{:#}", demangle(name)));
+    }
+    Ok(module.emit_wasm())
 }
