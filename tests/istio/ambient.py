@@ -5,15 +5,15 @@ import copy
 import json
 import os
 import socket
-import subprocess
 
 from checks import check, same, until
 from deployed import BOOKINFO, copies
 from envoy import is_idle, total
-from mesh import Process
+from mesh import CREDENTIALS, Process
 from resources import GATEWAY_IMAGE, IMAGE, deployment, documents, kubernetes_service
 from scenario import mesh, scenario
 from services import ask
+from tls import certificate
 
 LABELS = {"gateway.networking.k8s.io/gateway-name": "waypoint"}
 WAYPOINT = [
@@ -101,19 +101,6 @@ spec:
     return document
 
 
-def certificate(folder):
-    """A workload's certificate and key, and the root that both sides trust, where the agent looks for files."""
-    folder.mkdir(parents=True)
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/O=test"]
-    name = "subjectAltName=critical,URI:spiffe://cluster.local/ns/test/sa/default"
-    for command in (
-        [*key, "-keyout", "root-key.pem", "-out", "root-cert.pem"],
-        [*key, "-keyout", "key.pem", "-out", "cert-chain.pem", "-CA", "root-cert.pem", "-CAkey", "root-key.pem",
-         "-addext", name, "-addext", "basicConstraints=critical,CA:false"],
-    ):
-        subprocess.run(["openssl", "req", "-x509", *command], cwd=folder, check=True, capture_output=True)
-
-
 def ztunnel(one, certificates, to):
     """An Envoy that sends what it gets to a Service's address, through the waypoint."""
     service, port = to
@@ -157,7 +144,7 @@ def waypoint(mirror, resources):
     """A waypoint with the plugin, and what sends requests to reviews through it."""
     features = {"PILOT_ENABLE_AMBIENT": "true"}
     with mesh(resources + WAYPOINT + [plain_envoy(), plugin(mirror)], features=features) as one:
-        certificates = one.folder / "waypoint" / "var/run/secrets/workload-spiffe-credentials"
+        certificates = one.folder / "waypoint" / CREDENTIALS
         certificate(certificates)
         with one.proxy("waypoint", "waypoint", env={"FILE_MOUNTED_CERTS": "false"}, folder="waypoint") as proxy:
             process = ztunnel(one, certificates, one.address("reviews:9080"))
@@ -190,5 +177,5 @@ def ambient():
     same(ask_twice({"destination": DESTINATION}, "no_cluster"), [], "copies by `destination`")
     same(ask_twice({"cluster": CLUSTER}, "sent"), ["reviews-shadow:9080"] * 2, "copies by `cluster`")
     same(ask_twice({"cluster": CLUSTER}, "no_cluster", BOOKINFO_WITHOUT), [], "copies for a mirror that does not use the waypoint")
-    return (f"`destination` gives `no_cluster`; with `cluster: {CLUSTER}` copies are sent; a mirror that does not use this waypoint "
-            "gives `no_cluster`").replace("|", "\\|")
+    return (f"`destination` gives `no_cluster`; with `cluster: {CLUSTER}` copies are sent; a mirror that does not use this "
+            "waypoint gives `no_cluster`").replace("|", "\\|")

@@ -172,8 +172,8 @@ def wrong():
         check("end-user.exakt" in proxy.text(), "the proxy's log does not name the field")
         check("exakt" not in one.istiod.text(), "istiod's log names the field")
         check("exakt" in str(proxy.dump("ecds_filters")), "/config_dump has the configuration at work")
-    return ("NACK, the old one goes on: no request failed, each copied. istiod's log has `ACK ERROR` and the plugin's name, and counts "
-            "`pilot_total_xds_rejects`; the proxy's log names the field. `/config_dump` has the refused one")
+    return ("NACK, the old one goes on: no request failed, each copied. istiod's log has `ACK ERROR` and the plugin's name, and "
+            "counts `pilot_total_xds_rejects`; the proxy's log names the field. `/config_dump` has the refused one")
 
 
 @scenario("a wrong configuration is the proxy's first, onInvalid: refuse")
@@ -218,8 +218,8 @@ def wrong_kept():
         adds_up(one, proxy, load.responses.total())
         same(rejects(), 0, "pilot_total_xds_rejects")
         check("end-user.exakt" in proxy.text(), "the proxy's log does not name the field")
-    return ("accepted, and the old one goes on: no request failed, each copied. `invalid_configuration` is 1 until the repair; the proxy's "
-            "log names the field")
+    return ("accepted, and the old one goes on: no request failed, each copied. `invalid_configuration` is 1 until the repair; "
+            "the proxy's log names the field")
 
 
 @scenario("a wrong configuration is the proxy's first, onInvalid: keepLast")

@@ -1,4 +1,4 @@
-"""Envoy Gateway, standalone, with deploy/envoy-gateway/policy.yaml: it starts the proxy, which mirrors. `make envoy-gateway-test`."""
+"""Envoy Gateway without Kubernetes, with deploy/envoy-gateway/policy.yaml: it starts the proxy. `make envoy-gateway-test`."""
 
 import contextlib
 import glob
@@ -59,7 +59,7 @@ def backend(name, address):
 
 
 def fetched_here(certificates):
-    """How the proxy gets the module where it is no Pod: Envoy Gateway's address, and its certificates, which a Pod has in /certs."""
+    """How a proxy that is no Pod gets the module: Envoy Gateway's address, and the certificates that a Pod has in /certs."""
     context = "/transport_socket/typed_config/common_tls_context"
     address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/address"
     own = {"certificate_chain": {"filename": f"{certificates}/tls.crt"}, "private_key": {"filename": f"{certificates}/tls.key"}}
@@ -178,8 +178,8 @@ def mirrors():
         (cluster,) = [found["cluster"] for found in json.loads(one.get("/config_dump?resource=dynamic_active_clusters"))["configs"]
                       if found["cluster"]["name"] == MIRROR]
         check('"max_connection_duration": "1s"' in json.dumps(cluster), f"connections to the mirror: {cluster}")
-    return (f"accepted; the cluster is `{MIRROR}`; some 5 % of the requests below /api/ copied; labels are no part of the names; connections "
-            "to the mirror last 1 s")
+    return (f"accepted; the cluster is `{MIRROR}`; some 5 % of the requests below /api/ copied; labels are no part of the names; "
+            "connections to the mirror last 1 s")
 
 
 def wrong():
@@ -210,7 +210,8 @@ def wrong_later():
         for _ in range(MANY):
             same(request("/api/"), (200, "shop"), "a request")
         until(lambda: check(one.log.of("shop-canary"), "no copies"))
-    return "the proxy rejects the listener, and the old one goes on; so no other change of this listener comes through until it is repaired"
+    return ("the proxy rejects the listener, and the old one goes on; so no other change of this listener comes through until "
+            "it is repaired")
 
 
 if __name__ == "__main__":

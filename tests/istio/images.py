@@ -81,8 +81,8 @@ def pushed(one, proxy):
 @scenario("a tag that is not there, FAIL_OPEN")
 def wrong_tag():
     misses("manifest_failure", "MANIFEST_UNKNOWN", then=pushed, url=lambda _: tagged("none"))
-    return ("requests pass, no copies; the proxy's log says `MANIFEST_UNKNOWN`, the agent counts `manifest_failure`. Once the tag is "
-            "there and the resource changed, copies are sent")
+    return ("requests pass, no copies; the proxy's log says `MANIFEST_UNKNOWN`, the agent counts `manifest_failure`. Once the tag "
+            "is there and the resource changed, copies are sent")
 
 
 @scenario("a wrong `sha256`, the module file's own among them, FAIL_OPEN")

@@ -18,21 +18,23 @@ from checks import Ended, check, same, until
 from envoy import ROOT, fetch, parse_metrics
 from resources import GATEWAY_IMAGE, REGISTRY, cluster_service, documents, endpoint_slice, of_kind, pod
 from services import CALLER, Log, Registry, ask, program, service
+from tls import certificate, secured
 
 BUILT = ROOT / ".tools" / "istio"
 XDS, ISTIOD, ADMIN, MERGED, READY = 15010, 15014, 15000, 15020, 15021
 # What of the logs a failure shows.
 WARNING, NOISE = re.compile(r"\t(warn|warning|error|critical)\t"), re.compile(r"is NOT ready|expected to have a v\S+ annotation")
+# Where the agent looks for a workload's certificate.
+CREDENTIALS = "var/run/secrets/workload-spiffe-credentials"
 # Where the agent keeps its modules.
 AGENT_DATA = pathlib.Path("/var/lib/istio/data")
 # The plain Envoy has neither of the two filters that Istio's own build adds.
 FEATURES = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
-# There is no certificate authority.
-PLAIN = """
+AUTHENTICATION = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
-metadata: { name: default, namespace: istio-system }
-spec: { mtls: { mode: DISABLE } }
+metadata: {{ name: default, namespace: istio-system }}
+spec: {{ mtls: {{ mode: {} }} }}
 """
 
 
@@ -70,10 +72,11 @@ class Process:
 class Mesh:
     """istiod, the Pods' services, and the registry."""
 
-    def __init__(self, folder, resources, mesh_config, features):
+    def __init__(self, folder, resources, mesh_config, features, has_tls):
         self.folder, self.stack, self.log = folder, contextlib.ExitStack(), Log()
         self.processes = []
-        self.mesh_config = {"enableAutoMtls": False, **mesh_config}
+        self.has_tls, self.certificates = has_tls, folder / "certificates"
+        self.mesh_config = {"enableAutoMtls": has_tls, **mesh_config}
         self.pods = [pod(*numbered) for numbered in enumerate(of_kind(resources, "Deployment"), 1)]
         self.services = [cluster_service(*numbered) for numbered in enumerate(of_kind(resources, "Service"), 1)]
         self.config_maps = {document["metadata"]["name"]: document for document in of_kind(resources, "ConfigMap")}
@@ -81,6 +84,10 @@ class Mesh:
                         if document["kind"] == "Namespace" or document["apiVersion"].startswith("gateway.networking.k8s.io")]
         self.resources = [document for document in resources if ".istio.io/" in document["apiVersion"]]
         self.features = {**FEATURES, **features}
+        if has_tls:
+            certificate(self.certificates)
+            for own in self.pods:
+                own.labels = {**own.labels, "security.istio.io/tlsMode": "istio"}
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -106,7 +113,8 @@ class Mesh:
                 file.write_text(source.replace(f'("", {port})', f'("{pod.ip}", {port})'))
                 stack.enter_context(program(pod.name, [sys.executable, file, *command[2:]], (pod.ip, port), self.log))
             elif pod.container["image"] != GATEWAY_IMAGE:
-                stack.enter_context(service(pod.name, (pod.ip, port), self.log))
+                server = service(pod.name, (pod.ip, port), self.log)
+                stack.enter_context(secured(server, self.certificates) if self.has_tls else server)
 
     def start_istiod(self, stack):
         objects = [pod.object() for pod in self.pods] + self.services
@@ -114,7 +122,7 @@ class Mesh:
         (self.folder / "objects.yaml").write_text("\n---\n".join(json.dumps(object) for object in objects))
         (self.folder / "mesh.yaml").write_text(json.dumps(self.mesh_config))
         (self.folder / "resources").mkdir()
-        for document in [*documents(PLAIN), *self.resources]:
+        for document in [*documents(AUTHENTICATION.format("STRICT" if self.has_tls else "DISABLE")), *self.resources]:
             self.write(document)
         self.istiod = Process("istiod", [BUILT / "control-plane"], self.folder, self.features)
         self.processes.append(self.istiod)
@@ -173,6 +181,9 @@ class Mesh:
         (folder / "etc/istio/config/mesh").write_text(json.dumps(self.mesh_config))
         lines = [f"{name}={json.dumps(value)}" for name, value in (annotations or {}).items()]
         (folder / "etc/istio/pod/annotations").write_text("\n".join(lines))
+        if self.has_tls:
+            shutil.copytree(self.certificates, folder / CREDENTIALS)
+            env = {"FILE_MOUNTED_CERTS": "false", **(env or {})}
         shutil.rmtree(AGENT_DATA, ignore_errors=True)
         AGENT_DATA.mkdir(parents=True)
         with redirected(pod):

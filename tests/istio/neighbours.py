@@ -6,13 +6,14 @@ import subprocess
 
 import yaml
 
-from changes import ASKED, PLUGIN, USER
+from changes import ASKED, PLUGIN, USER, adds_up
 from checks import check, same, until
 from deployed import BOOKINFO, SUBSETS, send
 from envoy import ROOT, fetch
 from mesh import ADMIN, MERGED
 from resources import documents, local
 from scenario import mesh, scenario
+from tls import IDENTITY
 
 (MIRRORING,) = documents("""
 apiVersion: networking.istio.io/v1
@@ -116,10 +117,12 @@ def annotations():
     found, runtime = names({"proxy.istio.io/config": yaml.safe_dump(ours)})
     same(found, [f'{SERIES}{{rule="first"}}'], "by proxy.istio.io/config")
     same(runtime["http.async_response_buffer_limit"]["final_value"], "65536", "the limit of responses")
-    (line,) = re.findall(r"^#\s+(sidecar.istio.io/extraStatTags): (\S+)$", (ROOT / "deploy/istio/stats.yaml").read_text(), re.MULTILINE)
+    text = (ROOT / "deploy/istio/stats.yaml").read_text()
+    (line,) = re.findall(r"^#\s+(sidecar.istio.io/extraStatTags): (\S+)$", text, re.MULTILINE)
     same(names(dict([line]))[0], [f'{SERIES}{{rule="first"}}'], "by sidecar.istio.io/extraStatTags")
     same(names({})[0], ["traffic_mirror_rule___first___requests_total{}"], "without labels")
-    return "`proxy.istio.io/config` and `sidecar.istio.io/extraStatTags` take the labels out of the names; without them they stay there; the runtime value is set"
+    return ("`proxy.istio.io/config` and `sidecar.istio.io/extraStatTags` take the labels out of the names; without them they stay "
+            "there; the runtime value is set")
 
 
 @scenario("`mirrorctl check` of a resource, `mirrorctl stats` of a proxy")
@@ -137,3 +140,12 @@ def mirrorctl():
 
         until(attempt)
     return "it finds nothing wrong, and shows the 3 copies that were sent"
+
+
+@scenario("mutual TLS: PeerAuthentication STRICT, each workload with a certificate")
+def mutual_tls():
+    with mesh(BOOKINFO + [PLUGIN], has_tls=True) as one, one.proxy("productpage") as proxy:
+        send(proxy, 3, "details:9080", "/", "details", USER)
+        adds_up(one, proxy, 3)
+        same(one.log.clients, {("details", IDENTITY), ("mirror", IDENTITY)}, "clients")
+    return "copies go to the mirror with the sidecar's certificate, as the requests go to the service"

@@ -83,8 +83,9 @@ class Pod:
         ready = {"phase": "Running", "podIP": self.ip, "podIPs": [{"ip": self.ip}],
                  "conditions": [{"type": "Ready", "status": "True"}]}
         metadata = {"name": self.name, "namespace": self.namespace, "labels": self.labels}
+        container = {name: self.container[name] for name in ("name", "image")}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": ready,
-                "spec": {"containers": [{"name": self.container["name"], "image": self.container["image"]}]}}
+                "spec": {"serviceAccountName": "default", "containers": [container]}}
 
     def has(self, namespace, selector):
         return self.namespace == namespace and selector.items() <= self.labels.items()

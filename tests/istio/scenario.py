@@ -31,10 +31,11 @@ def labels_of_the_metrics():
 
 
 @contextlib.contextmanager
-def mesh(resources, config=None, features=None):
+def mesh(resources, config=None, features=None, has_tls=False):
     """A mesh with these resources, and by default with the labels as deploy/istio/stats.yaml sets them."""
     with tempfile.TemporaryDirectory(prefix="traffic-mirror-istio-") as folder:
-        one = Mesh(pathlib.Path(folder), resources, labels_of_the_metrics() if config is None else config, features or {})
+        one = Mesh(pathlib.Path(folder), resources, labels_of_the_metrics() if config is None else config,
+                   features or {}, has_tls)
         try:
             with one:
                 yield one
@@ -44,7 +45,7 @@ def mesh(resources, config=None, features=None):
 
 
 def run(only):
-    """Runs the scenarios whose title has one of these words, or all; returns what was seen, how many failed, and whether these were all."""
+    """Runs the scenarios whose title has one of these words, or all; returns what was seen, how many failed, were they all."""
     chosen = [one for one in SCENARIOS if not only or any(word in one[0] for word in only)]
     rows, failed = [], 0
     for title, function in chosen:

@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -41,6 +42,8 @@ class Log:
 
     def __init__(self):
         self.lines = []
+        # The identities in the certificates of their clients, with the services' names; None without TLS.
+        self.clients = set()
 
     def of(self, service):
         return [line for line in self.lines if line.service == service]
@@ -90,6 +93,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+def identity(connection):
+    """The name in the client's certificate."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return None
+    ((_, name),) = connection.getpeercert()["subjectAltName"]
+    return name
+
+
 def service(name, address, log):
     """A service that answers everything with its name."""
 
@@ -98,6 +109,7 @@ def service(name, address, log):
             self.body()
             marker = self.headers.get(MARKER, "-")
             log.lines.append(Line(name, self.path, self.headers["host"], marker))
+            log.clients.add((name, identity(self.connection)))
             self.respond(200, f"{name}\n".encode())
 
         do_POST = do_PUT = do_GET
@@ -135,6 +147,7 @@ class Printed:
         print(f"GET {line.path} host={line.authority} {MARKER}={line.marker}\n", end="", flush=True)
 
     lines = property(lambda self: self)
+    clients = set()
 
 
 # ---- the registry
