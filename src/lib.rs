@@ -7,7 +7,7 @@
 //! 2. [`core::matcher`] finds the first rule that matches, by way of an [`core::index`]; [`core::request`] reads from the host
 //!    only what rules ask for.
 //! 3. [`core::sample`] selects the mirrors that get a copy.
-//! 4. [`core::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels.
+//! 4. [`core::ignored`] leaves out what is never mirrored: copies, upgrades, tunnels, and what no upstream gets.
 //! 5. [`core::pending`] buffers the body, chunk by chunk, within the [`core::budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`core::copy`] makes each mirror's headers, and [`envoy::abi`] sends the copy.
 //! 7. [`envoy::ledger`] counts the [`core::outcome`] of each copy; [`envoy::in_flight`] waits for its response and counts that,

@@ -15,11 +15,13 @@ const IMPORTS: &[&str] = &[
     "env.proxy_get_header_map_value",
     "env.proxy_get_log_level",
     "env.proxy_get_property",
+    "env.proxy_get_shared_data",
     "env.proxy_http_call",
     "env.proxy_increment_metric",
     "env.proxy_log",
     "env.proxy_record_metric",
     "env.proxy_set_effective_context",
+    "env.proxy_set_shared_data",
     "wasi_snapshot_preview1.clock_time_get",
     "wasi_snapshot_preview1.environ_get",
     "wasi_snapshot_preview1.environ_sizes_get",
@@ -35,7 +37,6 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_dequeue_shared_queue",
     "env.proxy_enqueue_shared_queue",
     "env.proxy_get_current_time_nanoseconds",
-    "env.proxy_get_shared_data",
     "env.proxy_get_status",
     "env.proxy_grpc_call",
     "env.proxy_grpc_cancel",
@@ -45,7 +46,6 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_register_shared_queue",
     "env.proxy_resolve_shared_queue",
     "env.proxy_set_property",
-    "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
 ];
 
@@ -120,6 +120,32 @@ fn the_module_asks_the_host_for_what_is_listed_and_nothing_more() {
     let listed = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
     let asked = imports(&module());
     assert!(asked == listed, "asked for or listed, not both: {:?}", asked.symmetric_difference(&listed));
+}
+
+/// The capabilities that docs/operations.md lists for Envoy's `capability_restriction_config`.
+fn documented_capabilities() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let list = page.split("  allowed_capabilities:\n").nth(1).unwrap().split("```").next().unwrap();
+    list.lines().filter_map(|line| line.trim().strip_suffix(": {}")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_listed_capabilities_are_what_the_module_needs() {
+    let without_module = |name: &str| name.rsplit('.').next().unwrap().to_owned();
+    // What the host calls to give and take memory, and to start the module, is no capability.
+    let callbacks = EXPORTS.iter().map(|(name, _)| *name).filter(|name| name.starts_with("proxy_on_"));
+    let needed: BTreeSet<String> = IMPORTS
+        .iter()
+        .copied()
+        .chain(callbacks)
+        .map(without_module)
+        .filter(|name| name != "proxy_on_memory_allocate")
+        .collect();
+    let asked: BTreeSet<String> = imports(&module()).iter().map(|name| without_module(name)).collect();
+    let listed = documented_capabilities();
+    assert!(listed.is_superset(&needed), "needed, not listed: {:?}", needed.difference(&listed));
+    let known: BTreeSet<String> = asked.union(&needed).cloned().collect();
+    assert!(listed.is_subset(&known), "listed, not asked for: {:?}", listed.difference(&known));
 }
 
 #[test]

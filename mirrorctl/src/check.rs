@@ -6,16 +6,15 @@ use crate::input::documents;
 use crate::reply::Reply;
 use std::fmt::Display;
 
-/// Checks all configurations in all files; `strict` makes findings of the warnings.
-///
-/// # Errors
-/// What to tell the user where a file cannot be read.
-pub(crate) fn run(files: &[String], strict: bool) -> Result<Reply, String> {
+/// Checks all configurations in all files, also where another file cannot be read; `strict` makes findings of the warnings.
+pub(crate) fn run(files: &[String], strict: bool) -> Reply {
     let mut reply = Reply::default();
     for file in files {
-        check(file, strict, &mut reply)?;
+        if let Err(error) = check(file, strict, &mut reply) {
+            reply.misuse(error);
+        }
     }
-    Ok(reply)
+    reply
 }
 
 fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
@@ -31,7 +30,10 @@ fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
                 continue;
             }
         };
-        for found in configurations(&document) {
+        let all = configurations(&document);
+        // Where there are several, the path tells them apart: of which listener, filter chain and filter each is.
+        let has_several = all.len() > 1;
+        for found in all {
             if found.is_foreign {
                 let what = "skipped: not a configuration of this plugin";
                 reply.note(format_args!("{}: {}: {what}", found.place, found.path));
@@ -42,7 +44,8 @@ fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
                 Ok(config) => {
                     let rules = count(config.rules.len(), "rule");
                     let mirrors = count(config.rules.iter().map(|rule| rule.mirrors.len()).sum(), "mirror");
-                    reply.line(format_args!("{}: ok: {rules}, {mirrors}", found.place));
+                    let path = if has_several { format!("{}: ", found.path) } else { String::new() };
+                    reply.line(format_args!("{}: {path}ok: {rules}, {mirrors}", found.place));
                     plugins.push((found, config));
                 }
                 Err(violations) => {

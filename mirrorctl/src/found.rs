@@ -1,11 +1,12 @@
-//! The plugin configurations in documents, wherever Istio, Envoy Gateway and Envoy have them.
+//! The plugin configurations in documents, wherever control planes and Envoy have them.
 
-use crate::input::{Document, Place};
+use crate::input::{Document, Place, yaml};
 use crate::node::{Mismatches, Node};
 use crate::tree::{Tree, join};
 use traffic_mirror::config::{Config, Violation, Violations};
 
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+const HIGRESS: &str = "extensions.higress.io/";
 const STRUCT: &str = "google.protobuf.Struct";
 const STRING: &str = "google.protobuf.StringValue";
 
@@ -51,10 +52,13 @@ pub(crate) fn configurations(document: &Document) -> Vec<Found> {
     match kind {
         Some("WasmPlugin") => {
             check_names(&root);
+            // Higress has a resource of the same kind.
+            let is_higress = document.tree.text_at(&["apiVersion"]).is_some_and(|api| api.starts_with(HIGRESS));
+            let field = if is_higress { "defaultConfig" } else { "pluginConfig" };
             match root.field("spec") {
-                Some(spec) if spec.object().is_some() => add_field(&root, &spec, "pluginConfig", &mut add),
+                Some(spec) if spec.object().is_some() => add_field(&root, &spec, field, &mut add),
                 Some(_) => {}
-                None => add(&root, "spec.pluginConfig".to_owned(), plain(&Tree::Null)),
+                None => add(&root, join("spec", field), plain(&Tree::Null)),
             }
         }
         Some("TrafficExtension") => {
@@ -69,6 +73,14 @@ pub(crate) fn configurations(document: &Document) -> Vec<Found> {
             for filter in filters.iter().filter_map(Node::object) {
                 add_field(filter, filter, "config", &mut add);
             }
+        }
+        Some("MeshProxyPatch") => {
+            check_names(&root);
+            in_kuma(&root, &mut add);
+        }
+        Some("ServiceDefaults" | "ProxyDefaults") => {
+            check_names(&root);
+            in_consul(&root, &mut add);
         }
         _ => in_envoy(&root, &mut add),
     }
@@ -129,6 +141,43 @@ fn plain(tree: &Tree) -> Configuration {
     Ok((tree.clone(), tree.json()))
 }
 
+/// Looks for Wasm filters in Kuma's modifications: JSON patches, and parts of Envoy's configuration as YAML text.
+fn in_kuma(root: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuration)) {
+    in_envoy(root, add);
+    let default = root.field("spec").and_then(|spec| spec.field("default"));
+    for modification in default.map(|default| default.items_at("appendModifications")).unwrap_or_default() {
+        for (_, change) in modification.entries() {
+            let Some(value) = change.field("value") else { continue };
+            for tree in value.text().map(|text| yaml(text.as_bytes())).unwrap_or_default() {
+                match tree {
+                    Ok(tree) => in_envoy(&value.with(&tree), add),
+                    Err(error) => {
+                        add(&value, value.path().to_owned(), Err(Violation::new("", "(not shown)", error)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Looks for Wasm plugins among the extensions of a Consul service.
+fn in_consul(root: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuration)) {
+    let extensions = root.field("spec").map(|spec| spec.items_at("envoyExtensions")).unwrap_or_default();
+    for extension in extensions.iter().filter(|extension| extension.text_at("name") == Some("builtin/wasm")) {
+        let Some(plugin) = extension.field("arguments").and_then(|arguments| arguments.field("pluginConfig")) else {
+            continue;
+        };
+        match plugin.field("configuration") {
+            Some(text) => {
+                if let Some(own) = text.text() {
+                    add(&plugin, text.path().to_owned(), from_text(own));
+                }
+            }
+            None => add(&plugin, join(plugin.path(), "configuration"), plain(&Tree::Null)),
+        }
+    }
+}
+
 /// Looks for Wasm filters in what Envoy reads, at any depth: listeners, ECDS resources, an EnvoyFilter's patches.
 fn in_envoy(node: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuration)) {
     let is_type = |field| node.tree().text_at(&[field]).is_some_and(|url| url.ends_with(WASM));
@@ -155,6 +204,11 @@ fn in_envoy(node: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configurati
     }
 }
 
+/// Takes a configuration that stands in the document as JSON text. What does not parse, the plugin has an error for.
+fn from_text(text: &str) -> Configuration {
+    Ok((serde_json::from_str(text).unwrap_or(Tree::Null), text.to_owned()))
+}
+
 /// Takes a configuration out of the `google.protobuf.Any` in which Envoy has it; `None` where a type is wrong.
 fn from_any(any: &Node<'_>) -> Option<Configuration> {
     let refuse = |value: &str, allowed: &str| Some(Err(Violation::new("", value, allowed)));
@@ -168,11 +222,7 @@ fn from_any(any: &Node<'_>) -> Option<Configuration> {
     let url = url.text()?;
     match url.rsplit('/').next().unwrap_or(url) {
         STRUCT => Some(plain(value.map_or(&Tree::Null, |value| value.tree()))),
-        STRING => {
-            let text = value.map_or(Some(""), |value| value.text())?;
-            // What does not parse, the plugin has an error for.
-            Some(Ok((serde_json::from_str(text).unwrap_or(Tree::Null), text.to_owned())))
-        }
+        STRING => Some(from_text(value.map_or(Some(""), |value| value.text())?)),
         other => refuse(other, "not google.protobuf.Struct or google.protobuf.StringValue"),
     }
 }

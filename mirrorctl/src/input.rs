@@ -84,7 +84,8 @@ fn resources(tree: &Tree) -> Result<Vec<Tree>, Violation> {
     }
 }
 
-fn yaml(mut bytes: &[u8]) -> Vec<Result<Tree, String>> {
+/// Reads YAML documents; one that cannot be read is a line of text that says why.
+pub(crate) fn yaml(mut bytes: &[u8]) -> Vec<Result<Tree, String>> {
     let options = serde_saphyr::options! { with_snippet: false };
     let one_line = |error: serde_saphyr::Error| {
         error.render_with_formatter(&serde_saphyr::UserMessageFormatter).replace('\n', " ")

@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files, strict } => check::run(&files, strict),
+        Command::Check { files, strict } => Ok(check::run(&files, strict)),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

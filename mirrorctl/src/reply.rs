@@ -10,6 +10,7 @@ pub(crate) struct Reply {
     out: String,
     err: String,
     has_findings: bool,
+    is_misuse: bool,
 }
 
 impl Reply {
@@ -29,6 +30,12 @@ impl Reply {
         self.has_findings = true;
     }
 
+    /// Adds a line of how it was not used as it should be.
+    pub(crate) fn misuse(&mut self, line: impl Display) {
+        self.note(format_args!("mirrorctl: {line}"));
+        self.is_misuse = true;
+    }
+
     /// Adds a line that is not part of the output.
     pub(crate) fn note(&mut self, line: impl Display) {
         self.err.push_str(&format!("{line}\n"));
@@ -44,6 +51,6 @@ impl Reply {
         // Whoever closed the other end does not want to read on.
         let _ = io::stderr().write_all(self.err.as_bytes());
         let _ = io::stdout().write_all(self.out.as_bytes());
-        ExitCode::from(u8::from(self.has_findings))
+        ExitCode::from(if self.is_misuse { 2 } else { u8::from(self.has_findings) })
     }
 }

@@ -4,40 +4,77 @@ use super::path::Path;
 use super::violation::{Collector, Violation};
 use prost::Message;
 use prost_types::value::Kind;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The first byte of every Struct that has a field: field 1, length-delimited (Envoy 1.36 to 1.40 pass the
 /// protobuf bytes, though the documentation of `PluginConfig.configuration` says JSON).
 const STRUCT_TAG: u8 = 0x0a;
 
-/// Reads `bytes` as JSON if they parse as JSON, else as a Struct.
-///
-/// A key that stands twice in one JSON object is reported to `violations`; the first value is kept.
-///
-/// # Errors
-/// One violation that says what was wanted, where the bytes are neither.
-pub(super) fn read(bytes: &[u8], violations: &Collector) -> Result<Value, Violation> {
-    if bytes.is_empty() {
-        return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
-    }
-    let json = match read_json(bytes, violations) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    if bytes.first() == Some(&STRUCT_TAG)
-        && let Ok(fields) = prost_types::Struct::decode(bytes)
-    {
-        return Ok(from_struct(fields));
-    }
-    let wanted = format!("neither JSON text ({json}) nor a google.protobuf.Struct");
-    Err(Violation::new("", format!("{} bytes", bytes.len()), wanted))
+/// Returns the JSON text that `bytes` are: as they stand, unless they are a Struct and no JSON.
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let fields = || prost_types::Struct::decode(bytes).ok();
+    let is_struct = bytes.first() == Some(&STRUCT_TAG) && serde_json::from_slice::<IgnoredAny>(bytes).is_err();
+    let json = is_struct.then(fields).flatten().and_then(|fields| serde_json::to_vec(&from_struct(fields)).ok());
+    json.map_or(Cow::Borrowed(bytes), Cow::Owned)
 }
 
-fn read_json(bytes: &[u8], violations: &Collector) -> Result<Value, serde_json::Error> {
+/// Reads JSON text.
+///
+/// A key that stands twice in one object is reported to `violations`; the first value is kept.
+///
+/// # Errors
+/// One violation that says what was wanted, where it is no JSON.
+pub(super) fn read(text: &[u8], violations: &Collector) -> Result<Value, Violation> {
+    if text.is_empty() {
+        return Err(Violation::new("", "nothing", "a configuration with at least one rule is required"));
+    }
+    parse(text, violations, None).map_err(|error| {
+        let wanted = format!("neither JSON text ({error}) nor a google.protobuf.Struct");
+        Violation::new("", format!("{} bytes", text.len()), wanted)
+    })
+}
+
+/// Reads JSON text of which it does not matter where something is wrong; `None`: something is.
+pub(super) fn read_right(text: &[u8]) -> Option<Value> {
+    let violations = Collector::default();
+    parse(text, &violations, None).ok().filter(|_| !violations.has_any())
+}
+
+/// Reads one field of the outermost object and looks at nothing else: what else is wrong does not matter, be it too deep, a
+/// number too large or text that is none. `None` where the bytes are no object, or it has no such field.
+pub(super) fn field(bytes: &[u8], name: &'static str) -> Option<Value> {
+    if let Ok(found) = parse(bytes, &Collector::default(), Some(name)) {
+        return found.get(name).cloned();
+    }
+    let entries = Fields::decode(bytes).ok()?.entries;
+    // Of entries with one name the last counts, as in any map of protobuf.
+    let value = entries.into_iter().rfind(|entry| entry.name == name.as_bytes())?.value;
+    Some(from_proto(prost_types::Value::decode(&*value).ok()?))
+}
+
+/// A `google.protobuf.Struct` whose values are not read: a map has the encoding of a list of its entries, and a message that
+/// of bytes.
+#[derive(Clone, PartialEq, Message)]
+struct Fields {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(bytes, tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes, tag = "2")]
+    value: Vec<u8>,
+}
+
+/// Parses JSON text; with `only`, of the outermost object this field alone.
+fn parse(bytes: &[u8], violations: &Collector, only: Option<&'static str>) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { path: Path::Root, violations }.deserialize(&mut reader)?;
+    let value = Tree { path: Path::Root, violations, only }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -78,11 +115,13 @@ fn from_double(number: f64) -> Value {
 struct Tree<'a> {
     path: Path<'a>,
     violations: &'a Collector,
+    /// The one field that is read of an object; what is in others is not even looked at.
+    only: Option<&'static str>,
 }
 
 impl Tree<'_> {
     fn below<'b>(&'b self, path: Path<'b>) -> Tree<'b> {
-        Tree { path, violations: self.violations }
+        Tree { path, violations: self.violations, only: None }
     }
 }
 
@@ -136,6 +175,10 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if self.only.is_some_and(|only| only != key) {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
             let path = Path::Field(&self.path, &key);
             let value = entries.next_value_seed(self.below(path))?;
             if map.contains_key(&key) {
@@ -155,7 +198,7 @@ mod tests {
 
     fn read_alone(bytes: &[u8]) -> (Result<Value, Violation>, Vec<String>) {
         let violations = Collector::default();
-        let value = read(bytes, &violations);
+        let value = read(&text(bytes), &violations);
         (value, violations.into_violations().lines().collect())
     }
 

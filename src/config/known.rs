@@ -2,71 +2,64 @@
 //!
 //! Most pushes change one rule of many, and while a configuration is read its worker serves no request.
 
-use super::expression::Expressions;
+use super::expression::{Expressions, Use};
 use super::rule::Rule;
-use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
+use xxhash_rust::xxh64::xxh64;
 
 /// Rules and expressions of configurations that are still there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Known {
     pub(super) expressions: Expressions,
-    /// By the hash of what they were read of; 64 bits of a keyed hash tell them apart.
-    rules: RefCell<HashMap<u64, Weak<Rule>>>,
-    hasher: RandomState,
+    rules: RefCell<HashMap<Source, KnownRule>>,
+    /// Nobody who writes a configuration knows it.
+    seed: u64,
 }
 
-/// What a rule is made of, hashed.
-#[derive(Debug, Clone, Copy)]
+/// What a rule is made of: the hash of its text, and of what else decides how it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Source(u64);
 
-/// A value for the hash. The library's own takes a whole number for the fraction that has its bits.
-struct Exact<'a>(&'a Value);
+#[derive(Debug)]
+struct KnownRule {
+    rule: Weak<Rule>,
+    expressions: Rc<[Use]>,
+    /// Its place, where it has its name of that.
+    place: Option<usize>,
+}
 
-impl Hash for Exact<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::mem::discriminant(self.0).hash(state);
-        match self.0 {
-            Value::Null => {}
-            Value::Bool(flag) => flag.hash(state),
-            Value::Number(number) => (number.is_f64(), number).hash(state),
-            Value::String(text) => text.hash(state),
-            Value::Array(items) => {
-                items.len().hash(state);
-                items.iter().for_each(|item| Exact(item).hash(state));
-            }
-            Value::Object(fields) => {
-                fields.len().hash(state);
-                fields.iter().for_each(|(name, field)| (name, Exact(field)).hash(state));
-            }
-        }
+impl Default for Known {
+    fn default() -> Self {
+        Self { expressions: Expressions::default(), rules: RefCell::default(), seed: RandomState::new().hash_one(()) }
     }
 }
 
 impl Known {
     /// Forgets what no configuration has any more.
     pub(super) fn forget(&self) {
-        self.rules.borrow_mut().retain(|_, rule| rule.strong_count() > 0);
+        self.rules.borrow_mut().retain(|_, known| known.rule.strong_count() > 0);
     }
 
-    /// Hashes what a rule is made of: its text, and what else decides how it is read.
-    pub(super) fn source(&self, value: &Value, index: usize, marker: Option<&str>) -> Source {
-        // A rule without a name gets it of its place; null is absent.
-        let place = value.get("name").is_none_or(Value::is_null).then_some(index);
-        Source(self.hasher.hash_one((Exact(value), place, marker)))
+    /// Hashes what a rule is made of. `marker`: the configuration's text of that name, which no edit may touch.
+    pub(super) fn source(&self, rule: &str, marker: &str) -> Source {
+        Source(xxh64(rule.as_bytes(), xxh64(marker.as_bytes(), self.seed)))
     }
 
-    /// Finds a rule that was made of the same.
-    pub(super) fn rule(&self, source: Source) -> Option<Rc<Rule>> {
-        self.rules.borrow().get(&source.0)?.upgrade()
+    /// Finds a rule that was made of the same, and the expressions that it uses.
+    pub(super) fn rule(&self, source: Source, place: usize) -> Option<(Rc<Rule>, Rc<[Use]>)> {
+        let rules = self.rules.borrow();
+        let known = rules.get(&source)?;
+        let rule = known.place.is_none_or(|known| known == place).then(|| known.rule.upgrade()).flatten()?;
+        Some((rule, Rc::clone(&known.expressions)))
     }
 
-    /// Keeps a rule for those configurations that come while it is there.
-    pub(super) fn keep(&self, source: Source, rule: &Rc<Rule>) {
-        self.rules.borrow_mut().insert(source.0, Rc::downgrade(rule));
+    /// Keeps a rule for those configurations that come while it is there. `place`: that which it has its name of, if it does.
+    pub(super) fn keep(&self, source: Source, rule: &Rc<Rule>, expressions: Box<[Use]>, place: Option<usize>) {
+        let known = KnownRule { rule: Rc::downgrade(rule), expressions: expressions.into(), place };
+        self.rules.borrow_mut().insert(source, known);
     }
 }
 
@@ -74,7 +67,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn read(known: &Known, config: &Value) -> Config {
         Config::from_bytes_sharing(config.to_string().as_bytes(), known).unwrap()
@@ -92,7 +85,7 @@ mod tests {
         let known = Known::default();
         let first = read(&known, &json!({ "rules": [named, rule(json!({})), by_text] }));
         for (config, expected) in [
-            (json!({ "rules": [named, rule(json!({})), by_text] }), [Some(0), Some(1), None]),
+            (json!({ "rules": [named, rule(json!({})), by_text] }), [Some(0), Some(1), Some(2)]),
             // Other limits change no rule; another place changes one without a name, and another marker all.
             (
                 json!({ "rules": [rule(json!({})), named, rule(json!({}))], "limits": { "maxInFlight": 1 } }),

@@ -10,6 +10,8 @@ mod known;
 mod mirror;
 mod names;
 mod node;
+mod on_invalid;
+mod outline;
 mod path;
 mod pattern;
 mod rule;
@@ -22,8 +24,9 @@ pub use expression::{Expression, Pattern};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
+pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
-pub use rule::{Match, Rule};
+pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
@@ -31,6 +34,8 @@ pub use violation::{Violation, Violations};
 
 use expression::Compiler;
 use node::{Node, optional};
+use outline::{Origin, Outline};
+use serde_json::Value;
 use std::rc::Rc;
 use violation::Collector;
 
@@ -49,6 +54,8 @@ pub struct Config {
     pub marker: Option<HeaderName>,
     /// What copies may take.
     pub limits: Limits,
+    /// What it would do if it had errors.
+    pub on_invalid: OnInvalid,
 }
 
 /// What copies may take, per Envoy worker thread.
@@ -60,7 +67,7 @@ pub struct Limits {
     pub max_buffered_bytes: usize,
     /// How many copies may be sent and not answered.
     pub max_in_flight: usize,
-    /// How many copies a second may be sent; `None`: any number.
+    /// How many copies a second the complete Envoy may send; `None`: any number.
     pub rate: Option<Rate>,
 }
 
@@ -108,34 +115,57 @@ impl Config {
     /// As above.
     pub fn from_bytes_sharing(bytes: &[u8], known: &Known) -> Result<Self, Violations> {
         known.forget();
+        let text = document::text(bytes);
+        if let Some(Outline { value, origins }) = Outline::read(&text, known)
+            && let Ok(config) = Self::of(&value, Collector::default(), &origins, known)
+        {
+            return Ok(config);
+        }
+        // What is wrong is told as if no other configuration had been read.
         let violations = Collector::default();
-        let config = match document::read(bytes, &violations) {
-            Ok(value) => Self::read(&Node::root(&value, &violations, &Compiler::new(&known.expressions)), known),
-            Err(violation) => {
-                violations.push(violation);
-                None
-            }
-        };
-        match (config, violations.into_violations()) {
-            (Some(config), violations) if violations.is_empty() => Ok(config),
-            (_, violations) => Err(violations),
+        match document::read(&text, &violations) {
+            Ok(value) => Self::of(&value, violations, &[], known),
+            Err(violation) => Err(violation.into()),
         }
     }
 
-    fn read(node: &Node<'_>, known: &Known) -> Option<Self> {
+    /// Reads a tree of values. `violations`: those of the text; `origins`: what the rules are made of, where that is known.
+    fn of(value: &Value, violations: Collector, origins: &[Origin], known: &Known) -> Result<Self, Violations> {
+        let compiler = Compiler::new(&known.expressions);
+        let config = Self::read(&Node::root(value, &violations, &compiler), origins, known);
+        let violations = violations.into_violations();
+        config.filter(|_| violations.is_empty()).ok_or(violations)
+    }
+
+    fn read(node: &Node<'_>, origins: &[Origin], known: &Known) -> Option<Self> {
         let mut object = node.object()?;
-        let [rules, marker, limits] = ["rules", "markerHeader", "limits"].map(|name| object.field(name));
+        let [rules, marker, limits, on_invalid] =
+            ["rules", "markerHeader", "limits", "onInvalid"].map(|name| object.field(name));
         object.finish();
         let marker = match marker {
             Some(node) => read_marker(&node),
             None => Some(HeaderName::new("x-mirrored-request")),
         };
         let rules = match rules {
-            Some(node) => read_rules(&node, marker.as_ref().and_then(Option::as_ref), known),
+            Some(node) => {
+                let marker = marker.as_ref().and_then(Option::as_ref);
+                read_rules(&node, |index, node| read_rule(node, index, marker, origins.get(index), known))
+            }
             None => object.missing("rules", "a list of at least one rule"),
         };
         let limits = optional(limits, Limits::read);
-        Some(Self { rules: rules?, marker: marker?, limits: limits?.unwrap_or_default() })
+        let on_invalid = optional(on_invalid, OnInvalid::read);
+        Some(Self {
+            rules: rules?,
+            marker: marker?,
+            limits: limits?.unwrap_or_default(),
+            on_invalid: on_invalid?.unwrap_or_default(),
+        })
+    }
+
+    /// Returns a configuration that no request matches, which no bytes can say: one needs rules.
+    pub fn nothing() -> Self {
+        Self { rules: Vec::new(), marker: None, limits: Limits::default(), on_invalid: OnInvalid::KeepLast }
     }
 }
 
@@ -147,13 +177,12 @@ fn read_marker(node: &Node<'_>) -> Option<Option<HeaderName>> {
     }
 }
 
-fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>, known: &Known) -> Option<Vec<Rc<Rule>>> {
+fn read_rules(node: &Node<'_>, read_rule: impl Fn(usize, &Node<'_>) -> Option<Rc<Rule>>) -> Option<Vec<Rc<Rule>>> {
     let nodes: Vec<_> = node.list()?.collect();
     if nodes.is_empty() {
         return node.refuse("a list of at least one rule");
     }
-    let read = |(index, node)| (node, read_rule(node, index, marker, known));
-    let rules: Vec<_> = nodes.iter().enumerate().map(read).collect();
+    let rules: Vec<_> = nodes.iter().enumerate().map(|(index, node)| (node, read_rule(index, node))).collect();
     let mut seen = std::collections::HashMap::new();
     for (node, rule) in &rules {
         if let Some(rule) = rule
@@ -165,16 +194,23 @@ fn read_rules(node: &Node<'_>, marker: Option<&HeaderName>, known: &Known) -> Op
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
-fn read_rule(node: &Node<'_>, index: usize, marker: Option<&HeaderName>, known: &Known) -> Option<Rc<Rule>> {
-    let source = known.source(node.value(), index, marker.map(HeaderName::as_str));
-    if let Some(rule) = known.rule(source) {
-        return Some(rule);
+fn read_rule(
+    node: &Node<'_>,
+    index: usize,
+    marker: Option<&HeaderName>,
+    origin: Option<&Origin>,
+    known: &Known,
+) -> Option<Rc<Rule>> {
+    if let Some(Origin { known: Some((rule, expressions)), .. }) = origin {
+        return if node.compiler.count(expressions) { Some(Rc::clone(rule)) } else { node.refuse("fewer expressions") };
     }
-    let uses = node.compiler.uses();
+    let asked = node.compiler.asked();
     let rule = Rc::new(Rule::read(node, index, marker)?);
-    // Of expressions it is counted how many a configuration has, and what is wrong is told each time.
-    if node.compiler.uses() == uses && !node.has_violations() {
-        known.keep(source, &rule);
+    if let Some(Origin { source, .. }) = origin
+        && !node.has_violations()
+    {
+        let is_named = node.value().get("name").is_some_and(|name| !name.is_null());
+        known.keep(*source, &rule, node.compiler.since(asked), (!is_named).then_some(index));
     }
     Some(rule)
 }
@@ -193,7 +229,13 @@ impl Limits {
         };
         let max_buffered_bytes = count(buffered, MOST_BUFFERED, default.max_buffered_bytes);
         let max_body_bytes = read_body(body, max_buffered_bytes, default.max_body_bytes);
-        let max_in_flight = count(in_flight, u64::from(u32::MAX), default.max_in_flight);
+        let max_in_flight = match in_flight {
+            Some(node) => {
+                let hint = "; a mirror that is to get no copies has percentage: 0";
+                node.whole_or(1..=u64::from(u32::MAX), hint).and_then(|most| usize::try_from(most).ok())
+            }
+            None => Some(default.max_in_flight),
+        };
         let copies = |node: &Node<'_>| node.whole(1..=1_000_000_000).and_then(|number| u32::try_from(number).ok());
         let rate = match (per_second, burst) {
             (Some(per_second), burst) => {

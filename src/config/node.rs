@@ -78,9 +78,14 @@ impl<'a> Node<'a> {
     /// Reads a whole number: `5`, or `"5"` as proto3 JSON writes 64-bit integers. `5.0` is `5` already.
     #[inline(never)]
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.whole_or(range, "")
+    }
+
+    /// Reads a whole number as [`Self::whole`] does, with a hint for who means something else.
+    pub(super) fn whole_or(&self, range: RangeInclusive<u64>, hint: &str) -> Option<u64> {
         match whole(self.value).filter(|number| range.contains(number)) {
             Some(number) => Some(number),
-            None => self.refuse(format_args!("not a whole number between {} and {}", range.start(), range.end())),
+            None => self.refuse(format_args!("not a whole number between {} and {}{hint}", range.start(), range.end())),
         }
     }
 

@@ -19,6 +19,17 @@ pub struct Rule {
     pub mirrors: Vec<Mirror>,
     /// Whether it is counted how primary and mirrors answered, side by side.
     pub compares_status: bool,
+    /// What becomes of requests that no upstream gets.
+    pub unrouted: Unrouted,
+}
+
+/// What becomes of requests that Envoy has no cluster for: without a route, redirected, or responded to by Envoy itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    /// They are never mirrored.
+    Ignore,
+    /// They are mirrored as all others.
+    Mirror,
 }
 
 /// Conditions on a request, all of which have to hold (Istio's `HTTPMatchRequest`).
@@ -44,6 +55,8 @@ pub struct Match {
     pub source_cidrs: Vec<IpNet>,
     /// On the name of Envoy's route.
     pub route_name: Option<StringMatch>,
+    /// On the name of the cluster that the route leads to.
+    pub cluster_name: Option<StringMatch>,
 }
 
 impl Rule {
@@ -59,7 +72,7 @@ impl Rule {
         let name = object.field("name");
         let matches = object.field("match");
         let mirrors = object.field("mirrors");
-        let compare = object.field("compare");
+        let [compare, unrouted] = ["compare", "unrouted"].map(|name| object.field(name));
         object.finish();
 
         let name = match name {
@@ -85,11 +98,17 @@ impl Rule {
             object.finish();
             optional(status, Node::flag)
         });
+        let unrouted = optional(unrouted, |node| match node.text()? {
+            "ignore" => Some(Unrouted::Ignore),
+            "mirror" => Some(Unrouted::Mirror),
+            _ => node.refuse("ignore or mirror"),
+        });
         Some(Self {
             name: name?,
             matches: matches?,
             mirrors: mirrors?,
             compares_status: compares_status?.flatten().unwrap_or_default(),
+            unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })
     }
 }
@@ -116,8 +135,8 @@ impl Match {
         let mut object = node.object()?;
         let uri = object.field("uri");
         let ignore_uri_case = object.field("ignoreUriCase");
-        let [method, scheme, authority, route_name] =
-            ["method", "scheme", "authority", "routeName"].map(|name| object.field(name));
+        let [method, scheme, authority] = ["method", "scheme", "authority"].map(|name| object.field(name));
+        let [route_name, cluster_name] = ["routeName", "clusterName"].map(|name| object.field(name));
         let [headers, without_headers] = ["headers", "withoutHeaders"].map(|name| object.field(name));
         let [query_params, cookies] = ["queryParams", "cookies"].map(|name| object.field(name));
         let source_cidrs = object.field("sourceCidrs");
@@ -128,8 +147,9 @@ impl Match {
             None => Some(false),
         };
         let uri = optional(uri, |node| StringMatch::read(node, ignore_uri_case.unwrap_or_default()));
-        let [method, scheme, authority, route_name] =
-            [method, scheme, authority, route_name].map(|field| optional(field, |node| StringMatch::read(node, false)));
+        let [method, scheme, authority, route_name, cluster_name] =
+            [method, scheme, authority, route_name, cluster_name]
+                .map(|field| optional(field, |node| StringMatch::read(node, false)));
         let [headers, without_headers] = [headers, without_headers].map(|field| {
             let mut known = Spellings::default();
             map(field, |node, text| known.add(node, text, HeaderName::asked_for(node, text)?))
@@ -151,6 +171,7 @@ impl Match {
             cookies: cookies?,
             source_cidrs: source_cidrs?,
             route_name: route_name?,
+            cluster_name: cluster_name?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::names::{self, HeaderName};
 use super::node::{Node, Object, all, optional};
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// How a mirror's cluster is found.
 #[derive(Debug, Clone)]
@@ -53,6 +54,18 @@ impl Target {
     }
 }
 
+/// Reads the host of a service: a name, or an IP address without brackets, as Istio writes it into the names of its clusters.
+fn read_host(node: &Node<'_>) -> Option<Box<str>> {
+    let text = names::cluster(node)?;
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    // No host but the loopback has an address in ::/8: what looks like one is a slip, such as a::b.
+    let is_hosts = |ip: Ipv6Addr| ip.is_loopback() || ip.octets().first().is_some_and(|first| *first > 0);
+    if is_name || text.parse().is_ok_and(is_hosts) {
+        return Some(text);
+    }
+    node.refuse("not a host: letters, digits, -, _ and ., or an IP address; no URL, no port, no path, no *")
+}
+
 /// Reads Istio's `Destination` as the name that Istio gives its cluster: `outbound|port|subset|host`.
 #[inline(never)]
 fn read_destination(node: &Node<'_>) -> Option<Box<str>> {
@@ -64,7 +77,7 @@ fn read_destination(node: &Node<'_>) -> Option<Box<str>> {
         if text.contains('|') { node.refuse("a name with | in it") } else { Some(text) }
     };
     let host = match host {
-        Some(node) => part(&node),
+        Some(node) => read_host(&node),
         None => object.missing("host", "the full name of a service, such as mirror.test.svc.cluster.local"),
     };
     let port = match port {

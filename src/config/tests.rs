@@ -119,7 +119,7 @@ fn every_violation_is_named_at_once() {
     }))
     .unwrap_err();
     let expected = [
-        "compare: (not shown): unknown field; known here: rules, markerHeader, limits",
+        "compare: (not shown): unknown field; known here: rules, markerHeader, limits, onInvalid",
         "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
         "rules[0].mirrors[0].tiemout: 5: unknown field; known here: name, cluster, destination, \
          clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
@@ -128,7 +128,7 @@ fn every_violation_is_named_at_once() {
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
         "rules[1].match[0].headers.a b: {}: not the name of a header",
         "rules[1].mirrors: missing: a list of mirrors; [] mirrors nowhere",
-        "limits.maxInFlight: -1: not a whole number between 0 and 4294967295",
+        "limits.maxInFlight: -1: not a whole number between 1 and 4294967295; a mirror that is to get no copies has percentage: 0",
         "limits.burst: 3: only with maxRequestsPerSecond",
     ];
     for violation in expected {
@@ -313,9 +313,24 @@ fn the_marker_of_the_configuration_is_the_header_that_cannot_be_edited() {
 }
 
 #[test]
+fn what_errors_do_is_one_of_two_words() {
+    for (said, expected) in [
+        (json!(null), Ok(OnInvalid::Refuse)),
+        (json!("refuse"), Ok(OnInvalid::Refuse)),
+        (json!("keepLast"), Ok(OnInvalid::KeepLast)),
+        (json!("keeplast"), Err("onInvalid: \"keeplast\": refuse or keepLast")),
+        (json!(true), Err("onInvalid: true: not a string")),
+    ] {
+        let taken = read(&json!({ "rules": [{ "mirrors": [] }], "onInvalid": said }));
+        let taken = taken.map(|config| config.on_invalid).map_err(|violations| violations.join("\n"));
+        assert_eq!(taken, expected.map_err(String::from), "{said}");
+    }
+}
+
+#[test]
 fn an_error_is_a_line_of_text_whatever_the_key() {
     let errors = read(&json!({ "rules": [{ "mirrors": [] }], "a\r\n\u{1b}[2J\u{85}b": 1 })).unwrap_err();
-    assert_eq!(errors, ["a   [2J b: 1: unknown field; known here: rules, markerHeader, limits"]);
+    assert_eq!(errors, ["a   [2J b: 1: unknown field; known here: rules, markerHeader, limits, onInvalid"]);
 }
 
 #[test]

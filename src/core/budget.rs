@@ -1,12 +1,10 @@
-//! What copies may take on one worker: bytes buffered, copies in flight, copies a second.
+//! What copies may take on one worker: bytes buffered, copies in flight. Copies a second are everybody's, see
+//! [`rate`](crate::core::rate).
 
-use crate::config::{Limits, Rate};
+use crate::config::Limits;
 use crate::core::outcome::Outcome;
 use std::cell::Cell;
 use std::rc::Rc;
-
-/// Parts of a copy that the token bucket counts in, so that a nanosecond at one copy a second is one part.
-const PARTS: u64 = 1_000_000_000;
 
 /// The most bytes that open requests may take beside their bodies: headers, and [`PER_REQUEST`] each. What is buffered of
 /// bodies is bounded by the configuration; this bounds the rest, for which clients need not send a body at all.
@@ -44,7 +42,6 @@ pub struct Budget {
     max_in_flight: usize,
     buffered: usize,
     requests: usize,
-    bucket: Option<Bucket>,
 }
 
 impl Budget {
@@ -56,7 +53,6 @@ impl Budget {
             max_in_flight: limits.max_in_flight,
             buffered: 0,
             requests: 0,
-            bucket: limits.rate.map(Bucket::new),
         }
     }
 
@@ -89,23 +85,12 @@ impl Budget {
         self.room.give_back(bytes);
     }
 
-    /// Decides whether a copy may be sent at `now`, in nanoseconds from any fixed time, while so many are in flight.
+    /// Decides whether a copy may be sent while so many are in flight.
     ///
     /// # Errors
     /// The limit that forbids it.
-    pub fn admit(&mut self, now: u64, in_flight: usize) -> Result<(), Outcome> {
-        if in_flight >= self.max_in_flight {
-            return Err(Outcome::InFlightLimit);
-        }
-        let has_token = self.bucket.as_mut().is_none_or(|bucket| bucket.has_token(now));
-        if has_token { Ok(()) } else { Err(Outcome::RateLimit) }
-    }
-
-    /// Notes that a copy was sent; one that the host refused is not.
-    pub fn sent(&mut self) {
-        if let Some(bucket) = &mut self.bucket {
-            bucket.parts = bucket.parts.saturating_sub(PARTS);
-        }
+    pub fn admit(&self, in_flight: usize) -> Result<(), Outcome> {
+        if in_flight < self.max_in_flight { Ok(()) } else { Err(Outcome::InFlightLimit) }
     }
 }
 
@@ -119,55 +104,18 @@ fn take(used: &mut usize, bytes: usize, most: usize, room: &Room) -> bool {
     has_room
 }
 
-/// A token bucket, full at first.
-#[derive(Debug)]
-struct Bucket {
-    rate: Rate,
-    parts: u64,
-    filled_at: Option<u64>,
-}
-
-impl Bucket {
-    fn new(rate: Rate) -> Self {
-        Self { rate, parts: full(rate), filled_at: None }
-    }
-
-    fn has_token(&mut self, now: u64) -> bool {
-        let elapsed = now.saturating_sub(self.filled_at.unwrap_or(now));
-        self.filled_at = Some(now);
-        let gained = elapsed.saturating_mul(u64::from(self.rate.per_second));
-        self.parts = self.parts.saturating_add(gained).min(full(self.rate));
-        self.parts >= PARTS
-    }
-}
-
-fn full(rate: Rate) -> u64 {
-    u64::from(rate.burst).saturating_mul(PARTS)
-}
-
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    const SECOND: u64 = 1_000_000_000;
-
-    fn limits(max_in_flight: usize, rate: Option<Rate>) -> Limits {
-        Limits { max_buffered_bytes: 10, max_in_flight, rate, ..Limits::default() }
-    }
-
-    fn budget(limits: &Limits) -> Budget {
-        Budget::new(limits, Rc::default())
-    }
-
-    fn send(budget: &mut Budget, now: u64) -> Result<(), Outcome> {
-        budget.admit(now, 0).map(|()| budget.sent())
+    fn budget(max_in_flight: usize) -> Budget {
+        Budget::new(&Limits { max_buffered_bytes: 10, max_in_flight, ..Limits::default() }, Rc::default())
     }
 
     #[test]
     fn bodies_share_the_room_of_their_configuration() {
-        let mut budget = budget(&limits(1, None));
+        let mut budget = budget(1);
         assert!(budget.hold(6));
         assert!(!budget.hold(5));
         assert!(budget.hold(4));
@@ -178,7 +126,7 @@ mod tests {
 
     #[test]
     fn requests_have_a_room_of_their_own() {
-        let mut budget = budget(&limits(1, None));
+        let mut budget = budget(1);
         let held = budget.hold_request(MAX_REQUESTS - PER_REQUEST).unwrap();
         assert_eq!(budget.hold_request(0), None);
         assert!(budget.hold(10));
@@ -204,52 +152,11 @@ mod tests {
 
     #[test]
     fn so_many_copies_are_in_flight_and_no_more() {
-        let mut budget = budget(&limits(2, None));
+        let budget = budget(2);
         for (in_flight, expected) in
             [(0, Ok(())), (1, Ok(())), (2, Err(Outcome::InFlightLimit)), (3, Err(Outcome::InFlightLimit))]
         {
-            assert_eq!(budget.admit(0, in_flight), expected);
-        }
-    }
-
-    #[test]
-    fn the_bucket_gives_its_burst_and_then_its_rate() {
-        let mut budget = budget(&limits(usize::MAX, Some(Rate { per_second: 2, burst: 3 })));
-        for (now, expected) in [
-            (SECOND, Ok(())),
-            (SECOND, Ok(())),
-            (SECOND, Ok(())),
-            (SECOND, Err(Outcome::RateLimit)),
-            (SECOND + SECOND / 2 - 1, Err(Outcome::RateLimit)),
-            (SECOND + SECOND / 2, Ok(())),
-            (SECOND + SECOND / 2, Err(Outcome::RateLimit)),
-            // Time that stands still or runs back gives nothing and takes nothing.
-            (0, Err(Outcome::RateLimit)),
-            (100 * SECOND, Ok(())),
-        ] {
-            assert_eq!(send(&mut budget, now), expected, "at {now}");
-        }
-    }
-
-    #[test]
-    fn a_copy_that_the_host_refused_takes_no_token() {
-        let mut budget = budget(&limits(1, Some(Rate { per_second: 1, burst: 1 })));
-        assert_eq!(budget.admit(0, 0), Ok(()));
-        assert_eq!(budget.admit(0, 0), Ok(()));
-        budget.sent();
-        assert_eq!(budget.admit(0, 0), Err(Outcome::RateLimit));
-    }
-
-    proptest! {
-        #[test]
-        fn no_span_sends_more_than_burst_and_rate(per_second in 1u32..1000, burst in 1u32..100, steps: Vec<u32>) {
-            let mut budget = budget(&limits(usize::MAX, Some(Rate { per_second, burst })));
-            let (mut now, mut copies) = (0u64, 0u64);
-            for step in steps {
-                now += u64::from(step);
-                copies += u64::from(send(&mut budget, now).is_ok());
-            }
-            prop_assert!(copies * PARTS <= u64::from(burst) * PARTS + now * u64::from(per_second));
+            assert_eq!(budget.admit(in_flight), expected);
         }
     }
 }

@@ -217,6 +217,7 @@ impl<'a> Draft<'a> {
         match cut {
             Cut::Authority => self.authority.map(Change::Value),
             Cut::Path => self.path.as_ref().map(|path| Change::Value(path.parts())),
+            Cut::EmptyLength => self.request.has_body().then_some(Change::Gone(NotCopied::Never(Never::OfHop))),
             Cut::Never(why) => Some(Change::Gone(NotCopied::Never(why))),
         }
     }
@@ -314,6 +315,36 @@ mod tests {
             ("x-envoy-original-path", b"/"),
         ];
         assert_eq!(copy(&mirror(json!({})), &request, None), ["te: trailers", "x-envoy-original-path: /"]);
+    }
+
+    #[test]
+    fn a_length_of_0_is_copied_where_the_body_is_empty() {
+        let edits = json!({ "headers": { "remove": ["x-a"] } });
+        for (lengths, has_body, expected) in [
+            (&["0"][..], false, &["content-length: 0"][..]),
+            (&["0"], true, &[]),
+            (&["5"], false, &[]),
+            (&["00"], false, &[]),
+            (&["0", "0"], false, &["content-length: 0"]),
+            (&["5", "0"], false, &[]),
+            (&[], false, &[]),
+        ] {
+            let lengths = lengths.iter().map(|length| (&b"content-length"[..], length.as_bytes()));
+            let mut request = Digest::new(HeaderMap::from_pairs(lengths), None);
+            if has_body {
+                request.body_came();
+            }
+            for mirror in [mirror(json!({})), mirror(edits.clone())] {
+                let copied = Draft::new(&mirror, &request, None).unwrap().write(None, Vec::new()).unwrap();
+                let copied =
+                    copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
+                assert_eq!(copied.collect::<Vec<_>>(), expected, "{request:?}");
+            }
+        }
+        let listed = [(&b"content-length"[..], &b"0"[..]), (b"connection", b"content-length")];
+        let listed = Digest::new(HeaderMap::from_pairs(listed), None);
+        let copied = Draft::new(&mirror(json!({})), &listed, None).unwrap().write(None, Vec::new());
+        assert!(copied.unwrap().is_empty());
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Cut {
     Authority,
     /// `:path`.
     Path,
+    /// `content-length: 0`, which is on a copy if the request has no body: to a mirror of HTTP/2 the host adds none, and servers
+    /// respond with 411.
+    EmptyLength,
     /// A header that is on no copy.
     Never(Never),
 }
@@ -50,6 +53,7 @@ pub struct Digest {
     authority: Option<Place>,
     path: Option<Place>,
     content_length: Option<Place>,
+    has_body: bool,
     content_type: ContentType,
     is_marked: bool,
     is_connect: bool,
@@ -94,7 +98,12 @@ impl Digest {
                 length => {
                     match length {
                         14 if name == b"content-length" => {
+                            let is_first = digest.content_length.is_none();
                             digest.content_length.get_or_insert(place);
+                            if is_first && value == b"0" {
+                                digest.cuts.push((place, Cut::EmptyLength));
+                                continue;
+                            }
                         }
                         10 if name == b"connection" => has_connection = true,
                         7 if name == b"upgrade" => has_upgrade = true,
@@ -120,8 +129,9 @@ impl Digest {
         let mut known = self.cuts.iter().copied().peekable();
         let mut cuts = SmallVec::new();
         for (place, name, _) in self.map.places() {
-            if let Some(cut) = known.next_if(|(known, _)| *known == place) {
-                cuts.push(cut);
+            if let Some((place, cut)) = known.next_if(|(known, _)| *known == place) {
+                let is_gone = cut == Cut::EmptyLength && is_listed(name);
+                cuts.push((place, if is_gone { Cut::Never(Never::Listed) } else { cut }));
             } else if name.first() != Some(&b':') && is_listed(name) {
                 cuts.push((place, Cut::Never(Never::Listed)));
                 if name == b"content-type" {
@@ -161,6 +171,16 @@ impl Digest {
     /// Returns the value of the first `:path`.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.map(|place| self.map.value(place))
+    }
+
+    /// Takes in that the request has a body.
+    pub fn body_came(&mut self) {
+        self.has_body = true;
+    }
+
+    /// Returns whether the request has a body, as far as it has come.
+    pub fn has_body(&self) -> bool {
+        self.has_body
     }
 
     /// Returns whether the request carries the marker.
@@ -263,7 +283,7 @@ mod tests {
         ]);
         let name = prop_oneof![6 => known.prop_map(str::to_owned), 1 => "[a-z:-]{0,18}"];
         let value = prop_oneof![
-            3 => select(vec!["", "CONNECT", "trailers", "Upgrade, x-hop", "accept, Content-Type", "application/grpc+x", "7"]).prop_map(Vec::from),
+            3 => select(vec!["", "CONNECT", "trailers", "Upgrade, x-hop", "accept, Content-Type", "application/grpc+x", "7", "0", "content-length"]).prop_map(Vec::from),
             1 => any::<Vec<u8>>(),
         ];
         prop::collection::vec((name, value), 0..14)
@@ -286,6 +306,12 @@ mod tests {
             prop_assert_eq!(digest.is_grpc(), !is_listed && map.joined(b"content-type").is_some_and(|value| is_grpc(&value)));
             prop_assert_eq!(digest.end().number(), pairs.len());
             let cut = |name: &[u8], value: &[u8]| {
+                let is_zero = name == b"content-length" && value == b"0";
+                let is_first = || map.first(b"content-length").is_some_and(|first| std::ptr::eq(first, value));
+                let is_listed = || listed.contains(&name.to_ascii_lowercase());
+                if is_zero && is_first() {
+                    return Some(if is_listed() { Cut::Never(Never::Listed) } else { Cut::EmptyLength });
+                }
                 let of_hop = never_copied(name) && !(name == b"te" && value.eq_ignore_ascii_case(b"trailers"));
                 match name {
                     b":authority" => Some(Cut::Authority),
@@ -293,7 +319,7 @@ mod tests {
                     b"x-mark" => Some(Cut::Never(Never::Marker)),
                     _ if of_hop => Some(Cut::Never(Never::OfHop)),
                     [b':', ..] => None,
-                    _ => listed.contains(&name.to_ascii_lowercase()).then_some(Cut::Never(Never::Listed)),
+                    _ => is_listed().then_some(Cut::Never(Never::Listed)),
                 }
             };
             let expected: Vec<_> =

@@ -104,6 +104,7 @@ fn part_holds<'a>(entry: &'a Match, request: &Request<'a>, regex: bool) -> bool 
         && matches(due(&entry.uri), || request.path())
         && (regex || entry.source_cidrs.is_empty() || request.source_ip().is_some_and(|ip| is_within(entry, ip)))
         && matches(due(&entry.route_name), || request.route_name())
+        && matches(due(&entry.cluster_name), || request.cluster_name())
 }
 
 fn matches<'v>(test: Option<&StringMatch>, value: impl FnOnce() -> Option<&'v [u8]>) -> bool {
@@ -147,6 +148,7 @@ mod tests {
         ]);
         source.source_address = Some("10.1.2.3:4711".into());
         source.route_name = Some("default".into());
+        source.cluster_name = Some("outbound|9080|v1|reviews".into());
         source
     }
 
@@ -204,6 +206,8 @@ mod tests {
             (json!({"sourceCidrs": ["fd00::/8"]}), false),
             (json!({"routeName": {"exact": "default"}}), true),
             (json!({"routeName": {"exact": "other"}}), false),
+            (json!({"clusterName": {"exact": "outbound|9080|v1|reviews"}}), true),
+            (json!({"clusterName": {"regex": ".*[|]v2[|].*"}}), false),
             (json!({"method": {"exact": "GET"}, "scheme": {"exact": "http"}}), false),
         ] {
             let matcher = Matcher::new(&rules(&[json!([entry])]));
@@ -232,6 +236,18 @@ mod tests {
         let source = request();
         let decision = matcher.decide(&Request::new(&source, false));
         assert_eq!(decision, Some(Decision { rule: 0, matched_uri: Some(4) }));
+    }
+
+    #[test]
+    fn a_request_without_a_cluster_matches_no_name_of_one_and_is_asked_for_it_once() {
+        let names = [json!({}), json!({"exact": ""}), json!({"prefix": "a"}), json!({"regex": ".*"})];
+        let matches: Vec<_> = names.iter().map(|name| json!([{ "clusterName": name }])).collect();
+        let matcher = Matcher::new(&rules(&matches));
+        for cluster_name in [None, Some(Vec::new())] {
+            let source = Fixed { cluster_name, ..Fixed::default() };
+            assert_eq!(decide(&matcher, &source), None);
+            assert_eq!(*source.asked.borrow(), ["cluster name"]);
+        }
     }
 
     #[test]

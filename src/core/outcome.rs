@@ -95,6 +95,8 @@ labels! {
         Upgrade => "upgrade",
         /// It asks for a tunnel.
         Connect => "connect",
+        /// No upstream gets it: Envoy has no cluster for it.
+        Unrouted => "unrouted",
     }
 }
 

@@ -6,8 +6,9 @@ use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
 use crate::core::budget::Budget;
 use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
+use crate::core::ignored::ignored;
 use crate::core::matcher::Decision;
-use crate::core::outcome::Outcome;
+use crate::core::outcome::{Ignored, Outcome};
 use smallvec::SmallVec;
 
 /// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
@@ -56,17 +57,33 @@ impl Pending {
         Self { decision, request: Digest::default(), plans, body: Body::default(), held: 0 }
     }
 
-    /// Goes on with the request's headers, and with what they decide.
-    pub fn read_headers(&mut self, request: Digest, rule: &Rule, max_body: usize) {
+    /// Goes on with the request's headers, and with what they decide. `is_routed` finds out whether Envoy has a cluster for the
+    /// request; it is called only where that decides something.
+    ///
+    /// # Errors
+    /// Why the request is never mirrored, although some mirror would get a copy.
+    pub fn read_headers(
+        &mut self,
+        request: Digest,
+        rule: &Rule,
+        max_body: usize,
+        is_routed: impl FnOnce() -> bool,
+    ) -> Result<(), Ignored> {
         self.request = request;
         for (plan, mirror) in self.plans.iter_mut().zip(&rule.mirrors) {
             if let (Plan::Copy { .. }, Err(outcome)) = (*plan, cluster(&mirror.target, self.request.map())) {
                 *plan = Plan::Not(outcome);
             }
         }
+        if self.wants_end()
+            && let Some(reason) = ignored(&self.request, rule.unrouted, is_routed)
+        {
+            return Err(reason);
+        }
         if self.wants_body() && self.request.announces_more_than(max_body) {
             self.body_is_too_large(rule);
         }
+        Ok(())
     }
 
     /// Takes room for the request until it ends; where there is none, no copy can wait for that.
@@ -91,7 +108,11 @@ impl Pending {
         budget: &mut Budget,
         read: impl FnOnce() -> Option<Vec<u8>>,
     ) {
-        if size == 0 || !self.wants_body() {
+        if size == 0 {
+            return;
+        }
+        self.request.body_came();
+        if !self.wants_body() {
             return;
         }
         if self.body.length.saturating_add(size) > max_body {
@@ -259,7 +280,7 @@ mod tests {
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
         let decision = Decision { rule: 0, matched_uri: None };
         let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
-        pending.read_headers(Digest::new(map(headers), None), rule, MAX_BODY);
+        pending.read_headers(Digest::new(map(headers), None), rule, MAX_BODY, || true).unwrap();
         pending
     }
 
@@ -291,6 +312,37 @@ mod tests {
             let pending = pending(&rule(), &headers);
             let expected = [WHOLE, WHOLE, BODILESS, expected, Plan::Not(Outcome::Unsampled)];
             assert_eq!(*pending.plans, expected, "{to:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_ignored_only_where_a_mirror_has_a_cluster_for_its_copy() {
+        let by_header = &br#"{"rules":[{"mirrors":[{"clusterHeader":"x-to"},{"cluster":"c","percentage":0}]}]}"#[..];
+        let mirrored = br#"{"rules":[{"unrouted":"mirror","mirrors":[{"clusterHeader":"x-to"}]}]}"#;
+        for (text, method, to, expected) in [
+            (by_header, "GET", "", Ok(())),
+            (by_header, "CONNECT", "", Ok(())),
+            (by_header, "CONNECT", "a", Err(Ignored::Connect)),
+            (by_header, "GET", "a", Err(Ignored::Unrouted)),
+            (mirrored, "GET", "a", Ok(())),
+        ] {
+            let rule = &Config::from_bytes(text).unwrap().rules[0];
+            let decision = Decision { rule: 0, matched_uri: None };
+            let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
+            let headers = map(&[(":method", method.as_bytes()), ("x-to", to.as_bytes())]);
+            let read = pending.read_headers(Digest::new(headers, None), rule, MAX_BODY, || false);
+            assert_eq!(read, expected, "{method} {to}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_noted_also_where_no_copy_has_it() {
+        let text = br#"{"rules":[{"mirrors":[{"cluster":"c","body":"omit"}]}]}"#;
+        let rule = Config::from_bytes(text).unwrap().rules[0].as_ref().clone();
+        let (mut pending, mut budget) = (pending(&rule, &[("content-length", b"0")]), budget());
+        for (chunk, expected) in [("", false), ("a", true), ("", true)] {
+            pending.chunk(chunk.len(), &rule, MAX_BODY, &mut budget, || panic!("no copy has it"));
+            assert_eq!(pending.request.has_body(), expected, "{chunk:?}");
         }
     }
 

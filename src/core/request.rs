@@ -24,6 +24,8 @@ pub trait Source {
     fn source_address(&self) -> Option<Vec<u8>>;
     /// Reads the name of Envoy's route.
     fn route_name(&self) -> Option<Vec<u8>>;
+    /// Reads the name of the cluster that the route leads to.
+    fn cluster_name(&self) -> Option<Vec<u8>>;
 }
 
 /// One request, read lazily from its [`Source`] and from nothing twice.
@@ -35,6 +37,7 @@ pub struct Request<'a> {
     headers: OnceCell<HeaderMap>,
     source_address: OnceCell<Option<Vec<u8>>>,
     route_name: OnceCell<Option<Vec<u8>>>,
+    cluster_name: OnceCell<Option<Vec<u8>>>,
 }
 
 impl<'a> Request<'a> {
@@ -48,6 +51,7 @@ impl<'a> Request<'a> {
             headers: OnceCell::new(),
             source_address: OnceCell::new(),
             route_name: OnceCell::new(),
+            cluster_name: OnceCell::new(),
         }
     }
 
@@ -57,8 +61,8 @@ impl<'a> Request<'a> {
         self.headers.get_or_init(|| self.source.headers())
     }
 
-    /// Hands the headers over to whoever outlives the request's first callback.
-    pub fn into_headers(mut self) -> HeaderMap {
+    /// Hands the headers over to whoever outlives the request's first callback; none are to be asked for after that.
+    pub fn take_headers(&mut self) -> HeaderMap {
         self.headers();
         self.headers.take().unwrap_or_default()
     }
@@ -109,8 +113,10 @@ impl<'a> Request<'a> {
         Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
     }
 
-    /// Returns the address of the downstream peer as text, without the port.
+    /// Returns the address of the downstream peer as text, without the port; `None` where it is no IP address: a pipe, an
+    /// internal listener. Many peers may share such an address.
     pub fn source_ip_text(&self) -> Option<&[u8]> {
+        self.source_ip()?;
         let address = self.source_address.get_or_init(|| self.source.source_address()).as_deref()?;
         let colon = address.iter().rposition(|byte| *byte == b':')?;
         let host = address.get(..colon)?;
@@ -127,6 +133,12 @@ impl<'a> Request<'a> {
     /// Returns the name of Envoy's route; a route without a name has none.
     pub fn route_name(&self) -> Option<&[u8]> {
         let name = self.route_name.get_or_init(|| self.source.route_name()).as_deref()?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// Returns the name of the cluster that the route leads to; `None` where no upstream gets the request.
+    pub fn cluster_name(&self) -> Option<&[u8]> {
+        let name = self.cluster_name.get_or_init(|| self.source.cluster_name()).as_deref()?;
         (!name.is_empty()).then_some(name)
     }
 
@@ -172,6 +184,7 @@ pub(crate) struct Fixed {
     pub(crate) headers: HeaderMap,
     pub(crate) source_address: Option<Vec<u8>>,
     pub(crate) route_name: Option<Vec<u8>>,
+    pub(crate) cluster_name: Option<Vec<u8>>,
     pub(crate) asked: std::cell::RefCell<Vec<String>>,
 }
 
@@ -207,6 +220,11 @@ impl Source for Fixed {
     fn route_name(&self) -> Option<Vec<u8>> {
         self.note("route name");
         self.route_name.clone()
+    }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        self.note("cluster name");
+        self.cluster_name.clone()
     }
 }
 
@@ -277,7 +295,12 @@ mod tests {
             ("10.0.0.1:80", Some("10.0.0.1"), Some("10.0.0.1")),
             ("[::1]:80", Some("::1"), Some("::1")),
             ("[::ffff:10.0.0.1]:80", Some("::ffff:10.0.0.1"), Some("10.0.0.1")),
+            ("[fe80::1%2]:80", Some("fe80::1%2"), Some("fe80::1")),
             ("/run/socket", None, None),
+            ("@abstract:80", None, None),
+            ("envoy://internal_client_address/", None, None),
+            ("envoy://inner/7:80", None, None),
+            ("", None, None),
         ] {
             let source = Fixed { source_address: Some(address.into()), ..Fixed::default() };
             let request = Request::new(&source, false);
@@ -295,9 +318,10 @@ mod tests {
         for name in names.iter().chain(&names) {
             assert_eq!(request.header(name).is_some(), name.as_str() == "here");
         }
-        assert_eq!(request.source_ip(), None);
-        assert_eq!(request.source_ip_text(), None);
-        assert_eq!(*source.asked.borrow(), ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address"]);
+        assert_eq!((request.source_ip(), request.source_ip_text()), (None, None));
+        assert_eq!([request.cluster_name(), request.cluster_name()], [None; 2]);
+        let asked = ["a", "b", "c", "d", "e", "f", "g", "h", "all headers", "source address", "cluster name"];
+        assert_eq!(*source.asked.borrow(), asked);
     }
 
     #[test]

@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_key_is_found_where_the_sample_says() {
-        let mut source = Fixed::new(&[(":path", b"/?u=7"), ("x-user", b"7"), ("cookie", b"u=7")]);
-        source.source_address = Some("7:80".into());
-        let part = u32::try_from(xxh64(b"7", 42) % 1_000_000).unwrap();
+        let mut source = Fixed::new(&[(":path", b"/?u=10.0.0.7"), ("x-user", b"10.0.0.7"), ("cookie", b"u=10.0.0.7")]);
+        source.source_address = Some("10.0.0.7:80".into());
+        let part = u32::try_from(xxh64(b"10.0.0.7", 42) % 1_000_000).unwrap();
         for key in [header(), KeySource::Cookie("u".into()), KeySource::QueryParameter("u".into()), KeySource::SourceIp]
         {
             let sticky = Sticky { key, seed: 42 };

@@ -41,6 +41,15 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_increment_metric(metric: u32, by: i64) -> u32;
     fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, version: u32)
+    -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_done() -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
@@ -89,6 +98,10 @@ impl Source for CurrentRequest {
 
     fn route_name(&self) -> Option<Vec<u8>> {
         property(b"xds\0route_name")
+    }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        property(b"xds\0cluster_name")
     }
 }
 
@@ -149,6 +162,31 @@ pub fn configuration() -> Vec<u8> {
     let buffer = BufferType::PluginConfiguration as u32;
     // SAFETY: all pointers are valid for the call.
     fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, usize::MAX >> 1, data, size) }).unwrap_or_default()
+}
+
+/// Reads the name of the plugin whose callback is being served; empty where it has none.
+pub fn plugin_name() -> Vec<u8> {
+    property(b"plugin_name").unwrap_or_default()
+}
+
+/// A version that no shared number has. The host creates what is not there whatever the version, and changes nothing else by
+/// this one, so that of two workers that create a number one fails. By 0 it would change anything.
+const ABSENT: u32 = u32::MAX;
+
+/// Reads a number that all workers share, and its version for [`swap_shared_number`]; 0 where there is none.
+pub fn shared_number(key: &[u8]) -> (u64, u32) {
+    let mut version = ABSENT;
+    // SAFETY: `key` is valid for the length given, and all other pointers are for the call.
+    let found = fetch(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) });
+    let number = found.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    (number, version)
+}
+
+/// Changes a number that all workers share, if it still has this version; false, and nothing changed, where it has not.
+pub fn swap_shared_number(key: &[u8], number: u64, version: u32) -> bool {
+    let bytes = number.to_le_bytes();
+    // SAFETY: both pointers are valid for the length beside them.
+    OK == unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), bytes.as_ptr(), bytes.len(), version) }
 }
 
 /// Why the host did not take a copy.
@@ -219,7 +257,7 @@ pub fn count(counter: &Counter) {
     add(counter.next(), 1);
 }
 
-/// Records a value in a histogram.
+/// Records a value in a histogram, or sets a gauge to it.
 pub fn record(metric: MetricId, value: u64) {
     // SAFETY: no pointers. The status says only whether the metric exists, and it does.
     let _ = unsafe { proxy_record_metric(metric, value) };

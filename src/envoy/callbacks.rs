@@ -72,7 +72,7 @@ pub fn headers(stream: u32, ends: bool) {
     #[cfg(feature = "trap-for-tests")]
     crate::envoy::trap::panic_if_asked();
     lifecycle::find_dropped(stream);
-    let Some(root) = root_of(stream).and_then(lifecycle::root) else { return };
+    let Some(root) = root_of(stream).and_then(lifecycle::begin) else { return };
     let Some(pending) = root.begin(ends) else { return };
     if ends || !pending.wants_end() {
         finish(stream, root, pending);

@@ -57,6 +57,8 @@ type Define<'d, E> = dyn FnMut(Kind, &str) -> Result<MetricId, E> + 'd;
 pub struct Metrics {
     common: Option<Rc<Common>>,
     rules: HashMap<Box<str>, RuleMetrics>,
+    /// By the label of the plugin.
+    invalid: HashMap<String, MetricId>,
 }
 
 /// The metrics that are no rule's.
@@ -66,6 +68,8 @@ pub struct Common {
     pub in_flight: MetricId,
     /// Bytes of bodies that are buffered for copies.
     pub buffered_bytes: MetricId,
+    /// Requests that no rule matched.
+    pub unmatched: Counter,
     ignored: Vec<Counter>,
 }
 
@@ -131,6 +135,24 @@ impl Metrics {
         Ok(Ledger { common, rules })
     }
 
+    /// Finds the gauge of a plugin that is 1 while its last configuration is wrong and an older one goes on.
+    ///
+    /// # Errors
+    /// The error of `define`, where it is new.
+    pub fn invalid<E>(
+        &mut self,
+        plugin: &[u8],
+        define: impl FnOnce(Kind, &str) -> Result<MetricId, E>,
+    ) -> Result<MetricId, E> {
+        let label = label(plugin);
+        if let Some(known) = self.invalid.get(&label) {
+            return Ok(*known);
+        }
+        let new = define(Kind::Gauge, &format!("traffic_mirror.plugin=.={label};.;invalid_configuration"))?;
+        self.invalid.insert(label, new);
+        Ok(new)
+    }
+
     fn rule<E>(&mut self, rule: &Rule, define: &mut Define<'_, E>) -> Result<RuleLedger, E> {
         let name = rule.name.as_str();
         let known = match self.rules.get_mut(name) {
@@ -147,6 +169,16 @@ impl Metrics {
     }
 }
 
+/// Makes a label of a name that may be any: other characters than `A-Za-z0-9_/*-` are `_`, and it is cut at 96.
+fn label(name: &[u8]) -> String {
+    const MOST: usize = 96;
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_/*-".contains(char);
+    let name = String::from_utf8_lossy(name);
+    let label: String = name.chars().take(MOST).map(|char| if is_plain(char) { char } else { '_' }).collect();
+    // To Prometheus, an empty label is as good as none.
+    if label.is_empty() { "_".to_owned() } else { label }
+}
+
 impl Common {
     fn define<E>(define: &mut Define<'_, E>) -> Result<Self, E> {
         let ignored = Ignored::ALL.iter().map(|reason| {
@@ -156,6 +188,7 @@ impl Common {
             ignored: ignored.collect::<Result<_, _>>()?,
             in_flight: define(Kind::Gauge, "traffic_mirror.in_flight")?,
             buffered_bytes: define(Kind::Gauge, "traffic_mirror.buffered_bytes")?,
+            unmatched: Counter::define(define, "traffic_mirror.unmatched_total")?,
         })
     }
 
@@ -293,11 +326,12 @@ mod tests {
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;response_time_ms"),
             (Kind::Gauge, "traffic_mirror.in_flight"),
             (Kind::Gauge, "traffic_mirror.buffered_bytes"),
+            (Kind::Counter, "traffic_mirror.unmatched_total"),
         ] {
             host.has_once(kind, name);
         }
-        // Ignored, gauges, requests; and for each mirror its outcomes, classes and time.
-        assert_eq!(host.0.len(), 3 + 2 + 1 + 2 * (11 + 6 + 1));
+        // Ignored, gauges, unmatched, requests; and for each mirror its outcomes, classes and time.
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (11 + 6 + 1));
     }
 
     #[test]
@@ -352,6 +386,30 @@ mod tests {
         }
         for reason in Ignored::ALL {
             assert!(host.name(ledger.common.ignored(*reason).unwrap()).contains(reason.label()));
+        }
+    }
+
+    #[test]
+    fn each_plugin_has_one_gauge_of_invalid_configurations() {
+        let mut metrics = Metrics::default();
+        let mut host = Host::default();
+        for (plugin, name) in [
+            (&b"traffic_mirror"[..], "traffic_mirror"),
+            (b"istio-system.traffic mirror;.;", "istio-system_traffic_mirror___"),
+            (b"a/b*", "a/b*"),
+            (b"\xff\xff", "__"),
+            (b"", "_"),
+            ("äü.".as_bytes(), "___"),
+            (&[b'x'; 97], &"x".repeat(96)),
+        ] {
+            for _ in 0..2 {
+                let found = metrics.invalid::<()>(plugin, |kind, name| {
+                    host.0.push((kind, name.to_owned()));
+                    Ok(u32::try_from(host.0.len()).unwrap())
+                });
+                assert_eq!(found, Ok(u32::try_from(host.0.len()).unwrap()), "{name}");
+            }
+            host.has_once(Kind::Gauge, &format!("traffic_mirror.plugin=.={name};.;invalid_configuration"));
         }
     }
 

@@ -7,5 +7,6 @@ pub mod in_flight;
 pub mod ledger;
 pub mod lifecycle;
 pub mod root;
+pub mod tokens;
 #[cfg(feature = "trap-for-tests")]
 mod trap;

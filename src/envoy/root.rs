@@ -5,7 +5,6 @@ use crate::core::budget::{Budget, Room};
 use crate::core::copy::Draft;
 use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
-use crate::core::ignored::ignored;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
@@ -14,6 +13,7 @@ use crate::core::sample::Draw;
 use crate::envoy::abi::{self, CurrentRequest, Refusal};
 use crate::envoy::in_flight::{Call, Calls};
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
+use crate::envoy::tokens::Tokens;
 use getrandom::SysRng;
 use log::debug;
 use rand_core::SeedableRng;
@@ -30,6 +30,8 @@ pub struct Root {
     matcher: Matcher,
     ledger: Ledger,
     calls: Rc<Calls>,
+    /// What bounds copies a second; `None`: nothing does, and the host is asked nothing.
+    tokens: Option<Tokens>,
     /// Whether the first rule is for all requests and copies none: then nothing of a request has to be looked at.
     is_off: bool,
     /// Whether the last request had its headers read for good.
@@ -56,11 +58,11 @@ impl State {
 }
 
 impl Root {
-    /// Sets a configuration to work.
+    /// Sets a configuration of the plugin of this name to work.
     ///
     /// # Errors
     /// What the host refused, as text.
-    pub fn new(config: Config, metrics: &mut Metrics, room: Rc<Room>) -> Result<Self, String> {
+    pub fn new(plugin: &[u8], config: Config, metrics: &mut Metrics, room: Rc<Room>) -> Result<Self, String> {
         let generator = Xoshiro128PlusPlus::try_from_rng(&mut SysRng);
         let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
         let budget = Budget::new(&config.limits, room);
@@ -69,11 +71,17 @@ impl Root {
             matcher: Matcher::new(&config.rules),
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
             ledger,
+            tokens: config.limits.rate.map(|rate| Tokens::new(plugin, rate)),
             is_off: config.rules.first().is_some_and(|rule| rule.matches.is_empty() && rule.is_off()),
             map_pays: Cell::new(false),
             state: RefCell::new(State { budget, buffer: Vec::new(), generator, published: 0 }),
             config,
         })
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Returns the copies that were sent and have no response yet.
@@ -88,19 +96,23 @@ impl Root {
             return None;
         }
         let source = CurrentRequest;
-        let request = Request::new(&source, self.map_pays.get());
+        let mut request = Request::new(&source, self.map_pays.get());
         let pending = self.decide(&request);
         if pending.as_ref().is_none_or(|pending| !pending.wants_end()) {
             self.map_pays.set(request.map_pays());
             return pending;
         }
         self.map_pays.set(true);
-        self.read(pending?, request.into_headers(), ends)
+        let headers = request.take_headers();
+        self.read(pending?, headers, ends, || request.cluster_name().is_some())
     }
 
     /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
     fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Pending> {
-        let decision = self.matcher.decide(request)?;
+        let Some(decision) = self.matcher.decide(request) else {
+            abi::count(&self.ledger.common.unmatched);
+            return None;
+        };
         let rule = self.config.rules.get(decision.rule)?;
         if rule.is_off() {
             self.count_while_off(decision.rule);
@@ -113,14 +125,19 @@ impl Root {
 
     /// Goes on with all headers of a request that some mirror is to get. What can never be mirrored is left out only now:
     /// nothing is asked about a request that is not selected.
-    fn read(&self, mut pending: Pending, headers: HeaderMap, ends: bool) -> Option<Pending> {
+    fn read(
+        &self,
+        mut pending: Pending,
+        headers: HeaderMap,
+        ends: bool,
+        is_routed: impl FnOnce() -> bool,
+    ) -> Option<Pending> {
         let request = Digest::new(headers, self.config.marker.as_ref());
-        if let Some(reason) = ignored(&request) {
+        let rule = self.config.rules.get(pending.decision.rule)?;
+        if let Err(reason) = pending.read_headers(request, rule, self.config.limits.max_body_bytes, is_routed) {
             self.ledger.common.ignored(reason).map(abi::count);
             return None;
         }
-        let rule = self.config.rules.get(pending.decision.rule)?;
-        pending.read_headers(request, rule, self.config.limits.max_body_bytes);
         if !ends {
             pending.wait(&mut self.state.borrow_mut().budget);
         }
@@ -183,7 +200,30 @@ impl Root {
     ) -> Result<(), Outcome> {
         let body = body.ok_or(Outcome::BufferLimit)?;
         let sent_at = abi::now();
-        self.state.borrow_mut().budget.admit(sent_at, self.calls.in_flight())?;
+        self.state.borrow().budget.admit(self.calls.in_flight())?;
+        let Some(tokens) = &self.tokens else {
+            return self.dispatch(pending, mirror, metrics, body, compared, sent_at);
+        };
+        if !tokens.take(sent_at) {
+            return Err(Outcome::RateLimit);
+        }
+        let dispatched = self.dispatch(pending, mirror, metrics, body, compared, sent_at);
+        if dispatched.is_err() {
+            tokens.give_back(abi::now().saturating_sub(sent_at));
+        }
+        dispatched
+    }
+
+    /// Sends a copy that no limit forbids.
+    fn dispatch(
+        &self,
+        pending: &Pending,
+        mirror: &Mirror,
+        metrics: &Rc<MirrorMetrics>,
+        body: &[u8],
+        compared: Option<u32>,
+        sent_at: u64,
+    ) -> Result<(), Outcome> {
         let request = &pending.request;
         let cluster = pending::cluster(&mirror.target, request.map())?;
         // The host would not take what is too long.
@@ -197,7 +237,6 @@ impl Root {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
-        self.state.borrow_mut().budget.sent();
         self.calls.sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc });
         Ok(())
     }

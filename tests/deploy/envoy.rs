@@ -71,52 +71,62 @@ async fn counted(envoy: &Envoy, stat: &str) {
     .await;
 }
 
-/// ecds.yaml as `edit` leaves it, in an Envoy that has refused its first resource; and the right one.
-async fn refusing(service: &Upstream, mirror: &Upstream, edit: impl FnOnce(&mut Value)) -> (Envoy, Value) {
+/// ecds.yaml as `edit` leaves it, in an Envoy whose first resource is wrong and has this for `onInvalid`; and the right one.
+async fn wrong_first(
+    service: &Upstream,
+    mirror: &Upstream,
+    on_invalid: &str,
+    edit: impl FnOnce(&mut Value),
+) -> (Envoy, Value) {
     let folder = Folder::new();
     let resource = mirror_all(&adapted("traffic-mirror.yaml", &folder, service.address, mirror.address));
     let mut config = adapted("ecds.yaml", &folder, service.address, mirror.address);
     edit(&mut config);
     let wrong = resource.to_string().replace("\"prefix\"", "\"prefixx\"");
-    fs::write(folder.path("traffic-mirror.yaml"), wrong).unwrap();
+    let said = wrong.replace("\"onInvalid\":\"keepLast\"", &format!("\"onInvalid\":\"{on_invalid}\""));
+    assert_eq!(said == wrong, on_invalid == "keepLast");
+    fs::write(folder.path("traffic-mirror.yaml"), said).unwrap();
     let envoy = Envoy::start(folder, &config, 1).await.unwrap();
-    counted(&envoy, "update_rejected").await;
+    counted(&envoy, if on_invalid == "keepLast" { "config_reload" } else { "update_rejected" }).await;
     (envoy, resource)
 }
 
 #[test]
-fn by_ecds_requests_pass_until_a_configuration_is_taken_and_then_are_mirrored() {
-    block_on(async {
-        let service = Upstream::start("service", Answer::status(200).into()).await;
-        let mirror = Upstream::start("mirror", Answer::status(200).into()).await;
-        let (envoy, resource) = refusing(&service, &mirror, |_| {}).await;
-        let mut client = Client::h1(front(&envoy).await).await;
-        assert_eq!(client.send(Req::get("/api/1")).await.status, 200);
+fn by_ecds_requests_pass_though_the_first_configuration_is_wrong_and_are_mirrored_when_one_is_right() {
+    for on_invalid in ["keepLast", "refuse"] {
+        block_on(async {
+            let service = Upstream::start("service", Answer::status(200).into()).await;
+            let mirror = Upstream::start("mirror", Answer::status(200).into()).await;
+            let (envoy, resource) = wrong_first(&service, &mirror, on_invalid, |_| {}).await;
+            let mut client = Client::h1(front(&envoy).await).await;
+            assert_eq!(client.send(Req::get("/api/1")).await.status, 200);
 
-        envoy.folder.replace("traffic-mirror.yaml", &resource);
-        counted(&envoy, "update_success").await;
-        eventually("a copy", async || {
-            assert_eq!(client.send(Req::get("/api/2")).await.status, 200);
-            if mirror.so_far().is_empty() { Err("none".to_owned()) } else { Ok(()) }
-        })
-        .await;
-        assert!(mirror.so_far().iter().all(|copy| copy.path == "/api/2"));
-    });
+            envoy.folder.replace("traffic-mirror.yaml", &resource);
+            eventually("a copy", async || {
+                assert_eq!(client.send(Req::get("/api/2")).await.status, 200);
+                if mirror.so_far().is_empty() { Err("none".to_owned()) } else { Ok(()) }
+            })
+            .await;
+            assert!(mirror.so_far().iter().all(|copy| copy.path == "/api/2"));
+        });
+    }
 }
 
 #[test]
-fn by_ecds_without_a_default_a_proxy_that_has_taken_no_configuration_yet_answers_500() {
-    block_on(async {
-        let service = Upstream::start("service", Answer::status(200).into()).await;
-        let mirror = Upstream::start("mirror", Answer::status(200).into()).await;
-        let without = |config: &mut Value| {
-            let discovery =
-                "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/config_discovery";
-            let fields = config.pointer_mut(discovery).unwrap().as_object_mut().unwrap();
-            assert!(fields.remove("default_config").is_some());
-            fields.remove("apply_default_config_without_warming");
-        };
-        let (envoy, _) = refusing(&service, &mirror, without).await;
-        assert_eq!(Client::h1(front(&envoy).await).await.send(Req::get("/api/1")).await.status, 500);
-    });
+fn by_ecds_without_a_default_a_first_configuration_that_is_wrong_costs_every_request_unless_it_keeps_the_last() {
+    for (on_invalid, status) in [("keepLast", 200), ("refuse", 500)] {
+        block_on(async {
+            let service = Upstream::start("service", Answer::status(200).into()).await;
+            let mirror = Upstream::start("mirror", Answer::status(200).into()).await;
+            let without = |config: &mut Value| {
+                let discovery = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/config_discovery";
+                let fields = config.pointer_mut(discovery).unwrap().as_object_mut().unwrap();
+                assert!(fields.remove("default_config").is_some());
+                fields.remove("apply_default_config_without_warming");
+            };
+            let (envoy, _) = wrong_first(&service, &mirror, on_invalid, without).await;
+            let reply = Client::h1(front(&envoy).await).await.send(Req::get("/api/1")).await;
+            assert_eq!(reply.status, status, "{on_invalid}");
+        });
+    }
 }

@@ -104,6 +104,25 @@ fn every_resource_has_known_fields_alone_and_every_configuration_is_taken() {
     assert!(count > 12, "{count} resources");
 }
 
+/// Else a proxy that starts with a wrong configuration answers every request with 500.
+#[test]
+fn every_configuration_that_goes_by_ecds_keeps_the_last() {
+    let mut configurations: Vec<_> =
+        plugins().into_iter().map(|(path, plugin)| (path, plugin.wasm.plugin_config)).collect();
+    for (path, any) in all() {
+        if let Any::Policy(policy) = any {
+            configurations.extend(policy.spec.wasm.iter().map(|wasm| (path.clone(), wasm.config.clone())));
+        }
+    }
+    let ecds = documents("deploy/envoy/traffic-mirror.yaml").remove(0);
+    let in_ecds = "/resources/0/typed_config/config/configuration/value";
+    configurations.push(("deploy/envoy/traffic-mirror.yaml".to_owned(), ecds.pointer(in_ecds).unwrap().clone()));
+    assert!(configurations.len() > 10, "{configurations:?}");
+    for (path, configuration) in configurations {
+        assert_eq!(configuration["onInvalid"], "keepLast", "{path}");
+    }
+}
+
 #[test]
 fn a_field_that_istio_does_not_know_is_refused() {
     let mut document = documents("wasmplugin.yaml").remove(0);

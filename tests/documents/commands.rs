@@ -53,3 +53,11 @@ fn every_tool_and_test_that_a_document_names_exists() {
     }
     assert!(count > 30, "{count}");
 }
+
+#[test]
+fn contributing_builds_the_module_before_any_test() {
+    let contributing = read("CONTRIBUTING.md");
+    let blocks = contributing.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let tests = blocks.into_iter().find(|block| block.contains("cargo test")).unwrap();
+    assert!(tests.starts_with("make build "), "{tests}");
+}

@@ -266,6 +266,7 @@ fn series() -> BTreeMap<String, String> {
     for config in configurations.iter().flatten() {
         Metrics::default().ledger(&accept(config), &mut define).unwrap();
     }
+    Metrics::default().invalid(b"traffic_mirror", define).unwrap();
     series
 }
 

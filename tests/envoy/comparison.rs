@@ -123,7 +123,9 @@ fn what_envoy_responds_itself_is_the_primarys_response() {
 
 #[test]
 fn a_direct_response_is_the_primarys_response_too() {
-    run(Setup::new(comparing()), async |mesh| {
+    let mut plugin = comparing();
+    plugin["rules"][0]["unrouted"] = json!("mirror");
+    run(Setup::new(plugin), async |mesh| {
         assert_eq!(mesh.send(Req::get("/direct")).await.status, 200);
         assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
     });

@@ -101,6 +101,7 @@ fn what_could_be_read_and_cannot_work_is_refused() {
         mirror.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"match": [{"uri": {"prefix": "/"}}], "mirrors": [mirror]})
     };
+    let to = |host: &str| json!({"mirrors": [{"destination": {"host": host, "port": {"number": 80}}}]});
     let (entry, own) = ("match[0]", "mirrors[0]");
     let wrong = [
         (matching(json!({"headers": {"X-A": {}, "x-a": {}}})), entry, ".headers.x-a: x-a: the same header as X-A"),
@@ -130,9 +131,14 @@ fn what_could_be_read_and_cannot_work_is_refused() {
         (mirror(json!({"rewrite": {"uri": ""}})), own, ".rewrite.uri: \"\": not a path"),
         (mirror(json!({"cluster": "."})), own, ": cluster .: no label is left"),
         (json!({"mirrors": [{"cluster": "a."}, {"cluster": "a"}]}), "mirrors[1]", ": label a: already the label"),
+        (to("http://x"), own, ".destination.host: \"http://x\": not a host"),
+        (to("a b"), own, ".destination.host: \"a b\": not a host"),
+        (to("a/b"), own, ".destination.host: \"a/b\": not a host"),
+        (to("a::b"), own, ".destination.host: \"a::b\": not a host"),
+        (to("*"), own, ".destination.host: \"*\": not a host"),
     ];
     let rules: Vec<_> = wrong.iter().map(|(rule, ..)| rule).collect();
-    let limits = json!({"maxBodyBytes": 5, "maxBufferedBytes": 4});
+    let limits = json!({"maxBodyBytes": 5, "maxBufferedBytes": 4, "maxInFlight": 0});
     let log = refusal(json!({"rules": rules, "markerHeader": "x-copy", "limits": limits}), Form::Text);
     let said = |line: &'_ str| Some(line.split_once("wasm log traffic_mirror")?.1.split_once(": ")?.1.to_owned());
     let said: Vec<_> = lines(&log, "error").into_iter().filter_map(said).collect();
@@ -141,7 +147,10 @@ fn what_could_be_read_and_cannot_work_is_refused() {
         assert!(said.iter().any(|violation| violation.starts_with(&expected)), "{expected}\nnot in\n{said:#?}");
     }
     assert!(said.contains(&"limits.maxBodyBytes: 5: at most maxBufferedBytes, 4".to_owned()), "{said:#?}");
-    assert_eq!(said.len(), wrong.len() + 1, "{said:#?}");
+    let none =
+        said.iter().find(|violation| violation.starts_with("limits.maxInFlight: 0: not a whole number between 1"));
+    assert!(none.is_some_and(|violation| violation.ends_with("has percentage: 0")), "{said:#?}");
+    assert_eq!(said.len(), wrong.len() + 2, "{said:#?}");
 }
 
 #[test]

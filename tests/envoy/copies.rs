@@ -4,7 +4,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use harness::client::{Client, Fields, Req, raw, read_until};
-use harness::upstream::Service;
+use harness::upstream::{Received, Service};
 use harness::{Setup, run};
 
 fn one(mirror: Value) -> Value {
@@ -266,5 +266,47 @@ fn the_marker_can_have_another_name_and_can_be_switched_off() {
         let values: Vec<String> =
             mesh.mirror2.received(2).await.iter().flat_map(|r| r.values("x-mirrored-request")).collect();
         assert_eq!(values, ["mine"]);
+    });
+}
+
+#[test]
+fn a_length_of_0_arrives_as_with_envoys_own_mirror() {
+    let natively_too = |bootstrap: &mut Value| {
+        let manager =
+            &mut bootstrap["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0]["typed_config"];
+        let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
+        routes[3]["route"]["request_mirror_policies"] = json!([{"cluster": "mirror2"}]);
+    };
+    let methods = ["GET", "DELETE", "POST", "PUT"];
+    let bodies = [("content-length: 0\r\n", ""), ("", ""), ("content-length: 4\r\n", "body")];
+    for h2 in [false, true] {
+        let setup = Setup::new(one(json!({"cluster": "mirror"}))).changed(natively_too);
+        run(if h2 { setup.h2_upstreams() } else { setup }, async |mesh| {
+            let requests = methods.iter().flat_map(|method| bodies.map(|body| (method, body)));
+            for (count, (method, (fields, body))) in requests.enumerate() {
+                let request = format!("{method} / HTTP/1.1\r\nhost: service.test\r\n{fields}\r\n{body}");
+                let mut io = raw(mesh.address("main"), request.as_bytes()).await;
+                let response = read_until(&mut io, |text| text.contains("\r\n\r\n")).await;
+                assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+                let length = |copies: Vec<Received>| copies.last().unwrap().value("content-length");
+                let [own, native] = [&mesh.mirror, &mesh.mirror2].map(|mirror| mirror.received(count + 1));
+                let (own, native) = (length(own.await), length(native.await));
+                assert_eq!(own, native, "{method} {fields:?} {h2}");
+                assert!(!fields.contains(": 0") || own.as_deref() == Some("0"), "{method} {h2}: {own:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_copy_without_the_body_of_its_request_has_no_length_of_it() {
+    run(Setup::new(one(json!({"cluster": "mirror", "body": "omit"}))).h2_upstreams(), async |mesh| {
+        let mut client = mesh.client().await;
+        client.send(Req::post("/", "body")).await;
+        client.send(Req::chunked("/", &["body"])).await;
+        client.send(Req::post("/", "").header("content-length", "0")).await;
+        let copies = mesh.mirror.received(3).await;
+        let lengths: Vec<_> = copies.iter().filter_map(|copy| copy.value("content-length")).collect();
+        assert_eq!(lengths, ["0"]);
     });
 }

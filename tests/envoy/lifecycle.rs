@@ -18,6 +18,13 @@ fn all() -> Value {
     json!({"rules": [{"mirrors": [{"cluster": "mirror"}, {"cluster": "mirror2", "body": "omit"}]}]})
 }
 
+/// The same, of requests too that no upstream gets.
+fn unrouted_too() -> Value {
+    let mut plugin = all();
+    plugin["rules"][0]["unrouted"] = json!("mirror");
+    plugin
+}
+
 const HALF: &[u8] = b"POST /half HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello";
 
 #[test]
@@ -47,7 +54,7 @@ fn an_http_2_request_that_is_reset_is_incomplete() {
 
 #[test]
 fn a_request_that_is_answered_before_its_body_was_read_is_incomplete() {
-    run(Setup::new(all()), async |mesh| {
+    run(Setup::new(unrouted_too()), async |mesh| {
         let head = b"POST /direct HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello";
         let mut upload = raw(mesh.address("main"), head).await;
         let answer = read_until(&mut upload, |text| text.ends_with("direct")).await;
@@ -78,8 +85,8 @@ fn a_request_that_a_primary_answers_before_its_end_is_incomplete() {
 }
 
 #[test]
-fn a_complete_request_that_envoy_responds_to_itself_is_mirrored() {
-    run(Setup::new(all()), async |mesh| {
+fn a_complete_request_that_envoy_responds_to_itself_is_mirrored_where_the_rule_says_so() {
+    run(Setup::new(unrouted_too()), async |mesh| {
         assert_eq!(mesh.send(Req::get("/direct")).await.text(), "direct");
         assert_eq!(mesh.mirror.received(1).await[0].path, "/direct");
     });
@@ -155,8 +162,9 @@ fn tunnels_and_web_sockets_over_http_2_work_and_are_not_mirrored() {
         mesh.until("the tunnel to be counted", |l| l.ignored("connect") == 1).await;
         through_http_2(mesh, "http://a.test/chat", Some(Protocol::from_static("websocket"))).await;
         let ledger = mesh.until("the upgrade to be counted", |l| l.ignored("upgrade") == 1).await;
-        assert_eq!((ledger.requests("rule-0"), ledger.ignored("connect")), (2, 1));
-        mesh.mirror.received(2).await;
+        assert_eq!(["connect", "unrouted"].map(|reason| ledger.ignored(reason)), [1, 2]);
+        assert_eq!(ledger.requests("rule-0"), 0);
+        mesh.mirror.received(0).await;
     });
 }
 

@@ -1,13 +1,15 @@
 //! What the limits do: they cost copies, are counted, and are free again afterwards. The primary never notices.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use harness::client::{Req, raw, read_until};
+use harness::bootstrap::Delivery;
+use harness::client::{Client, Req, raw, read_until};
+use harness::ledger::Ledger;
 use harness::upstream::Answer;
-use harness::{Setup, eventually, run};
+use harness::{Mesh, Setup, eventually, run};
 
 fn limited(mirror: Value, limits: Value) -> Value {
     json!({"rules": [{"mirrors": [mirror]}], "limits": limits})
@@ -85,7 +87,7 @@ fn copies_per_second_are_limited_after_a_burst() {
 fn a_burst_is_as_large_as_the_rate_unless_configured() {
     run(Setup::new(limited(json!({"cluster": "mirror"}), json!({"maxRequestsPerSecond": 10}))), async |mesh| {
         let mut client = mesh.client().await;
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         for _ in 0..40 {
             client.send(Req::get("/")).await;
         }
@@ -113,6 +115,78 @@ fn a_copy_that_is_too_large_or_waits_in_vain_costs_no_token() {
         let ledger = mesh.until("8 requests", |l| l.requests("rule-0") == 8).await;
         let counted = ["body_too_large", "sent", "in_flight_limit", "rate_limit"];
         assert_eq!(counted.map(|o| ledger.copies("rule-0", "mirror", o)), [2, 1, 5, 0]);
+    });
+}
+
+/// The outcomes of copies that a rate decides, of two rules, after so many requests were counted.
+async fn decided(mesh: &Mesh, requests: i64) -> (i64, i64) {
+    let of =
+        |ledger: &Ledger, outcome| ["a", "b"].map(|rule| ledger.copies(rule, "mirror", outcome)).iter().sum::<i64>();
+    let is_counted = |ledger: &Ledger| of(ledger, "sent") + of(ledger, "rate_limit") == requests;
+    let ledger = mesh.until("all requests", is_counted).await;
+    (of(&ledger, "sent"), of(&ledger, "rate_limit"))
+}
+
+/// Four workers and two listeners, whose filter comes from one file.
+fn of_the_complete_envoy(limits: Value) -> (Setup, impl Fn(&str) -> Value) {
+    let plugin =
+        move |name: &str| json!({"rules": [{"name": name, "mirrors": [{"cluster": "mirror"}]}], "limits": limits});
+    let setup = Setup::new(plugin("a")).also("other", plugin("a")).workers(4).delivered_by(Delivery::Ecds);
+    (setup, plugin)
+}
+
+/// Sends requests to both listeners, on many connections at once, so that all workers have some.
+async fn flood(mesh: &Mesh, connections: usize, each: usize) -> i64 {
+    let to = [mesh.address("main"), mesh.address("other")];
+    let client = |at: usize| async move {
+        let mut client = Client::h1(to[at % 2]).await;
+        for _ in 0..each {
+            assert_eq!(client.send(Req::get("/")).await.status, 200);
+        }
+    };
+    let clients: Vec<_> = (0..connections).map(|at| tokio::spawn(client(at))).collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    i64::try_from(connections * each).unwrap()
+}
+
+#[test]
+fn a_rate_is_that_of_all_workers_and_listeners_together() {
+    let (setup, _) = of_the_complete_envoy(json!({"maxRequestsPerSecond": 50, "burst": 50}));
+    run(setup, async |mesh| {
+        let (began, mut requests) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(2) {
+            requests += flood(mesh, 16, 10).await;
+        }
+        let due = 50 + i64::try_from(began.elapsed().as_millis() / 20).unwrap();
+        let (sent, limited) = decided(mesh, requests).await;
+        // Fewer where a worker of a busy machine gets no time for a while.
+        assert!((due * 3 / 4..=due + 1).contains(&sent), "{sent} sent where {due} were due, {limited} not");
+        assert!(limited > 0);
+    });
+}
+
+#[test]
+fn a_push_that_does_not_change_the_rate_neither_grows_nor_fills_the_bucket() {
+    let (setup, plugin) = of_the_complete_envoy(json!({"maxRequestsPerSecond": 1, "burst": 40}));
+    run(setup, async |mesh| {
+        let began = Instant::now();
+        let mut requests = flood(mesh, 8, 10).await;
+        let (sent, _) = decided(mesh, requests).await;
+        assert!(sent >= 40, "{sent} of the burst");
+        mesh.update(&plugin("b"));
+        let is_everywhere = async || {
+            let before = mesh.ledger().await.requests("a");
+            requests += flood(mesh, 16, 2).await;
+            decided(mesh, requests).await;
+            let after = mesh.ledger().await.requests("a");
+            if before == after { Ok(()) } else { Err(format!("{} requests of the old rule", after - before)) }
+        };
+        eventually("the new rule", is_everywhere).await;
+        let (sent, _) = decided(mesh, requests).await;
+        let due = 40 + i64::try_from(began.elapsed().as_secs()).unwrap() + 1;
+        assert!(sent <= due, "{sent} sent where {due} were due");
     });
 }
 

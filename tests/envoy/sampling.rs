@@ -167,3 +167,47 @@ fn rules_at_0_percent_count_their_requests_with_and_without_a_match() {
         mesh.mirror.received(0).await;
     });
 }
+
+/// Puts the listener `main` behind one that hands connections over within Envoy: its peers have no IP address.
+fn behind_an_internal_listener(bootstrap: &mut Value) {
+    let resources = &mut bootstrap["static_resources"];
+    let mut inner = resources["listeners"][1].clone();
+    inner["name"] = json!("inner");
+    inner.as_object_mut().unwrap().remove("address");
+    inner["internal_listener"] = json!({});
+    resources["listeners"][1]["filter_chains"][0]["filters"] = json!([{
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "outer",
+            "cluster": "inner",
+        },
+    }]);
+    resources["listeners"].as_array_mut().unwrap().push(inner);
+    let address = json!({"envoy_internal_address": {"server_listener_name": "inner"}});
+    resources["clusters"].as_array_mut().unwrap().push(json!({
+        "name": "inner",
+        "load_assignment": {
+            "cluster_name": "inner",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }));
+    bootstrap["bootstrap_extensions"] = json!([{
+        "name": "envoy.bootstrap.internal_listener",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+        },
+    }]);
+}
+
+#[test]
+fn a_peer_without_an_ip_address_is_drawn_at_random() {
+    let mirror = json!({"cluster": "mirror", "percentage": 50, "consistentHash": {"useSourceIp": true}});
+    let setup = Setup::new(json!({"rules": [{"mirrors": [mirror]}]})).changed(behind_an_internal_listener);
+    run(setup, async |mesh| {
+        send_numbered(mesh, "main", 200).await;
+        let ledger = mesh.until("every request", |l| l.requests("rule-0") == 200).await;
+        let sent = ledger.copies("rule-0", "mirror", "sent");
+        assert!((50..150).contains(&sent), "{sent} of 200");
+    });
+}

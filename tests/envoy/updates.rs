@@ -22,14 +22,14 @@ fn bad() -> Value {
 }
 
 /// Requests, one after the other, each on a connection of its own, until told to stop.
-struct Flow {
+pub struct Flow {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     task: JoinHandle<Vec<String>>,
 }
 
 impl Flow {
-    fn start(mesh: &Mesh) -> Self {
+    pub fn start(mesh: &Mesh) -> Self {
         let (stop, sent, to) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), mesh.address("main"));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let task = tokio::spawn(async move {
@@ -52,7 +52,7 @@ impl Flow {
     }
 
     /// Stops, and hands over how many requests were answered.
-    async fn stop(self) -> i64 {
+    pub async fn stop(self) -> i64 {
         self.stop.store(true, Ordering::Relaxed);
         assert_eq!(self.task.await.unwrap(), Vec::<String>::new(), "requests that failed");
         i64::try_from(self.sent.load(Ordering::Relaxed)).unwrap()

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::load::{CHANGED, Kinds};
-use crate::matrix::{Beside, Proof, Row, both, counted, odd, outcome, pairs};
+use crate::matrix::{Beside, Proof, Row, both, counted, ignored, odd, outcome, pairs};
 use crate::plain::{Plain, answer, kind, open};
 use crate::uploads::{HELD, chunks_of_one, drips, frugal, thousand_uploads, two_chunks_held};
 use harness::client::BoxError;
@@ -275,12 +275,6 @@ pub fn rows() -> Vec<Row> {
     let mut streams =
         row("gRPC streams that stay open", grpc_streams, both(odd("200, echoes, ended", 5), outcome("incomplete", 5)));
     streams.plan.h2 = true;
-    let ignored = |reason: &'static str| -> Proof {
-        Box::new(move |e| match e.ledger.ignored(reason) {
-            0 => Err(format!("none ignored as {reason}")),
-            count => Ok(format!("{count} ignored as `{reason}`")),
-        })
-    };
     vec![
         row("gone in mid-head", gone_in_head, both(odd(GONE, 30), counted(closed, 30))),
         row("gone in mid-body", gone_in_body, both(odd(GONE, 30), outcome("incomplete", 30))),

@@ -38,6 +38,8 @@ pub struct Row {
     /// A fault that no filter can keep from the primary, and why. Then the filter's column must be no worse than the native
     /// one, instead of the one without any mirror.
     pub shared: Option<&'static str>,
+    /// A fault that the filter passes on to the primary, and why. Then it must.
+    pub harms: Option<&'static str>,
     /// Whether it depends on the moment how many requests are answered, with and without the filter.
     pub racy: bool,
     pub proof: Proof,
@@ -46,7 +48,7 @@ pub struct Row {
 impl Row {
     pub fn new(name: &'static str, proof: Proof) -> Self {
         let (plan, path, times) = (Plan::default(), "/", 1);
-        Self { name, plan, path, beside: None, act: None, times, shared: None, racy: false, proof }
+        Self { name, plan, path, beside: None, act: None, times, shared: None, harms: None, racy: false, proof }
     }
 }
 
@@ -225,6 +227,12 @@ fn judge(row: &Row, evidence: &mut Evidence) {
         Err(why) => evidence.wrong.push(format!("the fault was not seen: {why}")),
     }
     let [none, native, filter] = &evidence.columns;
+    if row.harms.is_some() {
+        if difference(&none.kinds(), &filter.kinds(), None).is_none() {
+            evidence.wrong.push("it does the primary no harm".to_owned());
+        }
+        return;
+    }
     let base = if row.shared.is_some() { native } else { none };
     let (slack, mut wrong) = (row.racy.then_some(SLACK), Vec::new());
     for kinds in [&filter.kinds(), &filter.odd] {
@@ -284,6 +292,14 @@ pub fn outcome(outcome: &'static str, least: i64) -> Proof {
     Box::new(move |e| {
         let count = e.books.outcomes[outcome];
         if count >= least { Ok(format!("{count} copies `{outcome}`")) } else { Err(format!("{:?}", e.books)) }
+    })
+}
+
+/// Requests were ignored for this reason.
+pub fn ignored(reason: &'static str) -> Proof {
+    Box::new(move |e| match e.ledger.ignored(reason) {
+        0 => Err(format!("none ignored as {reason}")),
+        count => Ok(format!("{count} ignored as `{reason}`")),
     })
 }
 

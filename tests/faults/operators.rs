@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::matrix::{Proof, Row, both, counted, outcome};
 use crate::plan::{Plan, RULE, Settings, Vm, mirroring};
 use crate::pushes::{by_expression, thousand};
-use crate::rig::{PUSHES, Rig};
+use crate::rig::{PUSHES, REFUSED, Rig};
 use crate::server::Behaviour;
 use harness::bootstrap::Delivery;
 
@@ -31,6 +31,10 @@ pub enum Act {
     VmId,
     /// No filter, by ECDS.
     Withdraw,
+    /// A wrong configuration by ECDS that keeps the last one, or is refused.
+    Wrong { keeps: bool },
+    /// The same with a module of other bytes.
+    WrongModule { keeps: bool },
     /// Another configuration by ECDS, back, the other again, and back, all while copies of the first are in flight.
     Alternate,
     /// `/drain_listeners?graceful`; never undone.
@@ -55,7 +59,12 @@ impl Act {
                 drop(rig.command("/quitquitquit").await);
                 assert!(rig.ended().await.success(), "Envoy crashed:\n{}", rig.envoy.log());
             }
-            Self::Module | Self::VmId | Self::Withdraw | Self::Alternate => self.pushed(rig, round / 3).await,
+            Self::Module
+            | Self::VmId
+            | Self::Withdraw
+            | Self::Alternate
+            | Self::Wrong { .. }
+            | Self::WrongModule { .. } => self.pushed(rig, round / 3).await,
             _ => {
                 let version = rig.next_version();
                 rig.configure(self.settings(version));
@@ -71,8 +80,14 @@ impl Act {
     async fn pushed(self, rig: &mut Rig, pause: Duration) {
         let version = rig.version();
         let settled = || Self::settled(version);
-        let vm = |module, id| Settings { vm: Vm { module, id }, ..settled() };
+        let vm = |module, id| Settings { vm: Vm { module, id, ..Vm::default() }, ..settled() };
+        let closing = |plugin, module| {
+            let vm = Vm { module, closes: true, ..Vm::default() };
+            Settings { plugin: Some(plugin), vm, ..settled() }
+        };
         let pushes = match self {
+            Self::Wrong { keeps } => vec![closing(wrong(keeps), 0), closing(mirroring(RULE, "mirror"), 0)],
+            Self::WrongModule { keeps } => vec![closing(wrong(keeps), 1), closing(mirroring(RULE, "mirror"), 0)],
             Self::Module => vec![vm(1, 0), settled()],
             Self::VmId => vec![vm(0, 1), settled()],
             Self::Withdraw => vec![Settings { plugin: None, ..settled() }, settled()],
@@ -129,6 +144,13 @@ fn bad() -> Value {
     plugin
 }
 
+/// A configuration that is wrong, and says what is to be done about that.
+fn wrong(keeps: bool) -> Value {
+    let mut plugin = bad();
+    plugin["onInvalid"] = json!(if keeps { "keepLast" } else { "refuse" });
+    plugin
+}
+
 /// Copies were in flight when it was done.
 fn in_flight() -> Proof {
     Box::new(|e| {
@@ -180,6 +202,40 @@ fn pushed(name: &'static str, act: Act, proof: Proof) -> Row {
     Row { plan, ..row(name, act, proof) }
 }
 
+/// A wrong configuration by ECDS, with Envoy's default failure policy: the first that comes.
+fn wrong_first(name: &'static str, keeps: bool) -> Row {
+    let vm = Vm { closes: true, ..Vm::default() };
+    let plan = Plan { plugin: wrong(keeps), vm, delivery: Delivery::Ecds, ..Plan::default() };
+    if keeps {
+        return Row { plan, ..Row::new(name, unmatched()) };
+    }
+    let harms = Some("Envoy answers 500 where it has no filter");
+    Row { plan, harms, ..Row::new(name, counted(REFUSED, 1)) }
+}
+
+/// One that comes while requests flow, and then a good one.
+fn wrong_later(name: &'static str, act: Act, proof: Proof) -> Row {
+    let mut row = pushed(name, act, proof);
+    row.plan.vm.closes = true;
+    row
+}
+
+/// Envoy took them all, and no request went without its rule.
+fn kept() -> Proof {
+    Box::new(|e| match (e.stats.get(REFUSED), e.ledger.unmatched()) {
+        (0, 0) => Ok("none refused, each request decided by the rule".to_owned()),
+        (refused, unmatched) => Err(format!("{refused} refused, {unmatched} requests unmatched")),
+    })
+}
+
+/// Requests were looked at, and none was mirrored for a while.
+fn unmatched() -> Proof {
+    Box::new(|e| match e.ledger.unmatched() {
+        0 => Err("no request was unmatched".into()),
+        unmatched => Ok(format!("{unmatched} requests unmatched")),
+    })
+}
+
 /// Copies that the host cancelled count as failed.
 fn cancelled() -> Proof {
     Box::new(|e| match e.books.classes["failed"] {
@@ -212,6 +268,20 @@ pub fn rows() -> Vec<Row> {
         pushed("the plugin removed by ECDS, and back", Act::Withdraw, both(taken(), uncounted())),
         pushed("A → B → A → B → A by ECDS", Act::Alternate, second_rule()),
         sidecar,
+        wrong_first("a first configuration that is wrong, `keepLast`", true),
+        wrong_first("a first configuration that is wrong, `refuse`", false),
+        wrong_later("a wrong configuration by ECDS, `keepLast`", Act::Wrong { keeps: true }, both(taken(), kept())),
+        wrong_later("a wrong configuration by ECDS, `refuse`", Act::Wrong { keeps: false }, counted(REFUSED, 3)),
+        wrong_later(
+            "a new module with a wrong configuration by ECDS, `keepLast`",
+            Act::WrongModule { keeps: true },
+            both(taken(), unmatched()),
+        ),
+        wrong_later(
+            "a new module with a wrong configuration by ECDS, `refuse`",
+            Act::WrongModule { keeps: false },
+            counted(REFUSED, 3),
+        ),
         row("Envoy drained", Act::Drain, counted("listener_manager.listener_stopped", 1)),
         row("Envoy stopped", Act::Quit, Box::new(|_| Ok("Envoy ended with status 0".to_owned()))),
     ]

@@ -36,6 +36,8 @@ pub struct Plan {
     pub h2: bool,
     /// Listeners come from a file, and under ECDS the filter from another, which an operator replaces.
     pub delivery: Delivery,
+    /// The VM that the filter begins in.
+    pub vm: Vm,
     /// One more listener with the filter, `inbound`, as a sidecar has it: the plugin has a root for each direction.
     pub directions: bool,
     /// What is changed in each listener's connection manager.
@@ -55,6 +57,7 @@ impl Default for Plan {
             plugin,
             h2: false,
             delivery: Delivery::Static,
+            vm: Vm::default(),
             directions: false,
             shape: |_| (),
             boot: |_| (),
@@ -124,6 +127,8 @@ pub struct Vm {
     pub module: u8,
     /// Other than 0: a `vm_id`.
     pub id: u8,
+    /// Envoy's default failure policy instead of `fail_open`.
+    pub closes: bool,
 }
 
 /// The filter itself; one that does nothing, where there is no plugin.
@@ -132,8 +137,10 @@ pub fn filter(folder: &Folder, settings: &Settings) -> Value {
     let mut wasm = bootstrap::wasm(plugin, Form::Text);
     let config = wasm["config"].as_object_mut().unwrap();
     config.remove("failure_policy");
-    config.insert("fail_open".to_owned(), json!(true));
-    let Vm { module, id } = settings.vm;
+    let Vm { module, id, closes } = settings.vm;
+    if !closes {
+        config.insert("fail_open".to_owned(), json!(true));
+    }
     if module > 0 {
         config["vm_config"]["code"]["local"]["filename"] = json!(other_module(folder, module));
     }

@@ -44,7 +44,7 @@ impl Rig {
         let folder = Folder::new();
         let lds = if plan.delivery == Delivery::Static { Delivery::Static } else { Delivery::Lds };
         let mut config = bootstrap::bootstrap(&folder, &[], lds, &to, plan.h2);
-        let settings = Settings::new(Some(plan.plugin.clone()), Some(plan.cluster), 0);
+        let settings = Settings { vm: plan.vm, ..Settings::new(Some(plan.plugin.clone()), Some(plan.cluster), 0) };
         let listeners = plan.listeners(&folder, &settings);
         let count = listeners.len();
         if plan.delivery == Delivery::Ecds {

@@ -139,6 +139,9 @@ fn verdict(row: &Row, evidence: &Evidence) -> String {
     if evidence.again {
         words += ", measured again";
     }
+    if let Some(why) = row.harms {
+        words = words.replacen("ok", &format!("harm, {why}"), 1);
+    }
     if let Some(why) = row.shared {
         write!(words, ", beside native: {why}").unwrap();
     }

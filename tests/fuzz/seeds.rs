@@ -3,7 +3,7 @@
 
 use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
 use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
-use fake_host::fuzz::choice::{BODIES, COMPARES, EDITS, ENTRIES, LIMITS, MARKERS, REWRITES, SAMPLES, TARGETS};
+use fake_host::fuzz::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, OPTIONS, REWRITES, SAMPLES, TARGETS};
 use fake_host::fuzz::configuration::to_struct;
 use prost::Message;
 use serde_json::Value;
@@ -19,7 +19,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "method":{"exact":"GET"},"scheme":{"exact":"https"},"authority":{"exact":"reviews:9080"},
 "headers":{"end-user":{"exact":"tester","ignoreCase":true}},"withoutHeaders":{"x-internal":{}},
 "queryParams":{"v":{"suffix":"2"}},"cookies":{"session":{"contains":"é","ignoreCase":true}},
-"sourceCidrs":["10.0.0.0/8","fd00::/8","127.0.0.1"],"routeName":{"regex":"default|other"}}],"mirrors":[
+"sourceCidrs":["10.0.0.0/8","fd00::/8","127.0.0.1"],"routeName":{"regex":"default|other"},"clusterName":{"prefix":"outbound|9080|"}}],"mirrors":[
 {"cluster":"mirror","percentage":50,"consistentHash":{"httpHeaderName":"x-user-id","seed":"18446744073709551615"},
 "rewrite":{"authority":"reviews-v2.test","uri":"/v2"},"headers":{"remove":["authorization"],"set":{"x-env":"staging"},
 "add":{"via":"mirror"}},"body":"omit","onOversizedBody":"omit","timeout":"1m1.5s"},
@@ -27,7 +27,7 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "rewrite":{"uriRegexRewrite":{"match":"^/api/(.*)$","rewrite":"/\\1"}},"consistentHash":{"useSourceIp":true}},
 {"clusterHeader":"x-mirror-cluster","allowedClusters":["a","b"],"disableShadowHostSuffixAppend":true,"body":"include",
 "onOversizedBody":"skip","consistentHash":{"httpCookieName":"session"}},
-{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy",
+{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy","onInvalid":"keepLast",
 "limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
 
 fn root() -> &'static Path {
@@ -126,7 +126,7 @@ struct Spelled {
     rewrite: usize,
     edits: usize,
     body: usize,
-    compare: usize,
+    options: usize,
     marker: usize,
     limits: [usize; 2],
     address: usize,
@@ -148,7 +148,7 @@ impl Spelled {
             bytes.extend([choice(TARGETS, target), choice(SAMPLES, self.sample), choice(REWRITES, self.rewrite)]);
             bytes.extend([choice(EDITS, self.edits), choice(BODIES, body)]);
         }
-        bytes.extend([choice(COMPARES, self.compare), choice(MARKERS, self.marker)]);
+        bytes.extend([choice(OPTIONS, self.options), choice(MARKERS, self.marker)]);
         bytes.extend(self.limits.map(|limit| choice(LIMITS, limit)));
         bytes.extend([
             choice(ADDRESSES, self.address),
@@ -204,11 +204,16 @@ fn write_requests() {
     }));
     seeds.extend((0..MARKERS.len()).map(|marker| Spelled { marker, headers: headers.to_vec(), ..plain() }));
     seeds.extend((0..ENDS.len()).map(|end| Spelled { end, headers: headers[10..12].to_vec(), ..plain() }));
+    let empty: &[(&str, &[u8])] = &[("content-length", b"0")];
+    let sizes = [vec![], vec![(0, 0)], vec![(0, 5)]];
+    seeds.extend(sizes.map(|chunks| Spelled { headers: empty.to_vec(), chunks, ..plain() }));
     seeds.extend((0..WAYS.len()).map(|way| Spelled { way, entries: vec![8], ..plain() }));
     seeds.extend((0..GIFTS.len()).map(|gift| Spelled { chunks: vec![(0, 9), (gift, 9)], end: 2, ..plain() }));
     seeds.extend((0..ADDRESSES.len()).map(|address| Spelled { address, entries: vec![16], sample: 6, ..plain() }));
     seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![17], ..plain() }));
-    seeds.extend((0..STATUSES.len()).map(|status| Spelled { compare: 1, status, ..plain() }));
+    seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![18], ..plain() }));
+    seeds.extend((0..OPTIONS.len()).map(|options| Spelled { options, route: 3, ..plain() }));
+    seeds.extend((0..STATUSES.len()).map(|status| Spelled { options: 1, status, ..plain() }));
     write("request", seeds.iter().map(Spelled::bytes));
 }
 

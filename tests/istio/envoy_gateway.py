@@ -182,17 +182,19 @@ def mirrors():
             "connections to the mirror last 1 s")
 
 
-def wrong():
+def wrong(on_invalid):
     """The file, with a field that the plugin does not know."""
     resources = policy()
     (extension,) = [document for document in resources if document["kind"] == "EnvoyExtensionPolicy"]
-    extension["spec"]["wasm"][0]["config"]["rules"][0]["match"][0]["uri"] = {"prefixx": "/api/"}
+    config = extension["spec"]["wasm"][0]["config"]
+    config["onInvalid"] = on_invalid
+    config["rules"][0]["match"][0]["uri"] = {"prefixx": "/api/"}
     return resources
 
 
 @scenario.scenario("a wrong configuration is the proxy's first, onInvalid: refuse")
 def wrong_first():
-    with gateway(wrong()) as one:
+    with gateway(wrong("refuse")) as one:
         until(lambda: check("uri.prefixx" in one.process.text(), "the log does not name the field"))
         until(lambda: same(request("/"), (200, "shop"), "a request"))
         for _ in range(MANY):
@@ -205,13 +207,27 @@ def wrong_first():
 def wrong_later():
     with gateway(policy()) as one:
         until(lambda: same(request("/"), (200, "shop"), "a request"))
-        one.apply(wrong())
+        one.apply(wrong("refuse"))
         until(lambda: check(REJECTED in one.process.text(), f"not in the log: {REJECTED}"))
         for _ in range(MANY):
             same(request("/api/"), (200, "shop"), "a request")
         until(lambda: check(one.log.of("shop-canary"), "no copies"))
     return ("the proxy rejects the listener, and the old one goes on; so no other change of this listener comes through until "
             "it is repaired")
+
+
+@scenario.scenario("a wrong configuration later, onInvalid: keepLast")
+def wrong_kept():
+    with gateway(policy()) as one:
+        until(lambda: same(request("/"), (200, "shop"), "a request"))
+        one.apply(wrong("keepLast"))
+        until(lambda: check('invalid_configuration{plugin="traffic-mirror"} 1' in one.get("/stats/prometheus"), "the gauge is not 1"))
+        before = len(one.log.of("shop-canary"))
+        for _ in range(MANY):
+            same(request("/api/"), (200, "shop"), "a request")
+        until(lambda: check(len(one.log.of("shop-canary")) > before, "no copies"))
+        check(REJECTED not in one.process.text(), "the listener is rejected")
+    return "the proxy accepts it, and the old configuration goes on; `invalid_configuration` is 1"
 
 
 if __name__ == "__main__":

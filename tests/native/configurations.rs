@@ -230,7 +230,7 @@ fn a_configuration_that_comes_again_defines_no_metric_again() {
     envoy.retire(first);
     // The other rule, its mirror, and nothing else.
     let more = defined() - known;
-    assert_eq!(more, known - 5);
+    assert_eq!(more, known - 7);
     envoy.configure(TO_A.as_bytes()).unwrap();
     envoy.retire(between);
     assert_eq!(defined(), known + more);

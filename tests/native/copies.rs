@@ -92,23 +92,31 @@ fn what_never_gets_a_copy_is_ignored_only_where_it_would_have_got_one() {
     let rules = [
         rule("excluded", "[]"),
         rule("unsampled", r#"[{"cluster":"a","percentage":0}]"#),
+        rule("nowhere", r#"[{"clusterHeader":"x-to"},{"clusterHeader":":method","allowedClusters":["a"]}]"#),
         rule("copied", r#"[{"cluster":"a","percentage":0},{"cluster":"b"}]"#),
     ];
     let marked = ("POST", &[("x-mirrored-request", "")][..]);
     let upgrade = ("GET", &[("upgrade", "websocket"), ("connection", "Upgrade")][..]);
-    for (reason, (method, more)) in [("marked", marked), ("upgrade", upgrade), ("connect", ("CONNECT", &[]))] {
+    let (connect, unrouted) = (("CONNECT", &[][..]), ("GET", &[][..]));
+    for (reason, (method, more)) in
+        [("marked", marked), ("upgrade", upgrade), ("connect", connect), ("unrouted", unrouted)]
+    {
         let (envoy, root) = Envoy::with(&format!(r#"{{"rules":[{}]}}"#, rules.join(",")));
-        for authority in ["excluded", "unsampled", "copied", "other"] {
+        if reason == "unrouted" {
+            Envoy::host(|host| host.properties.clear());
+        }
+        for authority in ["excluded", "unsampled", "nowhere", "copied", "other"] {
             let pseudo = [(":authority", authority), (":path", "/"), (":method", method), (":scheme", "http")];
             let stream = envoy.begin(root, headers(&[&pseudo[..], more].concat()), false);
             envoy.body(stream, b"frame", false);
             envoy.end(stream);
         }
-        assert_eq!(outcomes(&envoy), [("unsampled".to_owned(), 1)], "{reason}");
+        let counted = [("cluster_not_allowed", 1), ("no_cluster_header", 1), ("unsampled", 1)];
+        assert_eq!(outcomes(&envoy), counted.map(|(outcome, count)| (outcome.to_owned(), count)), "{reason}");
         Envoy::host(|host| {
             assert_eq!(books::by(host, "ignored_total", "reason"), [(reason, 1)].into());
             let requests = books::by(host, "requests_total", "rule");
-            assert_eq!(requests, [("excluded", 1), ("unsampled", 1)].into(), "{reason}");
+            assert_eq!(requests, [("excluded", 1), ("nowhere", 1), ("unsampled", 1)].into(), "{reason}");
         });
     }
 }
@@ -239,6 +247,7 @@ fn properties_are_asked_for_by_the_paths_that_envoy_knows() {
     for (condition, property, value) in [
         (r#""sourceCidrs":["fd00::/8"]"#, "source.address", "[fd00::1]:80"),
         (r#""routeName":{"exact":"shop"}"#, "xds.route_name", "shop"),
+        (r#""clusterName":{"exact":"shop"}"#, "xds.cluster_name", "shop"),
     ] {
         let rules = format!(r#"{{"rules":[{{"match":[{{{condition}}}],"mirrors":[{{"cluster":"a"}}]}}]}}"#);
         let (envoy, root) = Envoy::with(&rules);

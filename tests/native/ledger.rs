@@ -39,12 +39,19 @@ pub enum Compare {
     Nothing,
 }
 
+/// What a rule does with requests that Envoy has no cluster for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    Ignore,
+    Mirror,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Mirror(pub Target, pub Share, pub Part);
 
 /// A rule, which decides the requests whose path is its name.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule(pub &'static str, pub Compare, pub &'static [Mirror]);
+pub struct Rule(pub &'static str, pub Compare, pub &'static [Mirror], pub Unrouted);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -117,7 +124,10 @@ pub struct Ledger {
     calls: BTreeMap<u32, Call>,
     /// By the tokens of their calls.
     pairs: BTreeMap<u32, Pair>,
-    sent: BTreeMap<u32, usize>,
+    /// By the size of the bucket, which all configurations that have one share.
+    sent: BTreeMap<usize, usize>,
+    /// What came last is wrong.
+    pub is_invalid: bool,
     /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
     /// What was sent in this step: copies whose tokens are not known yet.
@@ -167,16 +177,23 @@ impl Ledger {
         self.limits.insert(root, limits);
     }
 
+    /// A request's headers came, and no rule matches.
+    pub fn unmatched(&mut self) {
+        self.count("unmatched_total", "", "", "", 1);
+    }
+
     /// A request's headers came; `rule` is the one that matches.
-    pub fn began(&mut self, root: u32, stream: u32, rule: Rule, headers: Headers, ends: bool) {
+    pub fn began(&mut self, root: u32, stream: u32, rule: Rule, (headers, is_routed): (Headers, bool), ends: bool) {
         let has = |name: &str| first(&headers, name).is_some();
-        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers));
+        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers) && mirror.cluster(&headers).is_ok());
         let ignored = if has("x-mirrored-request") {
             Some("marked")
         } else if first(&headers, ":method") == Some(b"CONNECT") {
             Some("connect")
+        } else if has("upgrade") && has("connection") {
+            Some("upgrade")
         } else {
-            (has("upgrade") && has("connection")).then_some("upgrade")
+            (!is_routed && rule.3 == Unrouted::Ignore).then_some("unrouted")
         };
         if let (true, Some(reason)) = (is_wanted, ignored) {
             return self.count("ignored_total", "", "", reason, 1);
@@ -312,6 +329,7 @@ impl Ledger {
         for (gauge, value) in [("in_flight", self.calls.len()), ("buffered_bytes", held)] {
             accounts.insert([gauge, "", "", ""].map(String::from), i64::try_from(value).unwrap());
         }
+        accounts.insert(["invalid_configuration", "", "", ""].map(String::from), i64::from(self.is_invalid));
         accounts.retain(|_, count| *count != 0);
         accounts
     }
@@ -352,7 +370,9 @@ impl Ledger {
                 let compared = (rule.1 == Compare::Status).then_some(stream);
                 let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
                 self.copies.push((Copy { root, stream, cluster, body }, call));
-                *self.sent.entry(root).or_default() += 1;
+                if let Some(burst) = self.limits[&root].burst {
+                    *self.sent.entry(burst).or_default() += 1;
+                }
             }
         }
     }
@@ -364,7 +384,7 @@ impl Ledger {
         let is_whole = [":authority", ":path", ":method"].iter().all(|name| first(headers, name).is_some());
         if waiting + self.copies.len() >= limits.in_flight {
             "in_flight_limit"
-        } else if limits.burst.is_some_and(|burst| self.sent.get(&root).is_some_and(|sent| *sent >= burst)) {
+        } else if limits.burst.is_some_and(|burst| self.sent.get(&burst).is_some_and(|sent| *sent >= burst)) {
             self.is_limited_by_rate = true;
             "rate_limit"
         } else if !is_whole {

@@ -11,6 +11,8 @@ mod steps;
 mod answers;
 mod configurations;
 mod copies;
+mod keep_last;
 mod memory;
 mod model;
 mod quiet;
+mod rates;

@@ -1,7 +1,7 @@
 //! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
 //! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
 
-use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target};
+use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target, Unrouted};
 use crate::steps::{Step, limits, pair, step};
 use fake_host::books;
 use fake_host::envoy::Envoy;
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 pub const RULES: &[Rule] = &[
-    Rule("nowhere", Compare::Status, &[]),
+    Rule("nowhere", Compare::Status, &[], Unrouted::Ignore),
     Rule(
         "bodies",
         Compare::Status,
@@ -24,6 +24,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing),
             Mirror(Target::Cluster("c"), Share::All, Part::Nothing),
         ],
+        Unrouted::Mirror,
     ),
     Rule(
         "named",
@@ -33,6 +34,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole),
             Mirror(Target::Cluster("unknown"), Share::All, Part::Nothing),
         ],
+        Unrouted::Ignore,
     ),
     Rule(
         "sampled",
@@ -41,6 +43,7 @@ pub const RULES: &[Rule] = &[
             Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
             Mirror(Target::Cluster("b"), Share::None, Part::Whole),
         ],
+        Unrouted::Ignore,
     ),
 ];
 
@@ -67,12 +70,15 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
         }
         fields
     };
-    let rule = |Rule(name, compare, mirrors): &Rule| {
+    let rule = |Rule(name, compare, mirrors, unrouted): &Rule| {
         let mirrors: Vec<_> = mirrors.iter().map(mirror).collect();
         let mut fields =
             json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors });
         if *compare == Compare::Status {
             fields["compare"] = json!({ "status": true });
+        }
+        if *unrouted == Unrouted::Mirror {
+            fields["unrouted"] = "mirror".into();
         }
         fields
     };
@@ -97,13 +103,22 @@ struct Stream {
     is_complete: bool,
 }
 
+/// What a root has got.
+#[derive(Debug, Clone, Copy)]
+struct Configured {
+    /// Its limits and the order of its rules; `None`: nothing is at work.
+    at_work: Option<(Limits, bool)>,
+    /// What the host handed over was wrong.
+    is_wrong: bool,
+}
+
 pub struct Run {
     envoy: Envoy,
     ledger: Ledger,
     /// All roots that there were; the last is at work.
     roots: Vec<u32>,
     /// The configurations that they have.
-    configurations: Vec<(Limits, bool)>,
+    configurations: Vec<Configured>,
     streams: Vec<Stream>,
     sent: usize,
 }
@@ -115,7 +130,8 @@ impl Run {
         ledger.clusters.extend(clusters.map(|(name, outcome)| (name.into(), outcome)));
         let (envoy, root) = Envoy::with(&configuration(limits, false));
         ledger.configured(root, limits);
-        let (roots, configurations) = (vec![root], vec![(limits, false)]);
+        let (roots, configurations) =
+            (vec![root], vec![Configured { at_work: Some((limits, false)), is_wrong: false }]);
         Self { envoy, ledger, roots, configurations, streams: Vec::new(), sent: 0 }
     }
 
@@ -129,7 +145,11 @@ impl Run {
                 let id = self.envoy.open(self.root(), Headers::new());
                 self.streams.push(Stream { id, root: self.root(), is_complete: true });
             }
-            Step::Headers { rule, pseudo, more, ends } => self.begin(RULES.get(rule), &pseudo, more, ends),
+            Step::Headers { rule, pseudo, more, is_routed, ends } => {
+                let cluster = || is_routed.then(|| ("xds.cluster_name".to_owned(), b"primary".to_vec()));
+                Envoy::host(|host| host.properties = cluster().into_iter().collect());
+                self.begin(RULES.get(rule), &pseudo, (more, is_routed), ends);
+            }
             Step::Body { stream, size, hides, ends } => {
                 let Some(stream) = self.incomplete(stream) else { return };
                 stream.is_complete = ends;
@@ -171,17 +191,29 @@ impl Run {
             }
             Step::Replace { limits, is_reversed } => self.replace(limits, is_reversed),
             Step::Return => {
-                if let [.., (limits, is_reversed), _] = self.configurations[..] {
+                if let [.., Configured { at_work: Some((limits, is_reversed)), is_wrong: false }, _] =
+                    self.configurations[..]
+                {
                     self.replace(limits, is_reversed);
                 }
             }
-            Step::EndVm => {
+            Step::KeepLast => {
+                let old = self.root();
+                self.configure_wrong(self.last().at_work);
+                self.envoy.retire(old);
+                self.take_cancelled();
+            }
+            Step::EndVm { is_wrong } => {
                 self.end_streams(|_| ());
                 self.envoy.retire(self.root());
                 Envoy::host(|host| assert!(host.roots.is_empty(), "a root outlives its VM"));
                 self.take_cancelled();
-                let (limits, is_reversed) = *self.configurations.last().unwrap();
-                self.configure(limits, is_reversed);
+                match self.last() {
+                    Configured { at_work: Some((limits, is_reversed)), .. } if !is_wrong => {
+                        self.configure(limits, is_reversed);
+                    }
+                    _ => self.configure_wrong(None),
+                }
             }
             Step::Refuse => assert_eq!(self.envoy.configure(b"{\"rules\":[]}"), None),
             Step::Cluster { name, outcome } => {
@@ -199,13 +231,31 @@ impl Run {
 
     fn configure(&mut self, limits: Limits, is_reversed: bool) {
         self.roots.push(self.envoy.configure(configuration(limits, is_reversed).as_bytes()).unwrap());
-        self.configurations.push((limits, is_reversed));
+        self.configurations.push(Configured { at_work: Some((limits, is_reversed)), is_wrong: false });
         self.ledger.configured(self.root(), limits);
+        self.ledger.is_invalid = false;
+    }
+
+    /// Lets a wrong configuration take over, after which this is to be at work.
+    fn configure_wrong(&mut self, at_work: Option<(Limits, bool)>) {
+        // No two have the same bytes: the host would go on with the root that it has.
+        let wrong = json!({ "rules": [self.roots.len()], "onInvalid": "keepLast" }).to_string();
+        self.roots.push(self.envoy.configure(wrong.as_bytes()).unwrap());
+        self.configurations.push(Configured { at_work, is_wrong: true });
+        if let Some((limits, _)) = at_work {
+            self.ledger.configured(self.root(), limits);
+        }
+        self.ledger.is_invalid = true;
+    }
+
+    fn last(&self) -> Configured {
+        *self.configurations.last().unwrap()
     }
 
     fn replace(&mut self, limits: Limits, is_reversed: bool) {
-        let (old, was) =
-            (self.root(), self.configurations.last().map(|(limits, is_reversed)| configuration(*limits, *is_reversed)));
+        let Configured { at_work, is_wrong } = self.last();
+        let was = at_work.filter(|_| !is_wrong).map(|(limits, is_reversed)| configuration(limits, is_reversed));
+        let old = self.root();
         // The host would go on with the root that it has.
         if was != Some(configuration(limits, is_reversed)) {
             self.configure(limits, is_reversed);
@@ -224,7 +274,7 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, rule: Option<&Rule>, pseudo: &[&'static str], more: Headers, ends: bool) {
+    fn begin(&mut self, rule: Option<&Rule>, pseudo: &[&'static str], (more, is_routed): (Headers, bool), ends: bool) {
         let path = rule.map_or("other", |rule| rule.0);
         let mut headers = vec![pair(":path", format!("/{path}"))];
         headers.extend(pseudo.iter().map(|name| match *name {
@@ -235,8 +285,9 @@ impl Run {
         headers.extend(more);
         let id = self.envoy.begin(self.root(), headers.clone(), ends);
         self.streams.push(Stream { id, root: self.root(), is_complete: ends });
-        if let Some(rule) = rule {
-            self.ledger.began(self.root(), id, *rule, headers, ends);
+        match rule.filter(|_| self.last().at_work.is_some()) {
+            Some(rule) => self.ledger.began(self.root(), id, *rule, (headers, is_routed), ends),
+            None => self.ledger.unmatched(),
         }
     }
 

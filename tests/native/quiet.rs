@@ -84,6 +84,28 @@ fn a_request_of_which_no_copy_is_made_costs_what_decides_that_and_nothing_more()
 }
 
 #[test]
+fn whether_there_is_a_cluster_is_asked_only_where_a_copy_depends_on_it() {
+    let mirror = r#""mirrors":[{"cluster":"a"}]"#;
+    let by_header = r#""mirrors":[{"clusterHeader":"x-to"},{"cluster":"a","percentage":0}]"#;
+    let mirrored = r#""unrouted":"mirror","mirrors":[{"cluster":"a"}]"#;
+    for (rule, more, is_asked) in [
+        (mirror, &[][..], true),
+        (mirror, &[("x-mirrored-request", "true")], false),
+        (mirror, &[("upgrade", "x"), ("connection", "upgrade")], false),
+        (by_header, &[("x-to", "a")], true),
+        (by_header, &[], false),
+        (mirrored, &[], false),
+        // Once, also where a match needs it and the copy too.
+        (&format!(r#""match":[{{"clusterName":{{"exact":"primary"}}}}],{mirror}"#), &[], true),
+        (r#""match":[{"clusterName":{"exact":"primary"}}],"mirrors":[]"#, &[], true),
+    ] {
+        let asked = asked(&format!("[{{{rule}}}]"), "/", more, true);
+        let questions = asked.iter().filter(|what| *what == "property xds.cluster_name").count();
+        assert_eq!(questions, usize::from(is_asked), "{rule} {more:?}: {asked:?}");
+    }
+}
+
+#[test]
 fn how_the_client_was_answered_is_asked_only_where_a_copy_that_is_compared_was_sent() {
     for (mirror, compare, more, is_asked) in [
         (r#""cluster":"a""#, r#"{"status":true}"#, None, true),
@@ -109,8 +131,8 @@ fn after_a_request_whose_headers_were_needed_those_of_the_next_are_read_at_once(
     let (envoy, root) = Envoy::with(rules);
     for (has_it, expected) in [
         (false, &["header x-a"][..]),
-        (true, &["header x-a", "all headers"]),
-        (true, &["all headers"]),
+        (true, &["header x-a", "all headers", "property xds.cluster_name"]),
+        (true, &["all headers", "property xds.cluster_name"]),
         (false, &["all headers"]),
         (false, &["header x-a"]),
     ] {

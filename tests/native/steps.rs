@@ -12,8 +12,8 @@ use proptest::sample::select;
 pub enum Step {
     /// A stream opens, and perhaps is all there is.
     Open,
-    /// The headers of a request come.
-    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, ends: bool },
+    /// The headers of a request come, for which Envoy may have no cluster.
+    Headers { rule: usize, pseudo: Vec<&'static str>, more: Headers, is_routed: bool, ends: bool },
     /// A chunk of a body comes, or nothing of it; the host may fail to hand it over.
     Body { stream: usize, size: usize, hides: bool, ends: bool },
     /// Trailers come.
@@ -29,7 +29,9 @@ pub enum Step {
     /// The configuration before this one takes over again.
     Return,
     /// The plugin is taken away, or a new module takes over: the VM ends.
-    EndVm,
+    EndVm { is_wrong: bool },
+    /// A wrong configuration takes over, and the last good one goes on.
+    KeepLast,
     /// Another configuration is refused.
     Refuse,
     /// Envoy gets or loses a cluster, or its last host.
@@ -39,7 +41,7 @@ pub enum Step {
 pub fn limits() -> impl Strategy<Value = Limits> {
     let body = select(vec![0, 8, 1000, 50_000, 50_000]);
     let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
-    let in_flight = select(vec![0, 2, 1000, 1000, 1000]);
+    let in_flight = select(vec![1, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
         body: body.min(buffered),
@@ -75,9 +77,11 @@ fn request() -> impl Strategy<Value = Step> {
         1 => Just(vec![":authority", "CONNECT"]),
     ];
     let user = "[a-f]".prop_map(|user| pair("x-user", user));
-    (rule, pseudo, vec(more, 0..4), user, any::<bool>()).prop_map(|(rule, pseudo, more, user, ends)| {
+    let is_routed = prop::bool::weighted(0.9);
+    let parts = (rule, pseudo, vec(more, 0..4), user, is_routed, any::<bool>());
+    parts.prop_map(|(rule, pseudo, more, user, is_routed, ends)| {
         let more = [more.concat(), vec![user]].concat();
-        Step::Headers { rule, pseudo, more, ends }
+        Step::Headers { rule, pseudo, more, is_routed, ends }
     })
 }
 
@@ -119,7 +123,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
         2 => (limits(), any::<bool>()).prop_map(|(limits, is_reversed)| Step::Replace { limits, is_reversed }),
         2 => Just(Step::Return),
-        1 => Just(Step::EndVm),
+        1 => prop::bool::weighted(0.3).prop_map(|is_wrong| Step::EndVm { is_wrong }),
+        2 => Just(Step::KeepLast),
         1 => Just(Step::Refuse),
         2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
     ]

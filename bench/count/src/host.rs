@@ -64,6 +64,8 @@ struct Host {
     /// The calls that are not answered yet.
     in_flight: Vec<u32>,
     token: u32,
+    /// The one value of shared data; its version is always the same, for no other worker changes it.
+    shared: Option<Vec<u8>>,
     calls: u64,
 }
 
@@ -92,7 +94,8 @@ impl Vm {
             Sent::Get => encoded(&HEADERS),
             Sent::Post => encoded(&[&HEADERS[..], &OF_BODY].concat()),
         };
-        let host = Host { configuration, headers, metrics: 0, clock: 0, in_flight: Vec::new(), token: 0, calls: 0 };
+        let (in_flight, shared) = (Vec::new(), None);
+        let host = Host { configuration, headers, metrics: 0, clock: 0, in_flight, token: 0, shared, calls: 0 };
         let mut store = Store::new(&engine, host);
         let mut linker = Linker::new(&engine);
         define(&mut linker)?;
@@ -194,8 +197,30 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "proxy_get_property",
         |mut vm: Caller<'_, Host>, path: i32, length: i32, data: i32, size: i32| {
             let wanted = read(&vm, path, length)?;
-            let value = (wanted == b"response\0code").then(|| 200_i64.to_le_bytes().to_vec());
+            let value = match &wanted[..] {
+                b"response\0code" => Some(200_i64.to_le_bytes().to_vec()),
+                b"xds\0cluster_name" => Some(b"outbound|9080||reviews.prod.svc.cluster.local".to_vec()),
+                _ => None,
+            };
             give(&mut vm, value, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_shared_data",
+        |mut vm: Caller<'_, Host>, _: i32, _: i32, data: i32, size: i32, version: i32| {
+            write(&mut vm, version, &1u32.to_le_bytes())?;
+            let value = vm.data().shared.clone();
+            give(&mut vm, value, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_shared_data",
+        |mut vm: Caller<'_, Host>, _: i32, _: i32, value: i32, length: i32, _: i32| {
+            let value = read(&vm, value, length)?;
+            vm.data_mut().shared = Some(value);
+            counted(&mut vm)
         },
     )?;
     #[allow(clippy::too_many_arguments, reason = "the ABI's")]

@@ -52,8 +52,8 @@ fn load(paths: &[String]) -> Result<Vec<Named>, String> {
     paths.iter().map(load).collect()
 }
 
-/// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, and a rule.
-fn rows() -> [(&'static str, Sent, Value); 7] {
+/// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, and a configuration.
+fn rows() -> [(&'static str, Sent, Value); 9] {
     let mirror = json!([{"cluster": "mirror"}]);
     let two = json!([{"cluster": "mirror"}, {"cluster": "second"}]);
     let edited = json!([{
@@ -61,14 +61,23 @@ fn rows() -> [(&'static str, Sent, Value); 7] {
         "headers": {"remove": ["authorization", "cookie"], "set": {"x-env": "staging"}, "add": {"via": "mirror"}},
     }]);
     let unmatched = json!([{"headers": {"x-mirror": {"exact": "yes"}}}]);
+    let rule = |rule: Value| json!({"rules": [rule]});
+    let mut limited = rule(json!({"mirrors": mirror}));
+    limited["limits"] = json!({"maxRequestsPerSecond": 1_000_000});
     [
-        ("no rule matches", Sent::Get, json!({"match": unmatched, "mirrors": mirror})),
-        ("0 %", Sent::Get, json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]})),
-        ("100 %", Sent::Get, json!({"mirrors": mirror})),
-        ("100 %, compared with the primary", Sent::Get, json!({"mirrors": mirror, "compare": {"status": true}})),
-        ("two mirrors at 100 %", Sent::Get, json!({"mirrors": two})),
-        ("100 %, hashed and edited", Sent::Get, json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
-        ("100 %, POST with 1 KiB", Sent::Post, json!({"mirrors": mirror})),
+        ("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror}))),
+        ("0 %", Sent::Get, rule(json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]}))),
+        ("100 %", Sent::Get, rule(json!({"mirrors": mirror}))),
+        ("100 %, `unrouted: mirror`", Sent::Get, rule(json!({"mirrors": mirror, "unrouted": "mirror"}))),
+        ("100 %, with a rate", Sent::Get, limited),
+        ("100 %, compared with the primary", Sent::Get, rule(json!({"mirrors": mirror, "compare": {"status": true}}))),
+        ("two mirrors at 100 %", Sent::Get, rule(json!({"mirrors": two}))),
+        (
+            "100 %, hashed and edited",
+            Sent::Get,
+            rule(json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
+        ),
+        ("100 %, POST with 1 KiB", Sent::Post, rule(json!({"mirrors": mirror}))),
     ]
 }
 
@@ -76,10 +85,11 @@ fn rows() -> [(&'static str, Sent, Value); 7] {
 fn table(modules: &[Named]) -> Result<String, String> {
     let heads: String = modules.iter().map(|(path, _)| format!(" {path}: operators | host calls |")).collect();
     let mut table = format!("| a request |{heads}\n|:--|{}\n", "--:|".repeat(modules.len() * 2));
-    for (name, sent, rule) in rows() {
+    for (name, sent, configuration) in rows() {
         table += &format!("| {name} |");
         for module in modules {
-            let cost = measure(module, sent, &rule).map_err(|error| format!("{}, {name}: {error}", module.0))?;
+            let cost =
+                measure(module, sent, &configuration).map_err(|error| format!("{}, {name}: {error}", module.0))?;
             table += &cost.map_or_else(
                 || " refused | |".to_owned(),
                 |Cost { operators, calls }| {
@@ -98,8 +108,9 @@ fn table(modules: &[Named]) -> Result<String, String> {
 fn functions(modules: &[Named]) -> Result<String, String> {
     let mut text = String::new();
     for module in modules {
-        for (name, sent, rule) in rows() {
-            let cost = measure(module, sent, &rule).map_err(|error| format!("{}, {name}: {error}", module.0))?;
+        for (name, sent, configuration) in rows() {
+            let cost =
+                measure(module, sent, &configuration).map_err(|error| format!("{}, {name}: {error}", module.0))?;
             let operators = cost.unwrap_or_default().operators;
             let mut functions: Vec<_> = operators.iter().zip(&module.1.functions).collect();
             functions.sort_by(|one, other| other.cmp(one));
@@ -112,9 +123,8 @@ fn functions(modules: &[Named]) -> Result<String, String> {
     Ok(text)
 }
 
-fn measure((_, module): &Named, sent: Sent, rule: &Value) -> Result<Option<Cost>, String> {
-    let configuration = json!({"rules": [rule]}).to_string();
-    let started = Vm::start(module, configuration.into_bytes(), sent).map_err(|error| error.to_string())?;
+fn measure((_, module): &Named, sent: Sent, configuration: &Value) -> Result<Option<Cost>, String> {
+    let started = Vm::start(module, configuration.to_string().into_bytes(), sent).map_err(|error| error.to_string())?;
     let Some(mut vm) = started else { return Ok(None) };
     let mut before = Cost::default();
     for number in 0..WARM_UP + COUNTED {

@@ -35,6 +35,10 @@ impl Source for Given {
     fn route_name(&self) -> Option<Vec<u8>> {
         None
     }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        Some(b"primary".to_vec())
+    }
 }
 
 fn request(headers: usize) -> Given {
@@ -130,7 +134,7 @@ fn gathering(c: &mut Criterion) {
                 let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
                 let mut pending = Pending::new(decision, rule, |_| true);
-                pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20);
+                pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20, || true).unwrap();
                 for _ in 0..(1 << 20) / size {
                     pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));
                 }

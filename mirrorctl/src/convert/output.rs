@@ -31,6 +31,14 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
             "# CHANGE: where the plugin's image is, and add a selector for the workloads whose requests are mirrored.\n"
         }
     };
+    let config = match form {
+        Form::Config | Form::Envoy => config,
+        // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
+        Form::Wasmplugin | Form::Trafficextension => {
+            let keep_last = ("onInvalid".to_owned(), "keepLast".into());
+            Tree::Map([&[keep_last], config.fields()].concat())
+        }
+    };
     let tree = match form {
         Form::Config => config,
         Form::Wasmplugin => {

@@ -9,7 +9,6 @@ use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{Draft, NotCopied};
 use traffic_mirror::core::digest::{Digest, Never};
 use traffic_mirror::core::header_map::HeaderMap;
-use traffic_mirror::core::ignored::ignored;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{self, Pending, Plan};
@@ -48,7 +47,7 @@ impl Selection {
 
     fn shown(&self, sample: &Sample) -> String {
         let parts = sample.ratio.parts();
-        let percentage = f64::from(parts) / f64::from(Ratio::PARTS / 100);
+        let percentage = decimal(parts, Ratio::PARTS / 100);
         let key = sample.sticky.as_ref().map(|sticky| match &sticky.key {
             KeySource::Header(name) => format!("header {name}"),
             KeySource::Cookie(name) => format!("cookie {name}"),
@@ -65,10 +64,18 @@ impl Selection {
             }
             Self::Drawn { keyless } => {
                 let why = if *keyless { format!(", for there is no {key}") } else { String::new() };
-                format!("{percentage} % at random{why}: selected with probability {}", percentage / 100.0)
+                format!("{percentage} % at random{why}: selected with probability {}", decimal(parts, Ratio::PARTS))
             }
         }
     }
+}
+
+/// Writes a number of parts as a decimal: exactly, as no binary fraction does. `whole` is a power of ten.
+fn decimal(parts: u32, whole: u32) -> String {
+    let digits = whole.checked_ilog10().unwrap_or_default() as usize;
+    let part = format!("{:0digits$}", parts.checked_rem(whole).unwrap_or_default());
+    let number = format!("{}.{part}", parts.checked_div(whole).unwrap_or_default());
+    number.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Explains what the mirrors of a rule get.
@@ -78,16 +85,16 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
         return;
     }
     let marker = config.marker.as_ref();
-    let request = Digest::new(Request::new(given, true).into_headers(), marker);
     let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
     if pending.wants_end() {
-        if let Some(reason) = ignored(&request) {
+        let request = Digest::new(Request::new(given, true).take_headers(), marker);
+        let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
+        if let Err(reason) = read {
             reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
-        pending.read_headers(request.clone(), rule, config.limits.max_body_bytes);
         let mut budget = Budget::new(&config.limits, Rc::default());
         pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
     }
@@ -99,7 +106,7 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
             Plan::Not(_) => {}
             Plan::Copy { with_body } => {
                 let length = if *with_body { body.len() } else { 0 };
-                copy(reply, mirror, &request, decision, marker, length);
+                copy(reply, mirror, &pending.request, decision, marker, length);
             }
         }
     }
@@ -181,4 +188,23 @@ fn why_different(
 /// Shows bytes as text.
 fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_written_exactly() {
+        for (parts, percentage, probability) in [
+            (1234, "0.1234", "0.001234"),
+            (250_000, "25", "0.25"),
+            (333_333, "33.3333", "0.333333"),
+            (1, "0.0001", "0.000001"),
+            (1_000_000, "100", "1"),
+        ] {
+            assert_eq!(decimal(parts, Ratio::PARTS / 100), percentage);
+            assert_eq!(decimal(parts, Ratio::PARTS), probability);
+        }
+    }
 }

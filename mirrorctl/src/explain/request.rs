@@ -26,6 +26,12 @@ pub(crate) struct Description {
     /// The name of the Envoy route
     #[arg(long, value_name = "NAME")]
     route_name: Option<String>,
+    /// The name of the Envoy cluster that the route leads to
+    #[arg(long, value_name = "NAME")]
+    cluster_name: Option<String>,
+    /// Envoy has no cluster for the request: it has no route, or Envoy responds itself
+    #[arg(long, conflicts_with = "cluster_name")]
+    unrouted: bool,
 }
 
 /// A request that the core can be asked about.
@@ -33,6 +39,9 @@ pub(crate) struct Given {
     headers: HeaderMap,
     source: Option<IpAddr>,
     route_name: Option<String>,
+    cluster_name: Option<String>,
+    /// Whether Envoy has a cluster for it, named or not.
+    pub(super) is_routed: bool,
 }
 
 impl Given {
@@ -68,6 +77,8 @@ impl Given {
             headers: HeaderMap::from_pairs(headers),
             source: description.source,
             route_name: description.route_name.clone(),
+            cluster_name: description.cluster_name.clone(),
+            is_routed: !description.unrouted,
         })
     }
 }
@@ -102,6 +113,10 @@ impl Source for Given {
     fn route_name(&self) -> Option<Vec<u8>> {
         self.route_name.clone().map(String::into_bytes)
     }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        self.cluster_name.clone().map(String::into_bytes)
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +131,8 @@ pub(super) mod tests {
             body: None,
             source: source.map(|source| source.parse().unwrap()),
             route_name: Some("r".to_owned()),
+            cluster_name: Some("c".to_owned()),
+            unrouted: false,
         };
         Given::new(&description, None).unwrap()
     }

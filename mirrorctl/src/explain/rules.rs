@@ -98,6 +98,7 @@ impl Condition<'_> {
             "authority" => ("authority", pseudo(":authority")),
             "sourceCidrs" => ("source", source()),
             "routeName" => ("route name", request.route_name().map(<[u8]>::to_vec)),
+            "clusterName" => ("cluster name", request.cluster_name().map(<[u8]>::to_vec)),
             "queryParams" => ("parameter", request.query_param(key).map(<[u8]>::to_vec)),
             "cookies" => ("cookie", request.cookie(key).map(<[u8]>::to_vec)),
             _ => ("header", header(headers, key)),
@@ -127,7 +128,8 @@ mod tests {
         {"headers": {"X-User": {"exact": "1"}, "host": {}}}, {"headers": {"x-user": {}, ":path": {"suffix": "2"}}},
         {"withoutHeaders": {"x-user": {}}}, {"withoutHeaders": {"x-none": {"exact": ""}, "x-user": {"exact": "2"}}},
         {"queryParams": {"v": {"exact": "2"}, "w": {}}}, {"cookies": {"s": {"regex": "[0-9]+"}}},
-        {"sourceCidrs": ["10.0.0.0/8"], "routeName": {"exact": "r"}}, {"sourceCidrs": ["fd00::/8"]}
+        {"sourceCidrs": ["10.0.0.0/8"], "routeName": {"exact": "r"}}, {"sourceCidrs": ["fd00::/8"]},
+        {"clusterName": {"exact": "c"}}, {"clusterName": {"exact": "d"}}
     ]"#;
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod bodies;
 mod clusters;
+mod methods;
+mod updates;
 
 use crate::found::Found;
 use crate::input::Document;
@@ -9,7 +11,8 @@ use std::fmt;
 use traffic_mirror::config::Config;
 
 /// All codes.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 2] = [bodies::large_bodies, clusters::retries_copies];
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 4] =
+    [bodies::large_bodies, clusters::retries_copies, methods::lower_case_method, updates::no_keep_last];
 
 /// A file: all its documents, and the configurations of the plugin that are in them.
 pub(crate) struct Subject<'a> {

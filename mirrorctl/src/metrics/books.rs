@@ -5,7 +5,7 @@ use super::text::samples;
 use std::collections::BTreeMap;
 
 /// The labels of the filter's metrics.
-const LABELS: [&str; 6] = ["rule", "mirror", "outcome", "class", "reason", "result"];
+const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
 
 /// Counts by a label's value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +30,10 @@ impl Counts {
 /// What is counted for a mirror of a rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Mirror {
+    /// Requests that its rule decided while it was one of the rule's mirrors; `None` of a module older than 0.2.
+    pub(crate) decided: Option<f64>,
+    /// Those of them that have no outcome yet.
+    pub(crate) waiting: f64,
     pub(crate) outcomes: Counts,
     pub(crate) classes: Counts,
     /// Empty where the rule does not compare.
@@ -44,6 +48,11 @@ impl Mirror {
         self.outcomes.get("sent")
     }
 
+    /// Returns the copies that were sent and got no response, or an error.
+    pub(crate) fn failures(&self) -> f64 {
+        ["5xx", "failed", "timeout"].iter().map(|class| self.classes.get(class)).sum()
+    }
+
     /// Tells whether its rule compares.
     pub(crate) fn compares(&self) -> bool {
         !self.results.0.is_empty()
@@ -51,6 +60,8 @@ impl Mirror {
 
     fn since(&self, earlier: &Self) -> Option<Self> {
         Some(Self {
+            decided: risen_if_known(self.decided, earlier.decided)?,
+            waiting: self.waiting,
             outcomes: self.outcomes.since(&earlier.outcomes)?,
             classes: self.classes.since(&earlier.classes)?,
             results: self.results.since(&earlier.results)?,
@@ -65,6 +76,9 @@ impl Mirror {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) requests: f64,
+    /// How the primary responded to the requests that made a pair; empty where the rule does not compare.
+    pub(crate) primary: Counts,
+    pub(crate) primary_time: Histogram,
     pub(crate) mirrors: BTreeMap<String, Mirror>,
 }
 
@@ -75,7 +89,12 @@ impl Rule {
             Some((target.clone(), mirror.since(earlier.mirrors.get(target).unwrap_or(&none))?))
         };
         let mirrors = self.mirrors.iter().map(since).collect::<Option<_>>()?;
-        Some(Self { requests: risen(self.requests, earlier.requests)?, mirrors })
+        Some(Self {
+            requests: risen(self.requests, earlier.requests)?,
+            primary: self.primary.since(&earlier.primary)?,
+            primary_time: self.primary_time.since(&earlier.primary_time),
+            mirrors,
+        })
     }
 }
 
@@ -84,11 +103,20 @@ fn risen(now: f64, before: f64) -> Option<f64> {
     (now >= before).then_some(now - before)
 }
 
+/// The same of a counter that older modules do not have: what is unknown stays unknown.
+fn risen_if_known(now: Option<f64>, before: Option<f64>) -> Option<Option<f64>> {
+    now.map_or(Some(None), |now| risen(now, before.unwrap_or_default()).map(Some))
+}
+
 /// All that one reading shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Books {
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) ignored: Counts,
+    /// Requests that no rule matched; `None` of a module older than 0.2.
+    pub(crate) unmatched: Option<f64>,
+    /// By plugin: not 0 while the last configuration is wrong and an older one, or none, is at work.
+    pub(crate) invalid: Counts,
     pub(crate) in_flight: f64,
     pub(crate) buffered_bytes: f64,
 }
@@ -113,13 +141,25 @@ impl Books {
                 "in_flight" => books.in_flight += sample.value,
                 "buffered_bytes" => books.buffered_bytes += sample.value,
                 "ignored_total" => add(&mut books.ignored, "reason"),
+                "unmatched_total" => *books.unmatched.get_or_insert_default() += sample.value,
+                "invalid_configuration" => add(&mut books.invalid, "plugin"),
                 "requests_total" => books.rules.entry(label("rule")).or_default().requests += sample.value,
                 name => {
-                    let Some(mirror) = sample.labels.get("mirror") else { continue };
+                    if !sample.labels.contains_key("rule") {
+                        continue;
+                    }
                     let rule = books.rules.entry(label("rule")).or_default();
-                    let mirror = rule.mirrors.entry(mirror.clone()).or_default();
                     let bound = || label("le").parse().unwrap_or(f64::INFINITY);
                     match name {
+                        "primary_responses_total" => add(&mut rule.primary, "class"),
+                        "primary_response_time_ms_bucket" => rule.primary_time.add(bound(), sample.value),
+                        _ => {}
+                    }
+                    let Some(mirror) = sample.labels.get("mirror") else { continue };
+                    let mirror = rule.mirrors.entry(mirror.clone()).or_default();
+                    match name {
+                        "decided_total" => *mirror.decided.get_or_insert_default() += sample.value,
+                        "waiting" => mirror.waiting += sample.value,
                         "copies_total" => add(&mut mirror.outcomes, "outcome"),
                         "responses_total" => add(&mut mirror.classes, "class"),
                         "compared_total" => add(&mut mirror.results, "result"),
@@ -148,9 +188,21 @@ impl Books {
         };
         let books = || {
             let rules = self.rules.iter().map(since).collect::<Option<_>>()?;
-            Some(Self { rules, ignored: self.ignored.since(&earlier.ignored)?, ..*self })
+            let ignored = self.ignored.since(&earlier.ignored)?;
+            let unmatched = risen_if_known(self.unmatched, earlier.unmatched)?;
+            Some(Self { rules, ignored, unmatched, invalid: self.invalid.clone(), ..*self })
         };
         books().ok_or_else(|| "the counters went back: this Envoy was started anew".into())
+    }
+
+    /// Returns how many requests rules decided.
+    pub(crate) fn decided(&self) -> f64 {
+        self.rules.values().map(|rule| rule.requests).sum()
+    }
+
+    /// Returns how many requests the filter saw, each counted once; `None` of a module older than 0.2.
+    pub(crate) fn seen(&self) -> Option<f64> {
+        self.unmatched.map(|unmatched| self.decided() + self.ignored.sum() + unmatched)
     }
 
     /// Returns each rule's mirrors.

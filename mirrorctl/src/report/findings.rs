@@ -35,7 +35,7 @@ pub(crate) fn findings<'a>(period: &'a Books, demands: &Demands) -> Vec<Finding<
 /// Tells what the demands are.
 pub(crate) fn demands(demands: &Demands) -> String {
     format!(
-        "Good is what has the primary's status in {} % and is not more often slower than faster by more than {} ms. Compared is \
+        "Good is what is no worse by status in {} % and is not more often slower than faster by more than {} ms. Compared is \
          when each response was complete: the primary's is when its client has read it, and a copy begins when its request is \
          complete.",
         demands.agreement, demands.tolerance

@@ -1,6 +1,6 @@
 //! Whether a mirror is as good as its primary, from the pairs of answers of one period.
 
-use crate::metrics::agreement::{Interval, agreement};
+use crate::metrics::agreement::{Interval, mends, no_worse};
 use crate::metrics::books::Mirror;
 use crate::metrics::histogram::{above, difference, total};
 use crate::metrics::words::{milliseconds, percent};
@@ -12,7 +12,7 @@ const FEWEST: f64 = 20.0;
 /// What is asked of a mirror.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Demands {
-    /// The percentage of answers with the primary's status that is good enough.
+    /// The percentage of responses that are no worse by status that is good enough.
     pub(crate) agreement: f64,
     /// By how many milliseconds a response may be slower and still be as fast.
     pub(crate) tolerance: f64,
@@ -48,10 +48,13 @@ pub(crate) struct Verdict {
 /// Judges a mirror: first by status, then by time.
 pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
     let verdict = |word, reason| Verdict { word, reason };
-    let (status, trials) = agreement(mirror);
+    let (status, trials) = no_worse(mirror);
     let (share, wanted) = (demands.agreement / 100.0, format!("{} %", demands.agreement));
     if status.high < share {
-        return verdict(Word::Worse, format!("of {trials} pairs, {status} have the same status; wanted are {wanted}"));
+        return verdict(
+            Word::Worse,
+            format!("of {trials} pairs, {status} are no worse by status; wanted are {wanted}"),
+        );
     }
     let bins = difference(&mirror.slower, &mirror.faster);
     let timed = total(&bins);
@@ -65,14 +68,14 @@ pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
         return verdict(Word::Worse, format!("of {timed} pairs, {times}"));
     }
     if status.low < share {
-        let reason = format!("of {trials} pairs, {status} have the same status: that may be {wanted}, or less");
+        let reason = format!("of {trials} pairs, {status} are no worse by status: that may be {wanted}, or less");
         return verdict(Word::TooFew, reason);
     }
-    let alike = format!("of {trials} pairs, {status} have the same status");
+    let alike = format!("of {trials} pairs, {status} are no worse by status");
     if timed < FEWEST {
         return verdict(Word::TooFew, format!("{alike}; of {timed} the times are known"));
     }
-    let word = if faster.low > slower.high { Word::Better } else { Word::AsGood };
+    let word = if faster.low > slower.high || mends(mirror) { Word::Better } else { Word::AsGood };
     verdict(word, format!("{alike}; {times}"))
 }
 
@@ -94,6 +97,22 @@ mod tests {
             histogram.add(f64::INFINITY, few + many);
         }
         mirror
+    }
+
+    #[test]
+    fn errors_that_are_mended_are_no_fault() {
+        let errors = |introduced: f64, mended: f64| {
+            let mut mirror = mirror(900.0, 0.0, 0.0, [450.0, 0.0], [450.0, 0.0]);
+            for (result, count) in [("mirror_error", introduced), ("primary_error", mended)] {
+                mirror.results.0.insert(result.into(), count);
+            }
+            judge(&mirror, &DEMANDS).word
+        };
+        assert_eq!(errors(0.0, 100.0), Word::Better);
+        // Two that fail equally often, not at the same requests.
+        assert_eq!(errors(50.0, 50.0), Word::AsGood);
+        assert_eq!(errors(100.0, 0.0), Word::Worse);
+        assert_eq!(errors(100.0, 40.0), Word::Worse);
     }
 
     #[test]

@@ -20,8 +20,12 @@ pub(super) struct Configuration {
     /// both off.
     #[schemars(regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]*$"))]
     marker_header: Option<String>,
-    /// For each Envoy worker thread, all rules together.
+    /// For each Envoy worker thread, all rules together; the rate for the complete Envoy.
     limits: Option<Limits>,
+    /// What a configuration with errors does. `refuse`: it is rejected. `keepLast`: it is taken, and the last good configuration
+    /// of the same plugin goes on, or nothing is mirrored; set it wherever the configuration comes by ECDS, as in Istio. Default
+    /// `refuse`.
+    on_invalid: Option<OnInvalid>,
 }
 
 /// Which requests are mirrored, and where to.
@@ -37,6 +41,17 @@ struct Rule {
     mirrors: Vec<Mirror>,
     /// What is counted of primary and mirrors side by side. Default: nothing.
     compare: Option<Compare>,
+    /// Requests that no upstream gets, because Envoy has no cluster for them: without a route, with a redirect or a direct
+    /// response. `mirror`: they are mirrored as all others. Default `ignore`.
+    unrouted: Option<Unrouted>,
+}
+
+/// What becomes of requests that no upstream gets.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum Unrouted {
+    Ignore,
+    Mirror,
 }
 
 /// How primary and mirrors are compared.
@@ -80,6 +95,9 @@ struct Match {
     source_cidrs: Option<Vec<String>>,
     /// The name of the Envoy route that was chosen.
     route_name: Option<StringMatch>,
+    /// The name of the Envoy cluster that the route leads to, as chosen among weighted ones. A request that no upstream gets
+    /// has none, and does not match.
+    cluster_name: Option<StringMatch>,
 }
 
 /// A test of one value: exactly one of the kinds, or `{}`: the value is there.
@@ -150,7 +168,7 @@ struct Mirror {
 
 /// Name of an Envoy cluster.
 #[derive(JsonSchema)]
-#[schemars(inline, extend("pattern" = NAME, "maxLength" = 1024, "not" = { "pattern": "=[.]=|;[.];|;[.]$" }))]
+#[schemars(inline, extend("pattern" = NAME, "maxLength" = 1024, "not" = { "type": "string", "pattern": "=[.]=|;[.];|;[.]$" }))]
 struct ClusterName(String);
 
 /// A name in Istio's form of a cluster.
@@ -162,8 +180,11 @@ struct DestinationName(String);
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Destination {
-    /// Full name of a service: `mirror.test.svc.cluster.local`.
-    host: DestinationName,
+    /// Full name of a service, `mirror.test.svc.cluster.local`, of letters, digits, `-`, `_` and `.`; or an IP address without
+    /// brackets. No URL.
+    #[schemars(length(max = 1024))]
+    #[schemars(regex(pattern = r"^([A-Za-z0-9._-]+|::1|[0-9A-Fa-f]{3,4}:[0-9A-Fa-f:.]+)$"))]
+    host: String,
     /// Port of the service.
     port: Port,
     /// Subset of the service's DestinationRule.
@@ -204,7 +225,7 @@ struct ConsistentHash {
     /// A key in the query.
     #[schemars(regex(pattern = NAME))]
     http_query_parameter_name: Option<String>,
-    /// The address of the peer.
+    /// The IP address of the peer, without the port. What is no IP address, as behind an internal listener, is no key.
     #[schemars(extend("enum" = [true, null]))]
     use_source_ip: Option<bool>,
     /// Another seed selects other keys. Default 0.
@@ -273,7 +294,15 @@ enum OnOversizedBody {
     Omit,
 }
 
-/// What copies may take, for each Envoy worker thread.
+/// What a configuration with errors does.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum OnInvalid {
+    Refuse,
+    KeepLast,
+}
+
+/// What copies may take, for each Envoy worker thread; the rate for the complete Envoy.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [needs("burst", "maxRequestsPerSecond")]))]
 struct Limits {
@@ -282,8 +311,8 @@ struct Limits {
     /// All bodies buffered for copies at one time, in bytes. Default 64 MiB.
     max_buffered_bytes: Option<Whole<0, MOST_BUFFERED>>,
     /// Copies sent that have no response yet. Default 1024.
-    max_in_flight: Option<Whole<0, { u32::MAX as u64 }>>,
-    /// Copies sent per second. Default: no cap.
+    max_in_flight: Option<Whole<1, { u32::MAX as u64 }>>,
+    /// Copies sent per second, by all workers and listeners of an Envoy together. Default: no cap.
     max_requests_per_second: Option<Whole<1, 1_000_000_000>>,
     /// Size of the token bucket, only with `maxRequestsPerSecond`. Default: `maxRequestsPerSecond`.
     burst: Option<Whole<1, 1_000_000_000>>,

@@ -8,11 +8,20 @@ use serde_json::{Map, Value, json};
 pub(crate) fn render(books: &Books, imbalances: &[String]) -> Value {
     let rule = |(name, rule): (&String, &Rule)| {
         let mirrors: Vec<_> = rule.mirrors.iter().map(|(target, one)| mirror(target, one, rule.requests)).collect();
-        json!({ "rule": name, "requests": count(rule.requests), "mirrors": mirrors })
+        let mut value = json!({ "rule": name, "requests": count(rule.requests), "mirrors": mirrors });
+        if let (false, Some(fields)) = (rule.primary.0.is_empty(), value.as_object_mut()) {
+            let primary = json!({ "answers": counts(&rule.primary), "responseTimeMs": times(&rule.primary_time) });
+            fields.insert("primary".into(), primary);
+        }
+        value
     };
     json!({
         "rules": books.rules.iter().map(rule).collect::<Vec<_>>(),
+        "seen": books.seen().map(count),
+        "decided": count(books.decided()),
         "ignored": counts(&books.ignored),
+        "unmatched": books.unmatched.map(count),
+        "invalidConfiguration": counts(&books.invalid),
         "inFlight": count(books.in_flight),
         "bufferedBytes": count(books.buffered_bytes),
         "balanced": imbalances.is_empty(),
@@ -21,9 +30,12 @@ pub(crate) fn render(books: &Books, imbalances: &[String]) -> Value {
 }
 
 fn mirror(target: &str, mirror: &Mirror, requests: f64) -> Value {
+    let decided = mirror.decided.unwrap_or(requests);
     let mut value = json!({
         "mirror": target,
-        "share": (requests > 0.0).then(|| mirror.sent() / requests),
+        "decided": mirror.decided.map(count),
+        "waiting": count(mirror.waiting),
+        "share": (decided > 0.0).then(|| mirror.sent() / decided),
         "copies": counts(&mirror.outcomes),
         "answers": counts(&mirror.classes),
         "responseTimeMs": times(&mirror.response_time),

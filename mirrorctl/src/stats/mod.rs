@@ -60,8 +60,8 @@ fn unbalanced(imbalances: &[String]) -> String {
     let lines: String =
         imbalances.iter().map(|imbalance| format!("The counters do not add up: {imbalance}\n")).collect();
     format!(
-        "{lines}Causes without a fault of the filter: a rule that has had other mirrors since this Envoy started, a rule with the \
-         name of another plugin's rule, a page that was saved while copies were made."
+        "{lines}Causes: /reset_counters with copies in flight, a hot restart whose parent ended before its copies, a trap of the VM, \
+         an older module that counted in this Envoy before, a page that was saved while copies were made."
     )
 }
 

@@ -20,8 +20,16 @@ pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
             text.push('\n');
         }
     }
-    if books.ignored.sum() > 0.0 {
-        text.push_str(&format!("Never mirrored: {}\n", counts(&books.ignored, None)));
+    let (decided, ignored) = (books.decided(), counts(&books.ignored, None));
+    if let (Some(seen), Some(unmatched)) = (books.seen(), books.unmatched) {
+        text.push_str(&format!(
+            "Seen: {seen} requests; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}\n"
+        ));
+    } else {
+        text.push_str(&format!("Decided: {decided} requests; ignored: {ignored}\n"));
+    }
+    for (plugin, _) in books.invalid.0.iter().filter(|(_, invalid)| **invalid > 0.0) {
+        text.push_str(&format!("The last configuration of {plugin} is wrong: an older one, or none, is at work\n"));
     }
     text.push_str(&format!("In flight: {} copies; buffered: {} bytes\n", books.in_flight, books.buffered_bytes));
     text
@@ -30,6 +38,21 @@ pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_request_that_the_filter_saw_is_counted_once() {
+        let page = "traffic_mirror_requests_total{rule=\"a\"} 4\ntraffic_mirror_requests_total{rule=\"b\"} 3\n\
+                    traffic_mirror_ignored_total{reason=\"marked\"} 2\n";
+        let shown = |page: &str| render(&Books::read(page).unwrap(), None);
+        let text = shown(&format!(
+            "{page}traffic_mirror_unmatched_total{{}} 5\ntraffic_mirror_invalid_configuration{{plugin=\"p\"}} 1\n"
+        ));
+        assert!(text.contains("Seen: 14 requests; decided: 7; ignored: 2 marked; unmatched: 5\n"), "{text}");
+        assert!(text.contains("The last configuration of p is wrong: "), "{text}");
+        // An older module does not count what no rule matched.
+        let text = shown(&format!("{page}traffic_mirror_invalid_configuration{{plugin=\"p\"}} 0\n"));
+        assert!(text.contains("Decided: 7 requests; ignored: 2 marked\n") && !text.contains("is wrong"), "{text}");
+    }
 
     #[test]
     fn rates_stand_beside_totals() {

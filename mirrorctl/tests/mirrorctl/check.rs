@@ -60,6 +60,27 @@ fn each_violation_is_named_with_file_document_and_path() {
             "spec.wasm[0].config.",
         ),
         (
+            format!("{{apiVersion: extensions.higress.io/v1alpha1, kind: WasmPlugin, spec: {{defaultConfig: {BAD}}}}}"),
+            " (WasmPlugin)",
+            "spec.defaultConfig.",
+        ),
+        (
+            format!(
+                "{{apiVersion: kuma.io/v1alpha1, kind: MeshProxyPatch, spec: {{default: {{appendModifications: [{{httpFilter: {{value: {}}}}}]}}}}}}",
+                json!(format!("typed_config: {}", filter(&any("Struct", BAD))))
+            ),
+            " (MeshProxyPatch)",
+            "spec.default.appendModifications[0].httpFilter.value.typed_config.config.configuration.value.",
+        ),
+        (
+            format!(
+                "{{apiVersion: consul.hashicorp.com/v1alpha1, kind: ServiceDefaults, spec: {{envoyExtensions: \
+                 [{{name: builtin/wasm, arguments: {{pluginConfig: {{configuration: '{bad_json}'}}}}}}]}}}}"
+            ),
+            " (ServiceDefaults)",
+            "spec.envoyExtensions[0].arguments.pluginConfig.configuration.",
+        ),
+        (
             format!("{{apiVersion: a, kind: EnvoyFilter, spec: {{configPatches: [{{patch: {{value: {typed}}}}}]}}}}"),
             " (EnvoyFilter)",
             "spec.configPatches[0].patch.value.value.config.configuration.value.",
@@ -117,7 +138,7 @@ fn what_only_the_text_shows_is_found_in_the_text() {
         ),
         (
             r#"{"rulez":[]}"#,
-            "stdin: document 1: rulez: (not shown): unknown field; known here: rules, markerHeader, limits",
+            "stdin: document 1: rulez: (not shown): unknown field; known here: rules, markerHeader, limits, onInvalid",
         ),
         (
             r#"{"@type": "x.v3.Wasm", "config": {"configuration": {"@type": "t/google.protobuf.BytesValue"}}}"#,
@@ -181,8 +202,57 @@ fn bodies_that_stall_a_worker_are_warned_of() {
         let text = configuration(mirrors, limits);
         assert_eq!(warnings(&text), Vec::from_iter(expected), "{text}");
     }
-    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
+    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {onInvalid: keepLast, rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
     assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.limits.maxBodyBytes: warning: "));
+}
+
+#[test]
+fn a_configuration_that_goes_by_ecds_and_does_not_keep_the_last_is_warned_of() {
+    let resource = |kind: &str, spec: &str| format!("{{apiVersion: a, kind: {kind}, spec: {spec}}}\n");
+    let wasm = "{'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {configuration: \
+                {'@type': type.googleapis.com/google.protobuf.Struct, value: GIVEN}}}";
+    let ecds = format!(
+        "{{'@type': type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig, name: traffic_mirror, typed_config: {wasm}}}"
+    );
+    let patch =
+        |to: &str| format!("{{configPatches: [{{applyTo: {to}, patch: {{value: {{typed_config: {wasm}}}}}}}]}}");
+    let in_wasm = "config.configuration.value.onInvalid";
+    let delivered = [
+        (resource("WasmPlugin", "{pluginConfig: GIVEN}"), "spec.pluginConfig.onInvalid".to_owned()),
+        (resource("TrafficExtension", "{wasm: {pluginConfig: GIVEN}}"), "spec.wasm.pluginConfig.onInvalid".to_owned()),
+        (resource("EnvoyExtensionPolicy", "{wasm: [{config: GIVEN}]}"), "spec.wasm[0].config.onInvalid".to_owned()),
+        (format!("{{resources: [{ecds}]}}\n"), format!("resources[0].typed_config.{in_wasm}")),
+        (
+            format!("{{configs: [{{ecds_filters: [{{ecds_filter: {ecds}}}]}}]}}\n"),
+            format!("configs[0].ecds_filters[0].ecds_filter.typed_config.{in_wasm}"),
+        ),
+        (
+            resource("EnvoyFilter", &patch("EXTENSION_CONFIG")),
+            format!("spec.configPatches[0].patch.value.typed_config.{in_wasm}"),
+        ),
+    ];
+    let refusing = [r"{rules: [{mirrors: []}]}", "{rules: [{mirrors: []}], onInvalid: refuse}"];
+    let keeping = "{rules: [{mirrors: []}], onInvalid: keepLast}";
+    for (file, path) in delivered {
+        for refusing in refusing {
+            let expected = format!(
+                "{path}: warning: a proxy that starts with a wrong configuration answers every request with 500: set \
+                 onInvalid: keepLast [no-keep-last]"
+            );
+            assert_eq!(warnings(&file.replace("GIVEN", refusing)), [expected], "{file}");
+        }
+        assert_eq!(warnings(&file.replace("GIVEN", keeping)), [""; 0], "{file}");
+        // What is wrong is a violation all the same.
+        let wrong = file.replace("GIVEN", "{rules: 1, onInvalid: keepLast}");
+        assert_eq!(mirrorctl(&["check", "-"], &wrong).code, 1, "{file}");
+    }
+    for file in [
+        "GIVEN\n".to_owned(),
+        format!("{{static_resources: {{listeners: [{wasm}], x: {}}}}}\n", ecds.replace("GIVEN", keeping)),
+        resource("EnvoyFilter", &patch("HTTP_FILTER")),
+    ] {
+        assert_eq!(warnings(&file.replace("GIVEN", refusing[0])), [""; 0], "{file}");
+    }
 }
 
 #[test]
@@ -260,6 +330,45 @@ fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
     }
 }
 
+#[test]
+fn methods_in_lower_case_are_warned_of() {
+    let said = |path: &str, method: &str, upper: &str| {
+        format!(
+            "{path}.method: warning: {method}: methods are case-sensitive, and clients send upper case: {upper}, or \
+             ignoreCase: true [lower-case-method]"
+        )
+    };
+    for (matches, expected) in [
+        ("{method: {exact: post}}", vec![said("rules[0].match[0]", "post", "POST")]),
+        (
+            "{method: {exact: GET}}, {method: {exact: Put}}, {method: {exact: get}}",
+            vec![said("rules[0].match[1]", "Put", "PUT"), said("rules[0].match[2]", "get", "GET")],
+        ),
+        ("{method: {exact: post, ignoreCase: true}}", vec![]),
+        ("{method: {prefix: p}}, {method: {regex: 'g.*'}}, {method: {exact: M-SEARCH}}, {uri: {exact: /post}}", vec![]),
+    ] {
+        let text = format!("rules: [{{match: [{matches}], mirrors: []}}]\n");
+        assert_eq!(warnings(&text), expected, "{text}");
+    }
+    let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{match: [{method: {exact: get}}], mirrors: []}]}}\n";
+    assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.rules[0].match[0].method: warning: get: "));
+}
+
+#[test]
+fn configurations_of_one_document_are_told_apart_by_listener_filter_chain_and_filter() {
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let any = "{'@type': type.googleapis.com/google.protobuf.Struct, value: {rules: [{mirrors: []}]}}";
+    let filter = format!("{{name: mirror, typed_config: {{'@type': {wasm}, config: {{configuration: {any}}}}}}}");
+    let manager = format!("{{typed_config: {{http_filters: [{{name: other}}, {filter}]}}}}");
+    let listener = format!("{{filter_chains: [{{filters: [{manager}]}}]}}");
+    let text = format!("static_resources: {{listeners: [{listener}, {listener}]}}\n");
+    let line = |listener: usize| {
+        let filter = "filter_chains[0].filters[0].typed_config.http_filters[1].typed_config.config.configuration.value";
+        format!("stdin: document 1: static_resources.listeners[{listener}].{filter}: ok: 1 rule, 0 mirrors\n")
+    };
+    assert_eq!(mirrorctl(&["check", "-"], &text).ok(), line(0) + &line(1));
+}
+
 /// Lists the YAML files in a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -297,9 +406,17 @@ fn of_very_many_violations_the_first_hundred_are_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_wrong_usage() {
+fn a_file_that_cannot_be_read_is_wrong_usage_and_the_others_are_checked() {
+    let missing = "mirrorctl: no such file: No such file or directory (os error 2)\n";
     let ran = mirrorctl(&["check", "no such file"], "");
-    assert_eq!((ran.code, &*ran.err), (2, "mirrorctl: no such file: No such file or directory (os error 2)\n"));
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (2, "", missing));
+    let good = "envoy.yaml: document 1: ok: 2 rules, 2 mirrors\n";
+    for files in [["envoy.yaml", "no such file"], ["no such file", "envoy.yaml"]] {
+        let ran = mirrorctl(&[&["check"][..], &files].concat(), "");
+        assert_eq!((ran.code, &*ran.out, &*ran.err), (2, good, missing), "{files:?}");
+    }
+    let ran = mirrorctl(&["check", "no such file", "-"], BAD);
+    assert_eq!((ran.code, &*ran.out, ran.err.lines().count()), (2, "", 3), "{}", ran.err);
 }
 
 /// Regular expressions on both sides of each limit, and whether they are taken.

@@ -14,6 +14,7 @@ rules:
   match:
   - sourceCidrs: [10.0.0.0/8]
     routeName: { exact: default }
+    clusterName: { suffix: '|near' }
   mirrors: [{ cluster: near }]
 - name: users
   match:
@@ -53,6 +54,7 @@ fn each_step_is_told_with_its_reason() {
 rule near does not match:
   rules[1].match[0].sourceCidrs: ["10.0.0.0/8"]: there is no source
   rules[1].match[0].routeName: {"exact":"default"}: there is no route name
+  rules[1].match[0].clusterName: {"suffix":"|near"}: there is no cluster name
 rule users decides: by rules[2].match[0]
 mirror candidate
   sample: 40 % by header x-user: part 74157 < 400000 of 1000000: selected
@@ -107,9 +109,15 @@ fn a_request_that_is_not_mirrored_is_told_why() {
             "part 622455 >= 400000 of 1000000: not selected\nmirror recorder\n",
         ),
         (
-            &["--request", "/", "--source", "10.1.2.3", "--route-name", "default"],
+            &["--request", "/", "--source", "10.1.2.3", "--route-name", "default", "--cluster-name", "a|near"],
             "rule near decides: by rules[1].match[0]\n",
         ),
+        (
+            &["--request", "/", "--cluster-name", "near"],
+            "rules[1].match[0].clusterName: {\"suffix\":\"|near\"}: the cluster name is \"near\"\n",
+        ),
+        (&["--request", "GET /api", "--unrouted"], "such a request is never mirrored: unrouted\n"),
+        (&["--request", "GET /api", "--unrouted", "-H", "x-mirrored-request: 1"], "never mirrored: marked\n"),
     ] {
         let out = explain(args);
         assert!(out.contains(expected), "{args:?}\n{out}");
@@ -128,10 +136,25 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
         ),
         (&["explain", "-", "--request", "/"], "kind: Pod\napiVersion: v1\n", 1, "-: no plugin configuration found"),
         (&["explain", "-", "--request", "/", "-H", "a"], "", 2, "mirrorctl: -H \"a\": not NAME: VALUE"),
+        (
+            &["explain", "-", "--request", "/", "--unrouted", "--cluster-name", "a"],
+            "",
+            2,
+            "error: the argument '--unrouted' cannot be used with '--cluster-name <NAME>'",
+        ),
         (&["explain", "-"], "", 2, "error: the following required arguments were not provided"),
     ] {
         let ran = mirrorctl(args, stdin);
         assert!(ran.code == code && ran.err.starts_with(expected), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_request_that_no_upstream_gets_is_explained_as_the_rule_wants_it() {
+    let configuration = "{rules: [{unrouted: mirror, mirrors: [{cluster: a}, {clusterHeader: x-to}]}]}";
+    for configuration in [configuration, &configuration.replace("{cluster: a}, ", "").replace("mirror,", "ignore,")] {
+        let out = mirrorctl(&["explain", "-", "--request", "/", "--unrouted"], configuration).ok();
+        assert!(!out.contains("never mirrored") && out.contains("  no copy: no_cluster_header\n"), "{out}");
     }
 }
 

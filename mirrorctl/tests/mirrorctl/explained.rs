@@ -9,7 +9,7 @@ use std::process::Command;
 /// A copy: its cluster, and its headers, one a line, as far as text goes.
 type Copied = (String, Vec<String>);
 
-const REQUESTS: [&[&str]; 11] = [
+const REQUESTS: [&[&str]; 12] = [
     &["GET http://host:80/api/x?y=1", "accept: */*", "x-user: 7", "cookie: a=b; u=7", "x-env: prod"],
     &[
         "POST /api/x",
@@ -30,6 +30,7 @@ const REQUESTS: [&[&str]; 11] = [
     &["CONNECT host:443", "x-user: 7"],
     &["CONNECT http://host:80/other", "x-user: 8"],
     &["PUT /api", "x-to: nowhere"],
+    &["DELETE /api", "x-user: 7", "content-length: 0"],
 ];
 
 /// What comes after the headers, if anything does; and whether the headers end the request.

@@ -58,7 +58,7 @@ fn figures_are_what_was_sent() {
         for (field, expected) in [
             ("copies", json!({ "sent": 4 })),
             ("answers", json!({ "2xx": 3, "5xx": 1 })),
-            ("compared", json!({ "same": 3, "different": 1 })),
+            ("compared", json!({ "same": 3, "mirror_error": 1 })),
         ] {
             assert_eq!(counted(&mut mirror[field]), expected, "{field}");
         }
@@ -80,14 +80,16 @@ fn figures_are_what_was_sent() {
         for line in [
             &*format!("desktop → {V3}"),
             "  requests     4",
+            "  decided      4, 0 of them waiting for an outcome",
             "  share        100 %",
             "  copies       4 sent",
             "  responses    3 2xx, 1 5xx",
-            "  failures     1 (5xx or failed), 25 %",
-            "  compared     1 different, 3 same",
+            "  failures     1 (5xx, failed or timeout), 25 %",
+            "  primary      4 2xx",
+            "  compared     1 mirror_error, 3 same",
             "  same status  75 % (95 % confidence: 30.1 % to 95.4 %)",
             "mobile: mirrored nowhere",
-            "Never mirrored: 1 marked",
+            "Seen: 6 requests; decided: 5; ignored: 1 marked; unmatched: 0",
             "In flight: 0 copies; buffered: 0 bytes",
             "The counters add up.",
         ] {
@@ -113,10 +115,10 @@ fn figures_are_what_was_sent() {
         let page = scene.envoy.admin("/stats/prometheus").await;
         let saved = mirrorctl(&["stats", "-"], &page).ok();
         assert_eq!(saved, text);
-        let lost = page.replace("requests_total{rule=\"desktop\"} 4", "requests_total{rule=\"desktop\"} 5");
+        let lost = page.replace("traffic_mirror_decided_total{rule=\"desktop\",mirror=\"outbound|80|v3|calcbackendsvc.calc.svc.cluster.local\"} 4", "traffic_mirror_decided_total{rule=\"desktop\",mirror=\"outbound|80|v3|calcbackendsvc.calc.svc.cluster.local\"} 5");
         let ran = mirrorctl(&["stats", "-", "--json"], &lost);
         let shown: Value = serde_json::from_str(&ran.out).unwrap();
-        let imbalance = format!("desktop → {V3}: 4 outcomes of copies for 5 requests");
+        let imbalance = format!("desktop → {V3}: 4 outcomes and 0 waiting of 5 requests");
         assert!(ran.code == 1 && ran.err.starts_with(&format!("The counters do not add up: {imbalance}\n")), "{ran:?}");
         assert_eq!((&shown["balanced"], &shown["imbalances"]), (&json!(false), &json!([imbalance])));
 

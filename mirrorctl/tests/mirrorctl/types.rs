@@ -80,7 +80,7 @@ fn converted() -> [Value; 5] {
 
 /// Every kind in which `check` finds configurations.
 fn checked() -> [Value; 6] {
-    let config = json!({"rules": [{"mirrors": [{"cluster": "a"}]}]});
+    let config = json!({"rules": [{"mirrors": [{"cluster": "a"}]}], "onInvalid": "keepLast"});
     let metadata = json!({"name": "traffic-mirror", "namespace": "shop"});
     let resource =
         |kind: &str, spec: Value| json!({"apiVersion": "a/v1", "kind": kind, "metadata": metadata, "spec": spec});

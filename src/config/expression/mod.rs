@@ -14,8 +14,8 @@ mod syntax;
 mod table;
 mod threads;
 
-pub(super) use shared::Compiler;
 pub(super) use shared::Expressions;
+pub(super) use shared::{Compiler, Use};
 
 use positions::Positions;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};

@@ -18,7 +18,7 @@ pub(crate) fn everything() -> Value {
                 "withoutHeaders": { "x-internal": {} },
                 "queryParams": { "v": { "suffix": "2" } }, "cookies": { "session": { "contains": "é", "ignoreCase": true } },
                 "sourceCidrs": ["10.0.0.0/8", "fd00::/8", "127.0.0.1"],
-                "routeName": { "regex": "default|other" },
+                "routeName": { "regex": "default|other" }, "clusterName": { "prefix": "outbound|9080|" },
             }],
             "mirrors": [
                 {
@@ -42,8 +42,10 @@ pub(crate) fn everything() -> Value {
                 { "cluster": "d", "consistentHash": { "httpQueryParameterName": "user" } },
             ],
             "compare": { "status": true },
+            "unrouted": "mirror",
         }],
         "markerHeader": "X-Copy",
+        "onInvalid": "keepLast",
         "limits": {
             "maxBodyBytes": 1, "maxBufferedBytes": 2.0, "maxInFlight": "3", "maxRequestsPerSecond": 4, "burst": 5,
         },
@@ -97,6 +99,55 @@ pub(crate) fn mirrors() -> Vec<Case> {
         (json!({ "cluster": "a;." }), "not the name of a cluster"),
         (json!({ "cluster": "outcome=.=b" }), "not the name of a cluster"),
         (json!({ "cluster": "a;.b=.c;" }), ""),
+        (json!({ "cluster": null, "destination": { "host": "mirror", "port": { "number": 80 } } }), ""),
+        (
+            json!({ "cluster": null, "destination": { "host": "m-1.prod_2.svc.cluster.local.", "port": { "number": 80 } } }),
+            "",
+        ),
+        (json!({ "cluster": null, "destination": { "host": "10.0.0.1", "port": { "number": 80 } } }), ""),
+        (json!({ "cluster": null, "destination": { "host": "2001:db8::1", "port": { "number": 80 } } }), ""),
+        (json!({ "cluster": null, "destination": { "host": "::1", "port": { "number": 80 } } }), ""),
+        (
+            json!({ "cluster": null, "destination": { "host": "http://mirror", "port": { "number": 80 } } }),
+            "destination.host: \"http://mirror\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "mirror:80", "port": { "number": 80 } } }),
+            "destination.host: \"mirror:80\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "a b", "port": { "number": 80 } } }),
+            "destination.host: \"a b\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "a/b", "port": { "number": 80 } } }),
+            "destination.host: \"a/b\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "a::b", "port": { "number": 80 } } }),
+            "destination.host: \"a::b\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "*", "port": { "number": 80 } } }),
+            "destination.host: \"*\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "*.test", "port": { "number": 80 } } }),
+            "destination.host: \"*.test\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "[::1]", "port": { "number": 80 } } }),
+            "destination.host: \"[::1]\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (
+            json!({ "cluster": null, "destination": { "host": "m\u{e9}", "port": { "number": 80 } } }),
+            "destination.host: \"m\u{e9}\": not a host: letters, digits, -, _ and ., or",
+        ),
+        (json!({ "cluster": null, "destination": { "host": "a|b", "port": { "number": 80 } } }), "not a host: letters"),
+        (
+            json!({ "cluster": null, "destination": { "host": "", "port": { "number": 80 } } }),
+            "not the name of a cluster",
+        ),
         (json!({ "allowedClusters": ["a"] }), "allowedClusters: only with clusterHeader"),
         (json!({ "consistentHash": {} }), "consistentHash: no key: exactly one of httpHeaderName"),
         (json!({ "consistentHash": { "useSourceIp": false } }), "useSourceIp: false: true, or another key"),
@@ -179,6 +230,9 @@ pub(crate) fn rules() -> Vec<Case> {
         ),
         (json!({ "mirrors": [{ "cluster": "a" }, { "cluster": "a", "name": "b" }] }), ""),
         (json!({ "mirrors": [], "match": [{}] }), ""),
+        (json!({ "mirrors": [], "unrouted": "ignore" }), ""),
+        (json!({ "mirrors": [], "unrouted": "drop" }), "rules[0].unrouted: \"drop\": ignore or mirror"),
+        (json!({ "mirrors": [], "unrouted": true }), "rules[0].unrouted: true: not a string"),
         (json!({ "mirrors": [], "match": {} }), "rules[0].match: {}: not a list"),
         (json!({ "mirrors": [], "name": "" }), "not 1 to 64"),
         (json!({ "mirrors": [], "name": "a".repeat(65) }), "not 1 to 64"),
@@ -187,6 +241,7 @@ pub(crate) fn rules() -> Vec<Case> {
         (json!({ "mirrors": [], "match": [{ "uri": { "regex": "(a{1000}){1000}" } }] }), "not a regular expression"),
         (json!({ "mirrors": [], "match": [{ "uri": { "regex": "\\pL+é" } }] }), ""),
         (json!({ "mirrors": [], "match": [{ "uri": "/" }] }), "uri: \"/\": not an object"),
+        (json!({ "mirrors": [], "match": [{ "clusterName": "c" }] }), "match[0].clusterName: \"c\": not an object"),
         (json!({ "mirrors": [], "match": [{ "headers": { "a": null } }] }), "headers.a: null: not an object"),
         (json!({ "mirrors": [], "match": [{ "cookies": { "": {} } }] }), "a name that is empty"),
         (
@@ -238,7 +293,11 @@ pub(crate) fn rules() -> Vec<Case> {
 /// Limits.
 pub(crate) fn limits() -> Vec<Case> {
     vec![
-        (json!({ "maxBodyBytes": 0, "maxBufferedBytes": 0, "maxInFlight": 0 }), ""),
+        (json!({ "maxBodyBytes": 0, "maxBufferedBytes": 0, "maxInFlight": 1 }), ""),
+        (
+            json!({ "maxInFlight": 0 }),
+            "limits.maxInFlight: 0: not a whole number between 1 and 4294967295; a mirror that is to get no copies has percentage: 0",
+        ),
         (json!({ "maxBodyBytes": 67_108_864 }), ""),
         (
             json!({ "maxBodyBytes": 67_108_865, "maxBufferedBytes": 536_870_912 }),

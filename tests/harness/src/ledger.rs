@@ -100,6 +100,15 @@ impl Ledger {
         CLASSES.iter().map(|class| self.responses(rule, mirror, class)).sum()
     }
 
+    pub fn unmatched(&self) -> i64 {
+        self.stat("unmatched_total")
+    }
+
+    /// Whether the last configuration of a plugin is wrong.
+    pub fn invalid(&self, plugin: &str) -> bool {
+        self.stat(&format!("plugin=.={plugin};.;invalid_configuration")) == 1
+    }
+
     pub fn in_flight(&self) -> i64 {
         self.stat("in_flight")
     }

@@ -58,6 +58,18 @@ pub fn module() -> PathBuf {
     path
 }
 
+/// Returns the version of the Envoy that tests start, major and minor.
+pub fn version() -> (u32, u32) {
+    let output = Command::new(&COMMAND[0]).args(&COMMAND[1..]).arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // `envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`
+    let numbers = text.split('/').find_map(|part| {
+        let mut numbers = part.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    numbers.unwrap_or_else(|| panic!("no version in {text:?}"))
+}
+
 /// A folder of one test, removed with it unless the test fails.
 pub struct Folder(PathBuf);
 

@@ -153,6 +153,22 @@ imports! {
         }
         write(host.http_call(bytes(cluster, cluster_size), headers, bytes(body, body_size), timeout), token)
     }
+    fn proxy_get_shared_data(
+        host, key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, version: *mut u32,
+    ) {
+        match host.shared_data(bytes(key, key_size)) {
+            Ok((value, found)) => {
+                write(Ok(found), version);
+                give(Ok(value), data, size)
+            }
+            Err(status) => status,
+        }
+    }
+    fn proxy_set_shared_data(
+        host, key: *const u8, key_size: usize, value: *const u8, value_size: usize, version: u32,
+    ) {
+        host.set_shared_data(bytes(key, key_size), bytes(value, value_size), version)
+    }
     fn proxy_done(host) {
         host.done()
     }
@@ -186,8 +202,6 @@ forbidden! {
     fn proxy_get_current_time_nanoseconds(*mut u64);
     fn proxy_get_metric(u32, *mut u64);
     fn proxy_get_status(*mut u32, *mut *mut u8, *mut usize);
-    fn proxy_get_shared_data(*const u8, usize, *mut *mut u8, *mut usize, *mut u32);
-    fn proxy_set_shared_data(*const u8, usize, *const u8, usize, u32);
     fn proxy_register_shared_queue(*const u8, usize, *mut u32);
     fn proxy_resolve_shared_queue(*const u8, usize, *const u8, usize, *mut u32);
     fn proxy_dequeue_shared_queue(u32, *mut *mut u8, *mut usize);

@@ -12,7 +12,8 @@ use std::sync::Once;
 pub struct Envoy(());
 
 impl Envoy {
-    /// Starts a VM in which there is no configuration. Clusters `a`, `b` and `c` answer; `drained` has no host.
+    /// Starts a VM in which there is no configuration. Clusters `a`, `b` and `c` answer; `drained` has no host. All requests
+    /// are routed to the cluster `primary`.
     pub fn start() -> Self {
         static FIRST: Once = Once::new();
         FIRST.call_once(|| {
@@ -33,6 +34,7 @@ impl Envoy {
         host::with(|host| {
             *host = Host::default();
             (host.clusters, host.drained) = (clusters, drained);
+            host.properties.insert("xds.cluster_name".to_owned(), b"primary".to_vec());
         });
         abi::_initialize();
         Self(())

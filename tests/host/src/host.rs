@@ -15,6 +15,7 @@ pub enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    CasMismatch = 8,
     InternalFailure = 10,
 }
 
@@ -101,6 +102,11 @@ pub struct Host {
     /// The host has no memory left for the next chunk.
     pub hides_body: bool,
     pub metrics: Metrics,
+    /// What all VMs of one `vm_id` share: by key, each value with its version.
+    pub shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    /// So many of the next changes of shared data come after another worker's.
+    pub lost_races: usize,
+    versions: u32,
     pub log_level: u32,
     pub logs: Vec<(u32, String)>,
     /// Calls that wait for an answer, by token.
@@ -233,9 +239,38 @@ impl Host {
                 self.forbidden("a question for an answer that may be still to come");
                 None
             }
+            ("plugin_name", Phase::Configure(_)) => return self.properties.get(&path).cloned().ok_or(Status::NotFound),
             _ => self.properties.get(&path).cloned(),
         };
         found.filter(|_| self.streams.contains_key(&self.current)).ok_or(Status::NotFound)
+    }
+
+    pub fn shared_data(&mut self, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
+        if let Some(stream) = self.streams.get_mut(&self.current) {
+            stream.asked.push("shared data".into());
+        }
+        self.shared.get(key).cloned().ok_or(Status::NotFound)
+    }
+
+    /// Like Envoy it creates what is not there whatever the version, and takes 0 for any.
+    pub fn set_shared_data(&mut self, key: &[u8], value: &[u8], version: u32) -> Status {
+        if !key.starts_with(b"traffic_mirror.") {
+            self.forbidden("a change of shared data that may be another plugin's");
+        }
+        self.versions += 1;
+        let known = self.shared.get_mut(key);
+        if self.lost_races > 0 {
+            self.lost_races -= 1;
+            // The other worker has changed nothing but the version.
+            let lost = (known.map_or_else(|| 0u64.to_le_bytes().to_vec(), |known| known.0.clone()), self.versions);
+            self.shared.insert(key.to_vec(), lost);
+            return Status::CasMismatch;
+        }
+        if known.is_some_and(|known| version != 0 && version != known.1) {
+            return Status::CasMismatch;
+        }
+        self.shared.insert(key.to_vec(), (value.to_vec(), self.versions));
+        Status::Ok
     }
 
     pub fn buffer(&mut self, buffer: u32, start: usize, most: usize) -> Result<Vec<u8>, Status> {

@@ -56,11 +56,12 @@ impl Metrics {
         Ok(())
     }
 
-    /// Records a value in a histogram.
+    /// Records a value in a histogram, or sets a gauge to it.
     pub fn record(&mut self, metric: u32, value: u64) -> Result<(), String> {
         let metric = self.find(metric)?;
         match &mut metric.value {
             Value::Histogram(values) => values.push(value),
+            Value::Gauge(gauge) => *gauge = i64::try_from(value).unwrap(),
             _ => return Err(format!("{value} recorded in {metric:?}")),
         }
         Ok(())

@@ -2,11 +2,11 @@
 //! mirror by mirror and pair by pair.
 
 use crate::fuzz::choice;
-use crate::fuzz::given::Given;
+use crate::fuzz::given::{Given, Route};
 use crate::fuzz::wire;
 use crate::host::Headers;
 use arbitrary::{Result, Unstructured};
-use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Target};
+use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Rule, Target, Unrouted};
 use traffic_mirror::core::copy::shadow;
 use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::Decision;
@@ -43,7 +43,13 @@ const LEFT_BEHIND: &[&str] = &[
 
 pub const ADDRESSES: &[Option<&str>] =
     &[Some("10.1.2.3:80"), None, Some("[fd00::1]:443"), Some("/run/socket"), Some("")];
-pub const ROUTES: &[Option<&str>] = &[Some("default"), None, Some("")];
+pub const ROUTES: &[Route] = &[
+    (Some("default"), Some("primary")),
+    (None, Some("primary")),
+    (Some(""), Some("primary")),
+    (Some("direct"), None),
+    (None, Some("")),
+];
 
 /// What clients get, if anything.
 pub const STATUSES: &[Option<u16>] = &[Some(200), None, Some(404)];
@@ -141,26 +147,34 @@ impl Case {
         Ok(Self { configuration, config, given, raw, pairs, chunks, end, way, status })
     }
 
-    /// Finds out why the request is one of those that are never mirrored, if it is.
-    pub fn never_mirrored(&self) -> Option<Ignored> {
+    /// Finds out why the request, which a rule would mirror, is one of those that are never mirrored, if it is.
+    pub fn never_mirrored(&self, rule: &Rule) -> Option<Ignored> {
         let has = |name: &str| self.first(name).is_some();
         if self.config.marker.as_ref().is_some_and(|marker| has(marker.as_str())) {
             Some(Ignored::Marked)
         } else if self.first(":method") == Some(b"CONNECT") {
             Some(Ignored::Connect)
+        } else if has("upgrade") && self.is_listed(b"upgrade") {
+            Some(Ignored::Upgrade)
         } else {
-            (has("upgrade") && self.is_listed(b"upgrade")).then_some(Ignored::Upgrade)
+            let is_routed = self.given.cluster.is_some_and(|cluster| !cluster.is_empty());
+            (rule.unrouted == Unrouted::Ignore && !is_routed).then_some(Ignored::Unrouted)
         }
+    }
+
+    /// Finds the cluster of a mirror's copy, or why it has none.
+    pub fn cluster_for(&self, mirror: &Mirror) -> std::result::Result<(), Outcome> {
+        let Target::Header { name, allowed } = &mirror.target else { return Ok(()) };
+        let named = self.first(name.as_str()).filter(|named| !named.is_empty()).ok_or(Outcome::NoClusterHeader)?;
+        if allowed.as_ref().is_some_and(|allowed| allowed.iter().all(|name| name.as_bytes() != named)) {
+            return Err(Outcome::ClusterNotAllowed);
+        }
+        Ok(())
     }
 
     /// Works out the body of a mirror's copy, if it is selected, or why there is none.
     pub fn body_for(&self, mirror: &Mirror) -> std::result::Result<Vec<u8>, Outcome> {
-        if let Target::Header { name, allowed } = &mirror.target {
-            let named = self.first(name.as_str()).filter(|named| !named.is_empty()).ok_or(Outcome::NoClusterHeader)?;
-            if allowed.as_ref().is_some_and(|allowed| allowed.iter().all(|name| name.as_bytes() != named)) {
-                return Err(Outcome::ClusterNotAllowed);
-            }
-        }
+        self.cluster_for(mirror)?;
         let limits = &self.config.limits;
         let announced =
             self.first("content-length").and_then(|length| std::str::from_utf8(length).ok()).unwrap_or_default();
@@ -194,10 +208,13 @@ impl Case {
         let edits = &mirror.headers;
         let marker = self.config.marker.as_ref();
         let mut copy = Headers::new();
-        for (name, value) in &self.pairs {
+        let has_body = self.chunks.iter().any(|chunk| !chunk.bytes.is_empty());
+        let length = self.pairs.iter().position(|(name, _)| name == b"content-length");
+        for (at, (name, value)) in self.pairs.iter().enumerate() {
+            let is_empty_length = length == Some(at) && value == b"0" && !has_body;
             let is = |other: &str| other.as_bytes() == name;
             let set = edits.set.iter().find(|(set, _)| is(set.as_str()));
-            let is_left_behind = LEFT_BEHIND.iter().any(|left| is(left))
+            let is_left_behind = !is_empty_length && LEFT_BEHIND.iter().any(|left| is(left))
                 || is("te") && !value.eq_ignore_ascii_case(b"trailers")
                 || self.is_listed(name)
                 || edits.remove.iter().any(|removed| is(removed.as_str()))

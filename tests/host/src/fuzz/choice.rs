@@ -23,6 +23,7 @@ pub const ENTRIES: &[&str] = &[
     r#"{"cookies":{"session":{"contains":"x","ignoreCase":true}}}"#,
     r#"{"sourceCidrs":["10.0.0.0/8","fd00::/8"]}"#,
     r#"{"routeName":{"exact":"default"}}"#,
+    r#"{"clusterName":{"exact":"primary"}}"#,
 ];
 
 /// How many of [`ENTRIES`] `rewrite.uri` can replace.
@@ -70,7 +71,13 @@ pub const BODIES: &[&str] = &["{}", r#"{"body":"omit"}"#, r#"{"onOversizedBody":
 
 pub const MARKERS: &[&str] = &["x-mirrored-request", "", "x-a"];
 
-pub const COMPARES: &[&str] = &["{}", r#"{"status":true}"#];
+/// What else a rule has.
+pub const OPTIONS: &[&str] = &[
+    "{}",
+    r#"{"compare":{"status":true}}"#,
+    r#"{"unrouted":"mirror"}"#,
+    r#"{"unrouted":"ignore","compare":{"status":true}}"#,
+];
 
 /// Bytes, of one body and of all.
 pub const LIMITS: &[usize] = &[1 << 20, 0, 1, 10, 1000, 20_000];
@@ -110,7 +117,9 @@ fn rule(bytes: &mut Unstructured<'_>) -> Result<Value> {
     let mirrors = (0..bytes.int_in_range(0..=3)?).map(|_| mirror(bytes, is_rewritable, &mut targets));
     let mirrors = mirrors.collect::<Result<Vec<_>>>()?;
     let entries: Vec<_> = entries.iter().map(|entry| value(ENTRIES[*entry])).collect();
-    Ok(json!({ "match": entries, "mirrors": mirrors, "compare": value(bytes.choose(COMPARES)?) }))
+    let mut rule = json!({ "match": entries, "mirrors": mirrors });
+    rule.as_object_mut().unwrap().append(value(bytes.choose(OPTIONS)?).as_object_mut().unwrap());
+    Ok(rule)
 }
 
 fn mirror(bytes: &mut Unstructured<'_>, is_rewritable: bool, targets: &mut Vec<&str>) -> Result<Value> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
-use traffic_mirror::config::{Config, HeaderEdits, Mirror};
+use traffic_mirror::config::{Config, HeaderEdits, Mirror, OnInvalid};
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::header_map::HeaderMap;
@@ -25,9 +25,11 @@ pub fn check(bytes: &[u8]) {
             names_come_out_of_metrics(&config);
             decides_and_rewrites(&config);
             means_the_same_as_a_struct(bytes, &config);
+            assert_eq!(OnInvalid::of(bytes), config.on_invalid, "read by itself");
         }
         Err(violations) => {
             assert!(!violations.is_empty(), "refused without a word");
+            OnInvalid::of(bytes);
             for line in violations.lines() {
                 assert!(!line.contains(char::is_control), "more than a line of text: {line:?}");
             }
@@ -101,7 +103,7 @@ fn names_come_out_of_metrics(config: &Config) {
 fn decides_and_rewrites(config: &Config) {
     let headers = [(":authority", "host:80"), (":path", "/api/v1?v=2#f"), (":method", "GET"), ("cookie", "session=1")];
     let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), Some("default"));
+    let given = Given::new(HeaderMap::from_pairs(headers), Some("10.0.0.1:80"), (Some("default"), None));
     let decision = Matcher::new(&config.rules).decide(&Request::new(&given, false));
     let request = Digest::new(given.headers.clone(), config.marker.as_ref());
     let is_complete = |mirror: &Mirror, matched| {

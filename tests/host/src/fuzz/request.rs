@@ -15,7 +15,6 @@ use traffic_mirror::config::{Rule, Target};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
-use traffic_mirror::core::ignored::ignored;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{Pending, Plan};
@@ -54,18 +53,24 @@ impl Case {
         let (mut draw, mut generator) = (Draw::default(), Xoshiro128PlusPlus::seed_from_u64(0));
         let mut pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, &request, &mut generator));
         let digest = Digest::new(request.headers().clone(), self.config.marker.as_ref());
-        let never = ignored(&digest);
-        assert_eq!(never, self.never_mirrored());
         let selected: Vec<_> = pending.plans.iter().map(|plan| *plan != Plan::Not(Outcome::Unsampled)).collect();
         for (selected, mirror) in selected.iter().zip(&rule.mirrors) {
             let ratio = mirror.sample.ratio;
             assert!(*selected || !ratio.is_always(), "an unselected mirror at 100 %");
             assert!(!*selected || !ratio.is_never(), "a selected mirror at 0 %");
         }
-        if never.is_some() || !pending.wants_end() {
+        if !pending.wants_end() {
             return Vec::new();
         }
-        pending.read_headers(digest, rule, self.config.limits.max_body_bytes);
+        let is_routed = || request.cluster_name().is_some();
+        let read = pending.read_headers(digest, rule, self.config.limits.max_body_bytes, is_routed);
+        let would_get = |(selected, mirror): (&bool, &_)| *selected && self.cluster_for(mirror).is_ok();
+        let is_wanted = selected.iter().zip(&rule.mirrors).any(would_get);
+        let never = self.never_mirrored(rule).filter(|_| is_wanted);
+        assert_eq!(read.err(), never);
+        if never.is_some() {
+            return Vec::new();
+        }
         let body = self.serve_body(&mut pending, rule);
         self.copies(&pending, rule, &selected, &body)
     }
@@ -127,7 +132,12 @@ impl Case {
         let (envoy, root) = Envoy::with(&self.configuration);
         Envoy::host(|host| {
             host.clusters.insert("outbound|80|v2|b.test".to_owned());
-            let properties = [("source.address", self.given.address), ("xds.route_name", self.given.route)];
+            host.properties.clear();
+            let properties = [
+                ("source.address", self.given.address),
+                ("xds.route_name", self.given.route),
+                ("xds.cluster_name", self.given.cluster),
+            ];
             let properties = properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
             host.properties.extend(properties);
         });
