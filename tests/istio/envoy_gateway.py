@@ -192,14 +192,15 @@ def wrong(on_invalid):
     return resources
 
 
-@scenario.scenario("a wrong configuration is the proxy's first, onInvalid: refuse")
+@scenario.scenario("a wrong configuration is the proxy's first, onInvalid: refuse or keepLast")
 def wrong_first():
-    with gateway(wrong("refuse")) as one:
-        until(lambda: check("uri.prefixx" in one.process.text(), "the log does not name the field"))
-        until(lambda: same(request("/"), (200, "shop"), "a request"))
-        for _ in range(MANY):
-            same(request("/api/"), (200, "shop"), "a request")
-        same(one.log.of("shop-canary"), [], "copies")
+    for on_invalid in ("refuse", "keepLast"):
+        with gateway(wrong(on_invalid)) as one:
+            until(lambda: check("uri.prefixx" in one.process.text(), "the log does not name the field"))
+            until(lambda: same(request("/"), (200, "shop"), "a request"))
+            for _ in range(MANY):
+                same(request("/api/"), (200, "shop"), "a request")
+            same(one.log.of("shop-canary"), [], "copies")
     return "requests pass, no copies; the log names the field"
 
 
@@ -225,9 +226,15 @@ def wrong_kept():
         before = len(one.log.of("shop-canary"))
         for _ in range(MANY):
             same(request("/api/"), (200, "shop"), "a request")
-        until(lambda: check(len(one.log.of("shop-canary")) > before, "no copies"))
+        same(len(one.log.of("shop-canary")), before, "copies")
         check(REJECTED not in one.process.text(), "the listener is rejected")
-    return "the proxy accepts it, and the old configuration goes on; `invalid_configuration` is 1"
+        one.apply(policy())
+        until(lambda: check('invalid_configuration{plugin="traffic-mirror"} 0' in one.get("/stats/prometheus"), "the gauge is not 0"))
+        for _ in range(MANY):
+            same(request("/api/"), (200, "shop"), "a request")
+        until(lambda: check(len(one.log.of("shop-canary")) > before, "no copies"))
+    return ("the proxy accepts the listener, requests pass without copies, and `invalid_configuration` is 1, until the configuration is "
+            "repaired: each change has a Wasm VM of its own there, which has no last configuration")
 
 
 if __name__ == "__main__":
