@@ -122,6 +122,14 @@ impl Response for CurrentResponse {
     fn trailer(&self, name: &str) -> Option<Vec<u8>> {
         (self.trailers > 0).then(|| header(MapType::HttpCallResponseTrailers, name)).flatten()
     }
+
+    fn body(&self) -> Vec<u8> {
+        /// More than is ever logged of it.
+        const MOST: usize = 512;
+        let buffer = BufferType::HttpCallResponseBody as u32;
+        // SAFETY: all pointers are valid for the call.
+        fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, MOST, data, size) }).unwrap_or_default()
+    }
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {

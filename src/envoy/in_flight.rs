@@ -3,12 +3,16 @@
 //! It outlives the configuration that sent them, and needs nothing of it.
 
 use crate::core::compare::{Answer, Pair, Pairs};
-use crate::core::outcome::{Class, Response, classify};
+use crate::core::outcome::{Answered, Response, classify};
 use crate::envoy::abi::{self, CurrentResponse};
 use crate::envoy::ledger::{Common, MirrorMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// By how many nanoseconds the host's timers may be early: they start at the time that its loop last looked at.
+const EARLY: u64 = 20_000_000;
 
 /// The open calls of one root.
 pub struct Calls {
@@ -28,6 +32,16 @@ pub struct Call {
     pub sent_at: u64,
     /// Whether it is a gRPC request.
     pub is_grpc: bool,
+    /// How long the host waits for the response.
+    pub timeout: Duration,
+}
+
+impl Call {
+    /// Returns whether the host's wait is over.
+    fn is_late(&self, now: u64) -> bool {
+        let timeout = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.sent_at) >= timeout.saturating_sub(EARLY.min(timeout / 8))
+    }
 }
 
 impl Calls {
@@ -55,15 +69,16 @@ impl Calls {
         let Some(call) = self.open.borrow_mut().remove(&token) else { return };
         let response = CurrentResponse { headers, trailers };
         let status = response.header(":status").unwrap_or_default();
-        let class = classify(&status, &response, call.is_grpc);
-        self.close(&call, class, abi::now(), &status);
+        let now = abi::now();
+        let answered = classify(&status, &response, call.is_grpc, call.is_late(now));
+        self.close(&call, answered, now, &status);
     }
 
     /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
     pub fn fail_all(&self) {
         let at = abi::now();
         let open = std::mem::take(&mut *self.open.borrow_mut());
-        open.values().for_each(|call| self.close(call, Class::Failed, at, b""));
+        open.values().for_each(|call| self.close(call, Answered::cancelled(), at, b""));
     }
 
     /// Returns whether the end of a stream is needed for its pairs.
@@ -79,20 +94,16 @@ impl Calls {
     }
 
     /// Counts a copy that has a response, of this `:status`, or will never have one.
-    fn close(&self, call: &Call, class: Class, at: u64, status: &[u8]) {
+    fn close(&self, call: &Call, answered: Answered, at: u64, status: &[u8]) {
         abi::add(self.common.in_flight, -1);
         let metrics = &call.metrics;
-        if class != Class::Failed {
-            abi::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000);
-        }
-        if let Some(counter) = metrics.class(class) {
-            abi::count(counter);
-            if class == Class::Failed {
-                metrics.warn_rarely(counter, "the mirror did not respond");
-            }
+        metrics.class(answered.class).map(abi::count);
+        match &answered.cause {
+            Some(cause) => metrics.warn_of(answered.class, cause),
+            None => abi::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000),
         }
         let Some(stream) = call.compared else { return };
-        let answer = if class == Class::Failed { None } else { Answer::new(status, at) };
+        let answer = if answered.cause.is_some() { None } else { Answer::new(status, at) };
         let complete = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
         complete.iter().for_each(count_pair);
     }

@@ -4,9 +4,10 @@
 //! is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
+use crate::core::causes::Causes;
 use crate::core::outcome::{Class, Compared, Ignored, Outcome};
 use log::warn;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -90,6 +91,7 @@ pub struct MirrorMetrics {
     classes: Vec<Counter>,
     /// Milliseconds from dispatch to response.
     pub response_time: MetricId,
+    causes: RefCell<Causes>,
     pairs: OnceCell<PairMetrics>,
 }
 
@@ -229,7 +231,7 @@ impl MirrorMetrics {
         let classes = classes.collect::<Result<_, _>>()?;
         let response_time = define(Kind::Histogram, &format!("{prefix}response_time_ms"))?;
         let (rule, mirror) = (rule.into(), mirror.into());
-        Ok(Self { rule, mirror, outcomes, classes, response_time, pairs: OnceCell::new() })
+        Ok(Self { rule, mirror, outcomes, classes, response_time, causes: RefCell::default(), pairs: OnceCell::new() })
     }
 
     /// Returns the counter of an outcome.
@@ -247,6 +249,14 @@ impl MirrorMetrics {
         if let Some(count) = counter.warning_due() {
             warn!("rule {}, mirror {}: {reason} ({count} so far on this worker)", self.rule, self.mirror);
         }
+    }
+
+    /// Warns of a copy without a response at the 1st, 2nd, 4th, 8th … time of each cause.
+    pub fn warn_of(&self, class: Class, cause: &str) {
+        let mut causes = self.causes.borrow_mut();
+        let Some((cause, count)) = causes.count(cause) else { return };
+        let what = if class == Class::Timeout { "did not respond in time" } else { "did not respond" };
+        warn!("rule {}, mirror {}: the mirror {what}: {cause} ({count} so far on this worker)", self.rule, self.mirror);
     }
 
     /// Returns the metrics of pairs; `None` while no rule of this name has compared.
@@ -331,7 +341,7 @@ mod tests {
             host.has_once(kind, name);
         }
         // Ignored, gauges, unmatched, requests; and for each mirror its outcomes, classes and time.
-        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (11 + 6 + 1));
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (11 + 7 + 1));
     }
 
     #[test]

@@ -232,12 +232,12 @@ fn a_call_whose_mirror_cannot_be_reached_counts_as_failed() {
 }
 
 #[test]
-fn a_call_whose_mirror_never_responds_counts_as_failed() {
+fn a_call_whose_mirror_never_responds_is_a_timeout() {
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "timeout": "300ms"}]}]});
     run(Setup::new(plugin).h2_upstreams().primary(server()).mirror(Answer::Never), async |mesh| {
         let mut client = connect(mesh).await;
         client.unary(request("hello"), SAY, Plain).await.unwrap();
-        mesh.responses("rule-0", "mirror", "failed", 1).await;
+        mesh.responses("rule-0", "mirror", "timeout", 1).await;
     });
 }
 

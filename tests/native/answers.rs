@@ -3,6 +3,7 @@
 use fake_host::books;
 use fake_host::envoy::{Envoy, headers, request};
 use fake_host::host::Headers;
+use std::time::{Duration, Instant};
 
 const ONE: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
 const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc+proto")];
@@ -34,7 +35,14 @@ fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
         // The host's own answers: refused, garbled, timed out.
         (false, &[(":status", "502")], "failed"),
         (false, &[(":status", "503"), ("content-length", "91")], "failed"),
-        (false, &[(":status", "504")], "failed"),
+        (false, &[(":status", "504")], "timeout"),
+        (false, &[(":status", "504"), mirrors_own], "5xx"),
+        (true, &[(":status", "200"), ("grpc-status", "14"), ("grpc-message", "upstream request timeout")], "timeout"),
+        (
+            true,
+            &[(":status", "200"), mirrors_own, ("grpc-status", "14"), ("grpc-message", "upstream request timeout")],
+            "5xx",
+        ),
         (true, &[(":status", "200"), ("grpc-status", "14")], "failed"),
         (true, &[(":status", "200"), mirrors_own], "2xx"),
         (true, &[(":status", "200"), mirrors_own, ("grpc-status", "0")], "2xx"),
@@ -50,9 +58,27 @@ fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
     ] {
         let (found, times) = class(if is_grpc { GRPC } else { &[] }, headers(answer));
         assert_eq!(found, expected, "{answer:?}");
-        assert_eq!(times, usize::from(expected != "failed"), "times of {answer:?}");
+        assert_eq!(times, usize::from(!["failed", "timeout"].contains(&expected)), "times of {answer:?}");
     }
     assert_eq!(class(&[], vec![(b":status".to_vec(), b"\xff\x00".to_vec())]).0, "failed");
+}
+
+#[test]
+fn a_response_that_breaks_off_is_a_timeout_once_the_timeout_is_over() {
+    for (timeout, is_late) in [("1h", false), ("1ms", true)] {
+        let rules = format!(r#"{{"rules":[{{"mirrors":[{{"cluster":"a","timeout":"{timeout}"}}]}}]}}"#);
+        let (envoy, root) = Envoy::with(&rules);
+        envoy.serve(root, request("/", &[]), b"");
+        let sent = Instant::now();
+        while is_late && sent.elapsed() < Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        let token = Envoy::host(|host| host.sent[0].token);
+        envoy.answer(token, Headers::new());
+        envoy.check();
+        let class = if is_late { "timeout" } else { "failed" };
+        assert_eq!(Envoy::host(|host| books::by(host, "responses_total", "class").get(class).copied()), Some(1));
+    }
 }
 
 #[test]

@@ -268,8 +268,10 @@ impl Ledger {
     pub fn answered(&mut self, token: u32, headers: &Headers) {
         let call = self.calls.remove(&token).unwrap();
         let is_from_mirror = first(headers, "x-envoy-upstream-service-time").is_some();
-        let class = match first(headers, ":status").and_then(<[u8]>::first) {
-            Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror => "failed",
+        let status = first(headers, ":status");
+        let class = match status.and_then(<[u8]>::first) {
+            Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror && status != Some(b"504") => "failed",
+            Some(b'4' | b'5') if !is_from_mirror && status == Some(b"504") => "timeout",
             Some(b'4' | b'5') if !is_from_mirror => "failed",
             Some(digit @ b'1'..=b'5') => match first(headers, "grpc-status").filter(|_| call.is_grpc) {
                 Some(b"0") => "2xx",
@@ -280,11 +282,12 @@ impl Ledger {
             _ => "failed",
         };
         self.count("responses_total", call.rule, &call.mirror, class, 1);
-        if class != "failed" {
+        let is_answered = !["failed", "timeout"].contains(&class);
+        if is_answered {
             self.count("response_time_ms", call.rule, &call.mirror, "", 1);
         }
         if let Some(pair) = self.pairs.get_mut(&token) {
-            let status = first(headers, ":status").filter(|_| class != "failed");
+            let status = first(headers, ":status").filter(|_| is_answered);
             pair.copy = Some(status.and_then(|status| String::from_utf8_lossy(status).parse().ok()));
             self.settle_pairs();
         }

@@ -19,7 +19,7 @@ pub const OUTCOMES: [&str; 11] = [
     "cluster_not_allowed",
 ];
 /// Every class that an answer can have.
-pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
+pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "timeout", "failed"];
 /// Every result of a comparison.
 pub const COMPARED: [&str; 5] = ["same", "different", "primary_only", "mirror_only", "neither"];
 
