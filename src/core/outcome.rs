@@ -1,7 +1,7 @@
 //! The words for what the filter decides and finds: why a copy was or was not sent, how it was answered, how that compares
 //! with the primary, and why a request is ignored. Each is a label of a metric.
 
-use crate::core::causes::printable;
+use crate::core::causes::{Cause, in_words};
 
 /// Makes an enum whose values are the labels of a metric.
 macro_rules! labels {
@@ -82,17 +82,52 @@ impl Class {
 }
 
 labels! {
+    /// How the primary answered.
+    PrimaryClass {
+        /// Success.
+        Success => "2xx",
+        /// Redirection.
+        Redirection => "3xx",
+        /// The client's error.
+        ClientError => "4xx",
+        /// The server's error.
+        ServerError => "5xx",
+        /// Not at all.
+        None => "none",
+    }
+}
+
+impl PrimaryClass {
+    /// Classifies the final status that a client got, if any.
+    pub fn new(status: Option<u16>) -> Self {
+        match status {
+            None => Self::None,
+            Some(..300) => Self::Success,
+            Some(..400) => Self::Redirection,
+            Some(..500) => Self::ClientError,
+            Some(_) => Self::ServerError,
+        }
+    }
+}
+
+labels! {
     /// How primary and mirror answered one request.
     Compared {
         /// With the same status code.
         Same => "same",
-        /// With different status codes.
+        /// The mirror with a server error, and the primary with none.
+        MirrorError => "mirror_error",
+        /// The primary with a server error, and the mirror with none.
+        PrimaryError => "primary_error",
+        /// With status codes that differ otherwise.
         Different => "different",
+        /// In a way that is not looked at.
+        NotCompared => "not_compared",
         /// The mirror never answered.
         PrimaryOnly => "primary_only",
         /// The client never got an answer.
         MirrorOnly => "mirror_only",
-        /// Nobody answered.
+        /// Nobody answered, or the primary with a server error and the mirror not.
         Neither => "neither",
     }
 }
@@ -127,16 +162,16 @@ pub struct Answered {
     /// How the mirror answered.
     pub class: Class,
     /// Why the mirror did not; `None`: it did.
-    pub cause: Option<String>,
+    pub cause: Option<Cause>,
 }
 
 impl Answered {
     /// Makes what came of a copy whose call the host has cancelled.
     pub fn cancelled() -> Self {
-        Self::not(Class::Failed, "Envoy cancelled the call".to_owned())
+        Self::not(Class::Failed, "Envoy cancelled the call".into())
     }
 
-    fn not(class: Class, cause: String) -> Self {
+    fn not(class: Class, cause: Cause) -> Self {
         Self { class, cause: Some(cause) }
     }
 }
@@ -155,9 +190,9 @@ pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool, is_late:
         Some(b'3') => Class::Redirection,
         Some(b'4') => Class::ClientError,
         Some(b'5') => Class::ServerError,
-        Some(_) => return Answered::not(Class::Failed, "the response has no valid status".to_owned()),
-        None if is_late => return Answered::not(Class::Timeout, "the response was not complete in time".to_owned()),
-        None => return Answered::not(Class::Failed, "the response broke off or was too large".to_owned()),
+        Some(_) => return Answered::not(Class::Failed, "the response has no valid status".into()),
+        None if is_late => return Answered::not(Class::Timeout, "the response was not complete in time".into()),
+        None => return Answered::not(Class::Failed, "the response broke off or was too large".into()),
     };
     let may_be_the_hosts = is_grpc || matches!(class, Class::ClientError | Class::ServerError);
     if may_be_the_hosts && response.header("x-envoy-upstream-service-time").is_none() {
@@ -172,7 +207,7 @@ pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool, is_late:
 fn of_the_hosts(status: &[u8], response: &impl Response, is_grpc: bool) -> Answered {
     let words = is_grpc.then(|| response.header("grpc-message")).flatten().unwrap_or_else(|| response.body());
     let is_timeout = status == b"504" || (is_grpc && words == b"upstream request timeout");
-    Answered::not(if is_timeout { Class::Timeout } else { Class::Failed }, printable(&words))
+    Answered::not(if is_timeout { Class::Timeout } else { Class::Failed }, in_words(&words))
 }
 
 /// Returns whether a request of this content-type is a gRPC request to Envoy (`Grpc::Common::hasGrpcContentType`).
@@ -274,6 +309,21 @@ mod tests {
                 assert_eq!(classify(b"200", &response, true, false).class, expected, "{grpc_status}");
                 assert_eq!(classify(b"200", &response, false, false).class, Class::Success, "{grpc_status}: not gRPC");
             }
+        }
+    }
+
+    #[test]
+    fn the_primarys_response_has_the_class_of_its_status() {
+        for (status, expected) in [
+            (None, "none"),
+            (Some(200), "2xx"),
+            (Some(299), "2xx"),
+            (Some(304), "3xx"),
+            (Some(499), "4xx"),
+            (Some(500), "5xx"),
+            (Some(999), "5xx"),
+        ] {
+            assert_eq!(PrimaryClass::new(status).label(), expected, "{status:?}");
         }
     }
 

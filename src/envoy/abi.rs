@@ -148,6 +148,13 @@ pub fn response_code() -> Option<u16> {
     if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
 }
 
+/// Returns how many nanoseconds the upstream of the stream whose callback is being served took, from the first byte of the
+/// request to the last of the response; `None` where the response was not an upstream's.
+pub fn backend_latency() -> Option<u64> {
+    let latency = property(b"response\0backend_latency")?;
+    u64::try_from(i64::from_le_bytes(latency.try_into().ok()?)).ok()
+}
+
 /// Reads a property; the parts of its path are separated by zero bytes.
 fn property(path: &[u8]) -> Option<Vec<u8>> {
     // SAFETY: `path` is valid for the length given, and all pointers are for the call.

@@ -4,8 +4,8 @@
 //! is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
-use crate::core::causes::Causes;
-use crate::core::outcome::{Class, Compared, Ignored, Outcome};
+use crate::core::causes::{Cause, Causes};
+use crate::core::outcome::{Class, Compared, Ignored, Outcome, PrimaryClass};
 use log::warn;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -77,6 +77,8 @@ pub struct Common {
 #[derive(Debug)]
 struct RuleMetrics {
     requests: Rc<Counter>,
+    /// Once a rule of this name has compared.
+    primary: Option<Rc<PrimaryMetrics>>,
     mirrors: HashMap<Box<str>, Rc<MirrorMetrics>>,
 }
 
@@ -95,9 +97,19 @@ pub struct MirrorMetrics {
     pairs: OnceCell<PairMetrics>,
 }
 
+/// The metrics of the primary's answers to the requests of one rule that make pairs.
+#[derive(Debug)]
+pub struct PrimaryMetrics {
+    classes: Vec<Counter>,
+    /// Milliseconds that the answer took.
+    pub response_time: MetricId,
+}
+
 /// The metrics of the pairs that a primary and one mirror make.
 #[derive(Debug)]
 pub struct PairMetrics {
+    /// The primary's side.
+    pub primary: Rc<PrimaryMetrics>,
     compared: Vec<Counter>,
     /// Milliseconds by which the mirror was slower than the primary, or as fast.
     pub slower: MetricId,
@@ -161,7 +173,7 @@ impl Metrics {
             Some(known) => known,
             None => {
                 let requests = Counter::define(define, &format!("traffic_mirror.rule=.={name};.;requests_total"))?;
-                let new = RuleMetrics { requests: Rc::new(requests), mirrors: HashMap::new() };
+                let new = RuleMetrics { requests: Rc::new(requests), primary: None, mirrors: HashMap::new() };
                 self.rules.entry(name.into()).or_insert(new)
             }
         };
@@ -212,7 +224,11 @@ impl RuleMetrics {
             }
         };
         if rule.compares_status && metrics.pairs.get().is_none() {
-            let pairs = PairMetrics::define(&prefix(), define)?;
+            let primary = match &self.primary {
+                Some(known) => Rc::clone(known),
+                None => Rc::clone(self.primary.insert(Rc::new(PrimaryMetrics::define(rule.name.as_str(), define)?))),
+            };
+            let pairs = PairMetrics::define(&prefix(), primary, define)?;
             metrics.pairs.get_or_init(|| pairs);
         }
         Ok(metrics)
@@ -252,7 +268,7 @@ impl MirrorMetrics {
     }
 
     /// Warns of a copy without a response at the 1st, 2nd, 4th, 8th … time of each cause.
-    pub fn warn_of(&self, class: Class, cause: &str) {
+    pub fn warn_of(&self, class: Class, cause: &Cause) {
         let mut causes = self.causes.borrow_mut();
         let Some((cause, count)) = causes.count(cause) else { return };
         let what = if class == Class::Timeout { "did not respond in time" } else { "did not respond" };
@@ -265,15 +281,31 @@ impl MirrorMetrics {
     }
 }
 
+impl PrimaryMetrics {
+    fn define<E>(rule: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+        let prefix = format!("traffic_mirror.rule=.={rule};.;");
+        let classes = PrimaryClass::ALL.iter().map(|class| {
+            Counter::define(define, &format!("{prefix}class=.={};.;primary_responses_total", class.label()))
+        });
+        let classes = classes.collect::<Result<_, _>>()?;
+        Ok(Self { classes, response_time: define(Kind::Histogram, &format!("{prefix}primary_response_time_ms"))? })
+    }
+
+    /// Returns the counter of a class of answers.
+    pub fn class(&self, class: PrimaryClass) -> Option<&Counter> {
+        self.classes.get(class as usize)
+    }
+}
+
 impl PairMetrics {
-    fn define<E>(prefix: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+    fn define<E>(prefix: &str, primary: Rc<PrimaryMetrics>, define: &mut Define<'_, E>) -> Result<Self, E> {
         let compared = Compared::ALL
             .iter()
             .map(|result| Counter::define(define, &format!("{prefix}result=.={};.;compared_total", result.label())));
         let compared = compared.collect::<Result<_, _>>()?;
         let slower = define(Kind::Histogram, &format!("{prefix}slower_ms"))?;
         let faster = define(Kind::Histogram, &format!("{prefix}faster_ms"))?;
-        Ok(Self { compared, slower, faster })
+        Ok(Self { primary, compared, slower, faster })
     }
 
     /// Returns the counter of a result.
@@ -357,7 +389,7 @@ mod tests {
         assert!(Rc::ptr_eq(&first.mirrors(0)[1], &again.mirrors(0)[1]));
         let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
         host.ledger(&mut metrics, &compares);
-        assert_eq!(host.0.len(), known + 2 * (Compared::ALL.len() + 2));
+        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 2));
     }
 
     #[test]
@@ -369,6 +401,8 @@ mod tests {
         );
         for (kind, name) in [
             (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;result=.=primary_only;.;compared_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;class=.=none;.;primary_responses_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;primary_response_time_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
         ] {
@@ -378,6 +412,10 @@ mod tests {
         for result in Compared::ALL {
             let name = host.name(pairs.compared(*result).unwrap());
             assert!(name.contains(&format!("result=.={};.;", result.label())), "{name}");
+        }
+        for class in PrimaryClass::ALL {
+            let name = host.name(pairs.primary.class(*class).unwrap());
+            assert!(name.contains(&format!("class=.={};.;primary_", class.label())), "{name}");
         }
         assert!(ledger.mirrors(1)[0].pairs().is_none());
     }

@@ -251,3 +251,16 @@ fn a_copy_that_is_made_a_grpc_request_fails_where_its_mirror_cannot_be_reached()
         mesh.until("the pair", |l| l.compared("rule-0", "refused", "primary_only") == 1).await;
     });
 }
+
+/// The status of gRPC comes in what the filter does not look at.
+#[test]
+fn what_a_grpc_call_and_its_copy_return_is_not_compared() {
+    let plugin = json!({"rules": [{"compare": {"status": true}, "mirrors": [{"cluster": "mirror"}]}]});
+    run(Setup::new(plugin).h2_upstreams().primary(server()).mirror(server()), async |mesh| {
+        let mut client = connect(mesh).await;
+        client.unary(request("hello"), SAY, Plain).await.unwrap();
+        client.ready().await.unwrap();
+        client.unary(request("down"), SAY, Plain).await.unwrap_err();
+        mesh.until("the pairs", |l| l.compared("rule-0", "mirror", "not_compared") == 2).await;
+    });
+}

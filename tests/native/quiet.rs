@@ -173,7 +173,7 @@ fn a_mirror_that_fails_is_warned_of_at_powers_of_two() {
 #[test]
 fn a_failure_is_logged_in_the_hosts_words_each_cause_for_itself_and_at_most_sixteen() {
     let (envoy, root) = Envoy::with(r#"{"rules":[{"name":"r","mirrors":[{"cluster":"a"}]}]}"#);
-    let mut fail = |words: &str, response: &[(&str, &str)]| {
+    let fail = |words: &str, response: &[(&str, &str)]| {
         Envoy::host(|host| host.answer_body = words.into());
         envoy.serve(root, request("/", &[]), b"");
         let token = Envoy::host(|host| *host.in_flight.keys().next().unwrap());
