@@ -122,6 +122,14 @@ impl Response for CurrentResponse {
     fn trailer(&self, name: &str) -> Option<Vec<u8>> {
         (self.trailers > 0).then(|| header(MapType::HttpCallResponseTrailers, name)).flatten()
     }
+
+    fn body(&self) -> Vec<u8> {
+        /// More than is ever logged of it.
+        const MOST: usize = 512;
+        let buffer = BufferType::HttpCallResponseBody as u32;
+        // SAFETY: all pointers are valid for the call.
+        fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, MOST, data, size) }).unwrap_or_default()
+    }
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
@@ -138,6 +146,13 @@ pub fn response_code() -> Option<u16> {
     let code = u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code >= 200)?;
     let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
     if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
+}
+
+/// Returns how many nanoseconds the upstream of the stream whose callback is being served took, from the first byte of the
+/// request to the last of the response; `None` where the response was not an upstream's.
+pub fn backend_latency() -> Option<u64> {
+    let latency = property(b"response\0backend_latency")?;
+    u64::try_from(i64::from_le_bytes(latency.try_into().ok()?)).ok()
 }
 
 /// Reads a property; the parts of its path are separated by zero bytes.

@@ -28,6 +28,7 @@ const REQUEST_HEADERS: u32 = 0;
 const ANSWER_HEADERS: u32 = 6;
 const ANSWER_TRAILERS: u32 = 7;
 const REQUEST_BODY: u32 = 0;
+const ANSWER_BODY: u32 = 4;
 const CONFIGURATION: u32 = 7;
 
 /// The most pairs, and the most bytes of them, that Envoy takes from a plugin.
@@ -101,6 +102,8 @@ pub struct Host {
     pub drained: BTreeSet<String>,
     /// The host has no memory left for the next chunk.
     pub hides_body: bool,
+    /// The body of each response that comes.
+    pub answer_body: Vec<u8>,
     pub metrics: Metrics,
     /// What all VMs of one `vm_id` share: by key, each value with its version.
     pub shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
@@ -285,6 +288,8 @@ impl Host {
                 }
                 chunk
             }
+            // As for headers, Envoy has none to show of a call that was reset.
+            (ANSWER_BODY, Phase::Answer(headers, _)) if !headers.is_empty() => self.answer_body.clone(),
             (CONFIGURATION, Phase::Configure(configuration)) => configuration.clone(),
             _ => {
                 self.forbidden(format!("a look into buffer {buffer}, which is not there"));
