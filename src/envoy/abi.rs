@@ -11,7 +11,7 @@ use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, version: u32)
     -> u32;
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_done() -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
@@ -295,6 +296,12 @@ pub fn has_context(context: u32, own: u32) -> bool {
         let _ = unsafe { proxy_set_effective_context(own) };
     }
     is_there
+}
+
+/// Writes a line into Envoy's log.
+pub fn log(level: LogLevel, text: &str) {
+    // SAFETY: `text` is valid for the length given. The status says nothing that could be logged.
+    let _ = unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
 /// Returns the level at which Envoy logs what plugins say.

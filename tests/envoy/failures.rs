@@ -82,7 +82,8 @@ fn a_response_that_is_not_complete_within_the_timeout_is_a_timeout() {
 fn the_log_says_in_envoys_words_why_a_mirror_did_not_respond() {
     let unwell = json!({"name": "unwell", "cluster": "mirror", "headers": {"set": {"x-status": "503"}}});
     let silent = json!({"name": "silent", "cluster": "mirror", "timeout": "300ms"});
-    let rules = json!({"rules": [{"name": "r", "mirrors": [{"cluster": "refused"}, silent, unwell]}]});
+    let rules =
+        json!({"rules": [{"name": "r", "mirrors": [{"cluster": "refused"}, silent, unwell, {"cluster": "unknown"}]}]});
     let mirror = |copy: &Received| match copy.value("x-status") {
         // What a mirror itself says is not for the log.
         Some(_) => {
@@ -98,6 +99,9 @@ fn the_log_says_in_envoys_words_why_a_mirror_did_not_respond() {
         mesh.responses("r", "silent", "timeout", 3).await;
         mesh.responses("r", "unwell", "5xx", 3).await;
         let log = mesh.envoy.log();
+        // What streams log and what roots do begins alike.
+        let own: Vec<_> = log.lines().filter(|line| line.contains("[wasm]")).collect();
+        assert!(own.len() == 6 && own.iter().all(|line| line.contains(": traffic_mirror: rule r, mirror ")), "{log}");
         let said = |mirror: &str, words: &str| {
             let about = format!("rule r, mirror {mirror}: ");
             log.lines().filter(|line| line.contains(&about) && line.contains(words)).count()

@@ -203,6 +203,24 @@ fn a_failure_is_logged_in_the_hosts_words_each_cause_for_itself_and_at_most_sixt
 }
 
 #[test]
+fn each_line_begins_with_the_plugins_name() {
+    let envoy = Envoy::start();
+    Envoy::host(|host| host.properties.insert("plugin_name".into(), b"ns.mirror".to_vec()));
+    assert_eq!(envoy.configure(br#"{"rules":[],"x":1}"#), None);
+    let root = envoy.configure(br#"{"rules":[{"mirrors":[{"cluster":"a"},{"cluster":"unknown"}]}]}"#).unwrap();
+    envoy.serve(root, request("/", &[]), b"");
+    let token = Envoy::host(|host| *host.in_flight.keys().next().unwrap());
+    envoy.answer(token, headers(&[]));
+    envoy.check();
+    Envoy::host(|host| {
+        let lines: Vec<_> = host.logs.iter().filter(|(level, _)| *level >= WARN).map(|(_, line)| line).collect();
+        // Two violations, a stream's, and a root's.
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines.iter().all(|line| line.starts_with("ns.mirror: ")), "{lines:?}");
+    });
+}
+
+#[test]
 fn requests_that_go_well_leave_nothing_in_the_log_above_debug() {
     let rules =
         r#"{"rules":[{"mirrors":[{"cluster":"a"},{"cluster":"b","percentage":50},{"cluster":"c","percentage":0}]}]}"#;

@@ -235,6 +235,10 @@ impl Host {
 
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         let path = String::from_utf8(path.to_vec()).unwrap().replace('\0', ".");
+        // What belongs to the plugin, whatever is served; each line in the log begins with it.
+        if path == "plugin_name" {
+            return self.properties.get(&path).cloned().ok_or(Status::NotFound);
+        }
         self.note(format!("property {path}"));
         let found = match (path.as_str(), &self.phase) {
             ("response.code", Phase::End(code)) => code.map(|code| i64::from(code).to_le_bytes().to_vec()),
@@ -242,7 +246,6 @@ impl Host {
                 self.forbidden("a question for an answer that may be still to come");
                 None
             }
-            ("plugin_name", Phase::Configure(_)) => return self.properties.get(&path).cloned().ok_or(Status::NotFound),
             _ => self.properties.get(&path).cloned(),
         };
         found.filter(|_| self.streams.contains_key(&self.current)).ok_or(Status::NotFound)
