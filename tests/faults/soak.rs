@@ -211,12 +211,17 @@ async fn end(rig: &mut Rig, sums: Sums) -> Result<Vec<String>, String> {
             println!("answers of mirrors {:?}", nonzero(&books.classes));
             println!("compared {:?}", nonzero(&books.pairs));
             println!("the books balance; 0 in flight, 0 bytes held");
-            // No request that was answered is missing in the books, nor is any in them that nobody sent.
-            let (counted, sent) = (books.outcomes.values().sum::<i64>().unsigned_abs(), filter.values().sum());
+            // No request that was answered is missing in the counters, nor is any in them that nobody sent.
+            let ignored: i64 = ["marked", "upgrade", "connect", "unrouted"].iter().map(|why| ledger.ignored(why)).sum();
+            let counted = books.outcomes.values().sum::<i64>() + ignored + ledger.unmatched();
+            let (counted, sent) = (counted.unsigned_abs(), filter.values().sum());
             let answered: u64 = filter.iter().filter(|(kind, _)| kind.parse::<u16>().is_ok()).map(|(_, n)| n).sum();
-            println!("{counted} requests in the books, {answered} answered, {sent} sent");
+            println!(
+                "{counted} requests counted ({ignored} ignored, {} unmatched), {answered} answered, {sent} sent",
+                ledger.unmatched()
+            );
             if counted < answered || counted > sent {
-                wrong.push(format!("{counted} requests in the books, {answered} answered, {sent} sent"));
+                wrong.push(format!("{counted} requests counted, {answered} answered, {sent} sent"));
             }
             for (name, count) in [
                 ("sent", books.outcomes["sent"]),
