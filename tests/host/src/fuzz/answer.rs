@@ -176,6 +176,7 @@ impl Run {
         let status = first(":status").filter(|_| count > 0);
         let exchange = self.exchanges.get_mut(&token).unwrap();
         let class = match status.and_then(<[u8]>::first) {
+            Some(b'5') if status == Some(b"504") && !is_from_mirror => "timeout",
             Some(b'1'..=b'5') if exchange.is_grpc && !is_from_mirror => "failed",
             Some(b'1'..=b'5') if exchange.is_grpc && first("grpc-status").is_some() => {
                 match std::str::from_utf8(first("grpc-status").unwrap()).ok().and_then(|status| status.parse().ok()) {
@@ -192,7 +193,7 @@ impl Run {
             _ => "failed",
         };
         *self.classes.entry(class).or_default() += 1;
-        if class != "failed" {
+        if !["failed", "timeout"].contains(&class) {
             self.times += 1;
             exchange.copy = status.and_then(|status| String::from_utf8_lossy(status).parse().ok());
         }
@@ -201,13 +202,22 @@ impl Run {
     /// Works out how the exchanges compare.
     fn results(&self) -> BTreeMap<&'static str, i64> {
         let mut results = BTreeMap::new();
-        for Exchange { primary, copy, .. } in self.exchanges.values() {
+        let is_error = |status: &u16| *status >= 500;
+        for Exchange { primary, copy, is_grpc, .. } in self.exchanges.values() {
             let result = match (primary, copy) {
-                (Some(_), Some(_)) if primary == copy => "same",
+                (Some(_), Some(_)) if primary == copy => {
+                    if *is_grpc {
+                        "not_compared"
+                    } else {
+                        "same"
+                    }
+                }
+                (Some(primary), Some(copy)) if is_error(copy) && !is_error(primary) => "mirror_error",
+                (Some(primary), Some(copy)) if is_error(primary) && !is_error(copy) => "primary_error",
                 (Some(_), Some(_)) => "different",
-                (Some(_), None) => "primary_only",
+                (Some(primary), None) if !is_error(primary) => "primary_only",
                 (None, Some(_)) => "mirror_only",
-                (None, None) => "neither",
+                (_, None) => "neither",
             };
             *results.entry(result).or_default() += 1;
         }
