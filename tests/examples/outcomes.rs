@@ -45,7 +45,7 @@ fn calcbackend() {
         assert_eq!((ledger.requests("mobile"), ledger.requests("desktop")), (3, 6), "{ledger:#?}");
         // What v1 and v3 answered is compared: the same, and v3 is the faster one, but for the path where it fails.
         let compared = |result| ledger.compared("desktop", V3, result);
-        assert_eq!([compared("same"), compared("different")], [5, 1], "{ledger:#?}");
+        assert_eq!([compared("same"), compared("mirror_error")], [5, 1], "{ledger:#?}");
         eventually("by how much v3 was faster five times, and slower once", async || {
             let text = scene.envoy.admin("/stats/prometheus?filter=traffic_mirror").await;
             let value = |part: &str| {
