@@ -14,8 +14,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("envoy/tokens", &["config", "core", "envoy/abi"]),
     ("envoy/root", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/tokens"]),
     ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
+    ("envoy/logger", &["envoy/abi"]),
     ("envoy/trap", &["core", "envoy/abi"]),
-    ("envoy/callbacks", &["core", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle"]),
+    ("envoy/callbacks", &["core", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"]),
     ("envoy/exports", &["envoy/callbacks"]),
 ];
 

@@ -31,6 +31,11 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
         &["option::unwrap_failed", "panicking::panic", "slice_index_fail"],
         "inside BTreeMap",
     ),
+    (
+        &["logger::start"],
+        &["PanicHookInfo as core::fmt::Display>::fmt", "result::unwrap_failed"],
+        "the message of a panic that there is already",
+    ),
     (&["StringMatch::holds"], &[""], "inside memchr"),
     (
         &["Replacement::apply"],

@@ -11,15 +11,21 @@ use std::collections::BTreeMap;
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// When it was complete, in nanoseconds of the worker's clock.
-    pub at: u64,
+    /// How long it took, in nanoseconds.
+    pub took: u64,
+    /// Whether what counts is the status of gRPC, which is not looked at.
+    pub is_grpc: bool,
 }
 
 impl Answer {
     /// Makes a mirror's answer of its `:status`; `None` where that is no number.
-    pub fn new(status: &[u8], at: u64) -> Option<Self> {
+    pub fn new(status: &[u8], took: u64, is_grpc: bool) -> Option<Self> {
         let status = std::str::from_utf8(status).ok()?.parse().ok()?;
-        Some(Self { status, at })
+        Some(Self { status, took, is_grpc })
+    }
+
+    fn is_error(self) -> bool {
+        self.status >= 500
     }
 }
 
@@ -38,8 +44,19 @@ impl<M> Pair<M> {
     /// Tells how the two compare.
     pub fn result(&self) -> Compared {
         match (self.primary, self.copy) {
-            (Some(primary), Some(copy)) if primary.status == copy.status => Compared::Same,
-            (Some(_), Some(_)) => Compared::Different,
+            (Some(primary), Some(copy)) if primary.status == copy.status => {
+                if copy.is_grpc {
+                    Compared::NotCompared
+                } else {
+                    Compared::Same
+                }
+            }
+            (Some(primary), Some(copy)) => match (primary.is_error(), copy.is_error()) {
+                (false, true) => Compared::MirrorError,
+                (true, false) => Compared::PrimaryError,
+                _ => Compared::Different,
+            },
+            (Some(primary), None) if primary.is_error() => Compared::Neither,
             (Some(_), None) => Compared::PrimaryOnly,
             (None, Some(_)) => Compared::MirrorOnly,
             (None, None) => Compared::Neither,
@@ -48,7 +65,7 @@ impl<M> Pair<M> {
 
     /// By how many milliseconds the mirror was slower than the primary; negative: faster. `None` unless both answered.
     pub fn slower_ms(&self) -> Option<i64> {
-        let (primary, copy) = (self.primary?.at, self.copy?.at);
+        let (primary, copy) = (self.primary?.took, self.copy?.took);
         let nanoseconds = i64::try_from(copy).ok()?.checked_sub(i64::try_from(primary).ok()?)?;
         Some(nanoseconds / 1_000_000)
     }
@@ -68,6 +85,10 @@ impl<M> Default for Pairs<M> {
 
 #[derive(Debug)]
 struct Waiting<M> {
+    /// The mirror of the first copy.
+    first: M,
+    /// When that was sent: at the request's end.
+    since: u64,
     /// How the primary answered, once its stream is over.
     primary: Option<Option<Answer>>,
     /// Copies that are in flight.
@@ -77,16 +98,17 @@ struct Waiting<M> {
 }
 
 impl<M> Pairs<M> {
-    /// Takes in that a copy of a stream's request was sent.
-    pub fn sent(&mut self, stream: u32) {
-        let new = || Waiting { primary: None, in_flight: 0, early: Vec::new() };
+    /// Takes in that a copy of a stream's request was sent to a mirror, at this time.
+    pub fn sent(&mut self, stream: u32, at: u64, mirror: impl FnOnce() -> M) {
+        let new = || Waiting { first: mirror(), since: at, primary: None, in_flight: 0, early: Vec::new() };
         let waiting = self.by_stream.entry(stream).or_insert_with(new);
         waiting.in_flight = waiting.in_flight.saturating_add(1);
     }
 
-    /// Tells whether a stream's end is waited for.
-    pub fn wants_end(&self, stream: u32) -> bool {
-        self.by_stream.get(&stream).is_some_and(|waiting| waiting.primary.is_none())
+    /// Returns, where a stream's end is waited for, one of the mirrors of its request, and when the request ended.
+    pub fn awaited(&self, stream: u32) -> Option<(&M, u64)> {
+        let waiting = self.by_stream.get(&stream).filter(|waiting| waiting.primary.is_none())?;
+        Some((&waiting.first, waiting.since))
     }
 
     /// Takes in a mirror's answer, or that there is none; returns the pair if that settles it.
@@ -127,48 +149,58 @@ mod tests {
     const STREAM: u32 = 7;
     const MILLISECOND: u64 = 1_000_000;
 
-    fn at(milliseconds: u64) -> Option<Answer> {
-        Some(Answer { status: 200, at: milliseconds * MILLISECOND })
+    fn after(milliseconds: u64) -> Option<Answer> {
+        Some(Answer { status: 200, took: milliseconds * MILLISECOND, is_grpc: false })
     }
 
     #[test]
     fn the_later_side_settles_a_pair() {
         for mirror_first in [true, false] {
             let mut pairs = Pairs::default();
-            pairs.sent(STREAM);
-            assert!(pairs.wants_end(STREAM));
-            let expected = Pair { mirror: 3, primary: at(5), copy: at(2) };
+            pairs.sent(STREAM, 9, || 3);
+            pairs.sent(STREAM, 10, || 4);
+            assert_eq!(pairs.awaited(STREAM), Some((&3, 9)));
+            let expected = Pair { mirror: 3, primary: after(5), copy: after(2) };
             let settled: Vec<_> = if mirror_first {
-                assert_eq!(pairs.answered(STREAM, 3, at(2)), None);
-                pairs.ended(STREAM, at(5)).collect()
+                assert_eq!(pairs.answered(STREAM, 3, after(2)), None);
+                pairs.ended(STREAM, after(5)).collect()
             } else {
-                assert_eq!(pairs.ended(STREAM, at(5)).count(), 0);
-                assert!(!pairs.wants_end(STREAM));
-                pairs.answered(STREAM, 3, at(2)).into_iter().collect()
+                assert_eq!(pairs.ended(STREAM, after(5)).count(), 0);
+                assert_eq!(pairs.awaited(STREAM), None);
+                pairs.answered(STREAM, 3, after(2)).into_iter().collect()
             };
             assert_eq!(settled, [expected]);
+            pairs.answered(STREAM, 4, None);
             assert_eq!(expected.slower_ms(), Some(-3));
             assert!(pairs.by_stream.is_empty());
         }
     }
 
     #[test]
-    fn two_answers_are_the_same_if_their_codes_are() {
-        let teapot = Some(Answer { status: 418, at: 0 });
-        for (primary, copy, expected) in [
-            (at(1), at(2), Compared::Same),
-            (at(1), teapot, Compared::Different),
-            (teapot, None, Compared::PrimaryOnly),
-            (None, teapot, Compared::MirrorOnly),
-            (None, None, Compared::Neither),
+    fn pairs_are_told_apart_by_their_codes_and_by_who_has_an_error() {
+        let answer = |status: u16, is_grpc| (status != 0).then_some(Answer { status, took: 0, is_grpc });
+        for (primary, copy, plain, grpc) in [
+            (200, 200, Compared::Same, Compared::NotCompared),
+            (503, 503, Compared::Same, Compared::NotCompared),
+            (200, 404, Compared::Different, Compared::Different),
+            (500, 503, Compared::Different, Compared::Different),
+            (499, 500, Compared::MirrorError, Compared::MirrorError),
+            (500, 499, Compared::PrimaryError, Compared::PrimaryError),
+            (499, 0, Compared::PrimaryOnly, Compared::PrimaryOnly),
+            (500, 0, Compared::Neither, Compared::Neither),
+            (0, 500, Compared::MirrorOnly, Compared::MirrorOnly),
+            (0, 0, Compared::Neither, Compared::Neither),
         ] {
-            assert_eq!(Pair { mirror: 0, primary, copy }.result(), expected);
+            for (is_grpc, expected) in [(false, plain), (true, grpc)] {
+                let pair = Pair { mirror: 0, primary: answer(primary, false), copy: answer(copy, is_grpc) };
+                assert_eq!(pair.result(), expected, "{primary} {copy} {is_grpc}");
+            }
         }
     }
 
     #[test]
     fn a_time_is_compared_only_where_both_answered() {
-        for (primary, copy) in [(None, at(1)), (at(1), None), (None, None)] {
+        for (primary, copy) in [(None, after(1)), (after(1), None), (None, None)] {
             assert_eq!(Pair { mirror: 0, primary, copy }.slower_ms(), None);
         }
     }
@@ -176,9 +208,9 @@ mod tests {
     #[test]
     fn what_no_copy_was_sent_of_is_no_pair() {
         let mut pairs = Pairs::<usize>::default();
-        assert!(!pairs.wants_end(STREAM));
-        assert_eq!(pairs.answered(STREAM, 0, at(1)), None);
-        assert_eq!(pairs.ended(STREAM, at(1)).count(), 0);
+        assert_eq!(pairs.awaited(STREAM), None);
+        assert_eq!(pairs.answered(STREAM, 0, after(1)), None);
+        assert_eq!(pairs.ended(STREAM, after(1)).count(), 0);
     }
 
     proptest! {
@@ -186,7 +218,7 @@ mod tests {
         fn each_pair_is_settled_once_and_nothing_stays(streams in prop::collection::vec((1usize..4, 0usize..5), 1..6)) {
             let mut pairs = Pairs::default();
             for (stream, (copies, _)) in (0u32..).zip(&streams) {
-                (0..*copies).for_each(|_| pairs.sent(stream));
+                (0..*copies).for_each(|_| pairs.sent(stream, 0, || 0));
             }
             let mut settled = Vec::new();
             for (stream, (copies, end_after)) in (0u32..).zip(&streams) {

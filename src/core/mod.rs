@@ -1,6 +1,7 @@
 //! What is decided, without a host: values in, values out. Nothing here names Envoy or the Proxy-Wasm SDK.
 
 pub mod budget;
+pub mod causes;
 pub mod compare;
 pub mod copy;
 pub mod digest;

@@ -1,6 +1,8 @@
 //! The words for what the filter decides and finds: why a copy was or was not sent, how it was answered, how that compares
 //! with the primary, and why a request is ignored. Each is a label of a metric.
 
+use crate::core::causes::{Cause, in_words};
+
 /// Makes an enum whose values are the labels of a metric.
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident => $label:literal,)+ }) => {
@@ -65,8 +67,46 @@ labels! {
         ClientError => "4xx",
         /// The server's error.
         ServerError => "5xx",
-        /// Not at all: refused, reset, timed out or too large.
+        /// Not completely within the mirror's `timeout`.
+        Timeout => "timeout",
+        /// Not at all: refused, reset or too large.
         Failed => "failed",
+    }
+}
+
+impl Class {
+    /// Returns whether the mirror responded at all.
+    pub fn is_response(self) -> bool {
+        !matches!(self, Self::Timeout | Self::Failed)
+    }
+}
+
+labels! {
+    /// How the primary answered.
+    PrimaryClass {
+        /// Success.
+        Success => "2xx",
+        /// Redirection.
+        Redirection => "3xx",
+        /// The client's error.
+        ClientError => "4xx",
+        /// The server's error.
+        ServerError => "5xx",
+        /// Not at all.
+        None => "none",
+    }
+}
+
+impl PrimaryClass {
+    /// Classifies the final status that a client got, if any.
+    pub fn new(status: Option<u16>) -> Self {
+        match status {
+            None => Self::None,
+            Some(..300) => Self::Success,
+            Some(..400) => Self::Redirection,
+            Some(..500) => Self::ClientError,
+            Some(_) => Self::ServerError,
+        }
     }
 }
 
@@ -75,13 +115,19 @@ labels! {
     Compared {
         /// With the same status code.
         Same => "same",
-        /// With different status codes.
+        /// The mirror with a server error, and the primary with none.
+        MirrorError => "mirror_error",
+        /// The primary with a server error, and the mirror with none.
+        PrimaryError => "primary_error",
+        /// With status codes that differ otherwise.
         Different => "different",
+        /// In a way that is not looked at.
+        NotCompared => "not_compared",
         /// The mirror never answered.
         PrimaryOnly => "primary_only",
         /// The client never got an answer.
         MirrorOnly => "mirror_only",
-        /// Nobody answered.
+        /// Nobody answered, or the primary with a server error and the mirror not.
         Neither => "neither",
     }
 }
@@ -106,28 +152,62 @@ pub trait Response {
     fn header(&self, name: &str) -> Option<Vec<u8>>;
     /// Reads the first value of a trailer.
     fn trailer(&self, name: &str) -> Option<Vec<u8>>;
+    /// Reads the beginning of the body.
+    fn body(&self) -> Vec<u8>;
 }
 
-/// Classifies the response to a copy. `status` is its `:status`, empty where it has none. `is_grpc`: the copy was a gRPC request.
+/// What came of a copy that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// How the mirror answered.
+    pub class: Class,
+    /// Why the mirror did not; `None`: it did.
+    pub cause: Option<Cause>,
+}
+
+impl Answered {
+    /// Makes what came of a copy whose call the host has cancelled.
+    pub fn cancelled() -> Self {
+        Self::not(Class::Failed, "Envoy cancelled the call".into())
+    }
+
+    fn not(class: Class, cause: Cause) -> Self {
+        Self { class, cause: Some(cause) }
+    }
+}
+
+/// Classifies the response to a copy. `status` is its `:status`, empty where it has none. `is_grpc`: the copy was a gRPC
+/// request. `is_late`: the mirror's timeout is over.
 ///
 /// Where the mirror does not answer, the host does: with 502, 503 or 504, and to a gRPC request with 200 and a grpc-status,
-/// without the header that it adds to what comes from an upstream. A gRPC response has the class of the HTTP status that
-/// Envoy maps its grpc-status to, which a header or a trailer says.
-pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool) -> Class {
+/// without the header that it adds to what comes from an upstream. Where the mirror's response has begun, the host has none of
+/// its own. A gRPC response has the class of the HTTP status that Envoy maps its grpc-status to, which a header or a trailer
+/// says.
+pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool, is_late: bool) -> Answered {
     let class = match status.first() {
         Some(b'1') => Class::Informational,
         Some(b'2') => Class::Success,
         Some(b'3') => Class::Redirection,
         Some(b'4') => Class::ClientError,
         Some(b'5') => Class::ServerError,
-        _ => return Class::Failed,
+        Some(_) => return Answered::not(Class::Failed, "the response has no valid status".into()),
+        None if is_late => return Answered::not(Class::Timeout, "the response was not complete in time".into()),
+        None => return Answered::not(Class::Failed, "the response broke off or was too large".into()),
     };
     let may_be_the_hosts = is_grpc || matches!(class, Class::ClientError | Class::ServerError);
     if may_be_the_hosts && response.header("x-envoy-upstream-service-time").is_none() {
-        return Class::Failed;
+        return of_the_hosts(status, response, is_grpc);
     }
     let grpc_status = || response.header("grpc-status").or_else(|| response.trailer("grpc-status"));
-    is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(&status))
+    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(&status));
+    Answered { class, cause: None }
+}
+
+/// Classifies a response that the host made in the mirror's place. To a gRPC request it says in a header what went wrong.
+fn of_the_hosts(status: &[u8], response: &impl Response, is_grpc: bool) -> Answered {
+    let words = is_grpc.then(|| response.header("grpc-message")).flatten().unwrap_or_else(|| response.body());
+    let is_timeout = status == b"504" || (is_grpc && words == b"upstream request timeout");
+    Answered::not(if is_timeout { Class::Timeout } else { Class::Failed }, in_words(&words))
 }
 
 /// Returns whether a request of this content-type is a gRPC request to Envoy (`Grpc::Common::hasGrpcContentType`).
@@ -154,6 +234,8 @@ mod tests {
     /// A response with these headers and this grpc-status in its trailers, if any.
     struct Given<'a>(&'a [(&'a str, &'a [u8])], Option<&'a str>);
 
+    const WORDS: &[u8] = b"upstream connect error\n";
+
     impl Response for Given<'_> {
         fn header(&self, name: &str) -> Option<Vec<u8>> {
             self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_vec())
@@ -161,6 +243,10 @@ mod tests {
 
         fn trailer(&self, name: &str) -> Option<Vec<u8>> {
             self.1.filter(|_| name == "grpc-status").map(Vec::from)
+        }
+
+        fn body(&self) -> Vec<u8> {
+            WORDS.to_vec()
         }
     }
 
@@ -177,13 +263,33 @@ mod tests {
             (b"404", false, true, Class::ClientError),
             (b"503", false, true, Class::ServerError),
             (b"503", false, false, Class::Failed),
-            (b"504", false, false, Class::Failed),
+            (b"504", false, true, Class::ServerError),
+            (b"504", false, false, Class::Timeout),
             (b"", false, true, Class::Failed),
             (b"\xff", false, true, Class::Failed),
         ] {
             let headers = [(":status", status), FROM_UPSTREAM];
             let response = Given(if is_from_upstream { &headers } else { &headers[..1] }, None);
-            assert_eq!(classify(status, &response, is_grpc), expected, "{status:?} {is_grpc} {is_from_upstream}");
+            let Answered { class, cause } = classify(status, &response, is_grpc, false);
+            assert_eq!(class, expected, "{status:?} {is_grpc} {is_from_upstream}");
+            assert_eq!(cause.is_none(), class.is_response(), "{status:?} {is_grpc} {is_from_upstream}");
+            if !is_from_upstream && !class.is_response() {
+                assert_eq!(cause.as_deref(), Some("upstream connect error"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_not_complete_when_the_timeout_is_over_is_late() {
+        let none = Given(&[], None);
+        assert_eq!(classify(b"", &none, false, true).class, Class::Timeout);
+        assert_eq!(classify(b"", &none, false, false).class, Class::Failed);
+        for (message, expected) in
+            [(&b"upstream request timeout"[..], Class::Timeout), (b"upstream connect error", Class::Failed)]
+        {
+            let headers = [(":status", &b"200"[..]), ("grpc-status", b"14"), ("grpc-message", message)];
+            let answered = classify(b"200", &Given(&headers, None), true, true);
+            assert_eq!((answered.class, answered.cause.as_deref().map(str::as_bytes)), (expected, Some(message)));
         }
     }
 
@@ -200,9 +306,24 @@ mod tests {
             };
             let in_headers = [(":status", &b"200"[..]), FROM_UPSTREAM, ("grpc-status", grpc_status.as_bytes())];
             for response in [Given(&in_headers, None), Given(&in_headers[..2], Some(&grpc_status))] {
-                assert_eq!(classify(b"200", &response, true), expected, "{grpc_status}");
-                assert_eq!(classify(b"200", &response, false), Class::Success, "{grpc_status}: not gRPC");
+                assert_eq!(classify(b"200", &response, true, false).class, expected, "{grpc_status}");
+                assert_eq!(classify(b"200", &response, false, false).class, Class::Success, "{grpc_status}: not gRPC");
             }
+        }
+    }
+
+    #[test]
+    fn the_primarys_response_has_the_class_of_its_status() {
+        for (status, expected) in [
+            (None, "none"),
+            (Some(200), "2xx"),
+            (Some(299), "2xx"),
+            (Some(304), "3xx"),
+            (Some(499), "4xx"),
+            (Some(500), "5xx"),
+            (Some(999), "5xx"),
+        ] {
+            assert_eq!(PrimaryClass::new(status).label(), expected, "{status:?}");
         }
     }
 

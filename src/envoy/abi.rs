@@ -11,7 +11,7 @@ use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, version: u32)
     -> u32;
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_done() -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
@@ -122,6 +123,14 @@ impl Response for CurrentResponse {
     fn trailer(&self, name: &str) -> Option<Vec<u8>> {
         (self.trailers > 0).then(|| header(MapType::HttpCallResponseTrailers, name)).flatten()
     }
+
+    fn body(&self) -> Vec<u8> {
+        /// More than is ever logged of it.
+        const MOST: usize = 512;
+        let buffer = BufferType::HttpCallResponseBody as u32;
+        // SAFETY: all pointers are valid for the call.
+        fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, MOST, data, size) }).unwrap_or_default()
+    }
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
@@ -138,6 +147,13 @@ pub fn response_code() -> Option<u16> {
     let code = u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code >= 200)?;
     let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
     if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
+}
+
+/// Returns how many nanoseconds the upstream of the stream whose callback is being served took, from the first byte of the
+/// request to the last of the response; `None` where the response was not an upstream's.
+pub fn backend_latency() -> Option<u64> {
+    let latency = property(b"response\0backend_latency")?;
+    u64::try_from(i64::from_le_bytes(latency.try_into().ok()?)).ok()
 }
 
 /// Reads a property; the parts of its path are separated by zero bytes.
@@ -280,6 +296,12 @@ pub fn has_context(context: u32, own: u32) -> bool {
         let _ = unsafe { proxy_set_effective_context(own) };
     }
     is_there
+}
+
+/// Writes a line into Envoy's log.
+pub fn log(level: LogLevel, text: &str) {
+    // SAFETY: `text` is valid for the length given. The status says nothing that could be logged.
+    let _ = unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
 /// Returns the level at which Envoy logs what plugins say.

@@ -7,10 +7,10 @@
 use crate::core::pending::Pending;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::lifecycle;
+use crate::envoy::logger;
 use crate::envoy::root::Root;
 use log::error;
 use proxy_wasm::traits::{Context, RootContext};
-use proxy_wasm::types::LogLevel;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -36,8 +36,7 @@ enum Awaited {
 /// Registers with the SDK what serves a module that is not finished: nothing does.
 pub fn start() {
     lifecycle::start();
-    // Also installs the hook that puts a panic's message into Envoy's log.
-    proxy_wasm::set_log_level(LogLevel::Info);
+    logger::start();
     proxy_wasm::set_root_context(|_| Box::new(Unfinished));
 }
 

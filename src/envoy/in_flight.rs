@@ -3,12 +3,16 @@
 //! It outlives the configuration that sent them, and needs nothing of it.
 
 use crate::core::compare::{Answer, Pair, Pairs};
-use crate::core::outcome::{Class, Response, classify};
+use crate::core::outcome::{Answered, PrimaryClass, Response, classify};
 use crate::envoy::abi::{self, CurrentResponse};
-use crate::envoy::ledger::{Common, MirrorMetrics};
+use crate::envoy::ledger::{Common, MirrorMetrics, PrimaryMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// By how many nanoseconds the host's timers may be early: they start at the time that its loop last looked at.
+const EARLY: u64 = 20_000_000;
 
 /// The open calls of one root.
 pub struct Calls {
@@ -28,6 +32,16 @@ pub struct Call {
     pub sent_at: u64,
     /// Whether it is a gRPC request.
     pub is_grpc: bool,
+    /// How long the host waits for the response.
+    pub timeout: Duration,
+}
+
+impl Call {
+    /// Returns whether the host's wait is over.
+    fn is_late(&self, now: u64) -> bool {
+        let timeout = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.sent_at) >= timeout.saturating_sub(EARLY.min(timeout / 8))
+    }
 }
 
 impl Calls {
@@ -45,7 +59,7 @@ impl Calls {
     pub fn sent(&self, token: u32, call: Call) {
         abi::add(self.common.in_flight, 1);
         if let Some(stream) = call.compared {
-            self.pairs.borrow_mut().sent(stream);
+            self.pairs.borrow_mut().sent(stream, call.sent_at, || Rc::clone(&call.metrics));
         }
         self.open.borrow_mut().insert(token, call);
     }
@@ -55,46 +69,60 @@ impl Calls {
         let Some(call) = self.open.borrow_mut().remove(&token) else { return };
         let response = CurrentResponse { headers, trailers };
         let status = response.header(":status").unwrap_or_default();
-        let class = classify(&status, &response, call.is_grpc);
-        self.close(&call, class, abi::now(), &status);
+        let now = abi::now();
+        let answered = classify(&status, &response, call.is_grpc, call.is_late(now));
+        self.close(&call, answered, now, &status);
     }
 
     /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
     pub fn fail_all(&self) {
         let at = abi::now();
         let open = std::mem::take(&mut *self.open.borrow_mut());
-        open.values().for_each(|call| self.close(call, Class::Failed, at, b""));
+        open.values().for_each(|call| self.close(call, Answered::cancelled(), at, b""));
     }
 
     /// Returns whether the end of a stream is needed for its pairs.
     pub fn wants_end(&self, stream: u32) -> bool {
-        self.pairs.borrow().wants_end(stream)
+        self.pairs.borrow().awaited(stream).is_some()
     }
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
     pub fn ended(&self, stream: u32) {
-        let primary = abi::response_code().map(|status| Answer { status, at: abi::now() });
+        let awaited = self.pairs.borrow().awaited(stream).map(|(mirror, since)| (Rc::clone(mirror), since));
+        let Some((mirror, since)) = awaited else { return };
+        let primary = abi::response_code().map(|status| {
+            // Neither a slow client nor a slow upload makes a primary slow.
+            let took = abi::now().saturating_sub(since).min(abi::backend_latency().unwrap_or(u64::MAX));
+            Answer { status, took, is_grpc: false }
+        });
+        if let Some(pairs) = mirror.pairs() {
+            count_primary(&pairs.primary, primary);
+        }
         let complete = self.pairs.borrow_mut().ended(stream, primary);
         complete.for_each(|pair| count_pair(&pair));
     }
 
     /// Counts a copy that has a response, of this `:status`, or will never have one.
-    fn close(&self, call: &Call, class: Class, at: u64, status: &[u8]) {
+    fn close(&self, call: &Call, answered: Answered, at: u64, status: &[u8]) {
         abi::add(self.common.in_flight, -1);
-        let metrics = &call.metrics;
-        if class != Class::Failed {
-            abi::record(metrics.response_time, at.saturating_sub(call.sent_at) / 1_000_000);
-        }
-        if let Some(counter) = metrics.class(class) {
-            abi::count(counter);
-            if class == Class::Failed {
-                metrics.warn_rarely(counter, "the mirror did not respond");
-            }
+        let (metrics, took) = (&call.metrics, at.saturating_sub(call.sent_at));
+        metrics.class(answered.class).map(abi::count);
+        match &answered.cause {
+            Some(cause) => metrics.warn_of(answered.class, cause),
+            None => abi::record(metrics.response_time, took / 1_000_000),
         }
         let Some(stream) = call.compared else { return };
-        let answer = if class == Class::Failed { None } else { Answer::new(status, at) };
+        let answer = if answered.cause.is_some() { None } else { Answer::new(status, took, call.is_grpc) };
         let complete = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
         complete.iter().for_each(count_pair);
+    }
+}
+
+/// Counts how the primary answered a request that makes a pair.
+fn count_primary(metrics: &PrimaryMetrics, primary: Option<Answer>) {
+    metrics.class(PrimaryClass::new(primary.map(|answer| answer.status))).map(abi::count);
+    if let Some(answer) = primary {
+        abi::record(metrics.response_time, answer.took / 1_000_000);
     }
 }
 

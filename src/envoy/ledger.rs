@@ -4,9 +4,10 @@
 //! classes of responses, with what is in flight, to the copies sent.
 
 use crate::config::{Config, Mirror, Rule};
-use crate::core::outcome::{Class, Compared, Ignored, Outcome};
+use crate::core::causes::{Cause, Causes};
+use crate::core::outcome::{Class, Compared, Ignored, Outcome, PrimaryClass};
 use log::warn;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -76,6 +77,8 @@ pub struct Common {
 #[derive(Debug)]
 struct RuleMetrics {
     requests: Rc<Counter>,
+    /// Once a rule of this name has compared.
+    primary: Option<Rc<PrimaryMetrics>>,
     mirrors: HashMap<Box<str>, Rc<MirrorMetrics>>,
 }
 
@@ -94,12 +97,23 @@ pub struct MirrorMetrics {
     classes: Vec<Counter>,
     /// Milliseconds from dispatch to response.
     pub response_time: MetricId,
+    causes: RefCell<Causes>,
     pairs: OnceCell<PairMetrics>,
+}
+
+/// The metrics of the primary's answers to the requests of one rule that make pairs.
+#[derive(Debug)]
+pub struct PrimaryMetrics {
+    classes: Vec<Counter>,
+    /// Milliseconds that the answer took.
+    pub response_time: MetricId,
 }
 
 /// The metrics of the pairs that a primary and one mirror make.
 #[derive(Debug)]
 pub struct PairMetrics {
+    /// The primary's side.
+    pub primary: Rc<PrimaryMetrics>,
     compared: Vec<Counter>,
     /// Milliseconds by which the mirror was slower than the primary, or as fast.
     pub slower: MetricId,
@@ -163,7 +177,7 @@ impl Metrics {
             Some(known) => known,
             None => {
                 let requests = Counter::define(define, &format!("traffic_mirror.rule=.={name};.;requests_total"))?;
-                let new = RuleMetrics { requests: Rc::new(requests), mirrors: HashMap::new() };
+                let new = RuleMetrics { requests: Rc::new(requests), primary: None, mirrors: HashMap::new() };
                 self.rules.entry(name.into()).or_insert(new)
             }
         };
@@ -214,7 +228,11 @@ impl RuleMetrics {
             }
         };
         if rule.compares_status && metrics.pairs.get().is_none() {
-            let pairs = PairMetrics::define(&prefix(), define)?;
+            let primary = match &self.primary {
+                Some(known) => Rc::clone(known),
+                None => Rc::clone(self.primary.insert(Rc::new(PrimaryMetrics::define(rule.name.as_str(), define)?))),
+            };
+            let pairs = PairMetrics::define(&prefix(), primary, define)?;
             metrics.pairs.get_or_init(|| pairs);
         }
         Ok(metrics)
@@ -235,7 +253,8 @@ impl MirrorMetrics {
         let classes = classes.collect::<Result<_, _>>()?;
         let response_time = define(Kind::Histogram, &format!("{prefix}response_time_ms"))?;
         let (rule, mirror) = (rule.into(), mirror.into());
-        Ok(Self { rule, mirror, decided, waiting, outcomes, classes, response_time, pairs: OnceCell::new() })
+        let (causes, pairs) = (RefCell::default(), OnceCell::new());
+        Ok(Self { rule, mirror, decided, waiting, outcomes, classes, response_time, causes, pairs })
     }
 
     /// Returns the counter of an outcome.
@@ -255,21 +274,45 @@ impl MirrorMetrics {
         }
     }
 
+    /// Warns of a copy without a response at the 1st, 2nd, 4th, 8th … time of each cause.
+    pub fn warn_of(&self, class: Class, cause: &Cause) {
+        let mut causes = self.causes.borrow_mut();
+        let Some((cause, count)) = causes.count(cause) else { return };
+        let what = if class == Class::Timeout { "did not respond in time" } else { "did not respond" };
+        warn!("rule {}, mirror {}: the mirror {what}: {cause} ({count} so far on this worker)", self.rule, self.mirror);
+    }
+
     /// Returns the metrics of pairs; `None` while no rule of this name has compared.
     pub fn pairs(&self) -> Option<&PairMetrics> {
         self.pairs.get()
     }
 }
 
+impl PrimaryMetrics {
+    fn define<E>(rule: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+        let prefix = format!("traffic_mirror.rule=.={rule};.;");
+        let classes = PrimaryClass::ALL.iter().map(|class| {
+            Counter::define(define, &format!("{prefix}class=.={};.;primary_responses_total", class.label()))
+        });
+        let classes = classes.collect::<Result<_, _>>()?;
+        Ok(Self { classes, response_time: define(Kind::Histogram, &format!("{prefix}primary_response_time_ms"))? })
+    }
+
+    /// Returns the counter of a class of answers.
+    pub fn class(&self, class: PrimaryClass) -> Option<&Counter> {
+        self.classes.get(class as usize)
+    }
+}
+
 impl PairMetrics {
-    fn define<E>(prefix: &str, define: &mut Define<'_, E>) -> Result<Self, E> {
+    fn define<E>(prefix: &str, primary: Rc<PrimaryMetrics>, define: &mut Define<'_, E>) -> Result<Self, E> {
         let compared = Compared::ALL
             .iter()
             .map(|result| Counter::define(define, &format!("{prefix}result=.={};.;compared_total", result.label())));
         let compared = compared.collect::<Result<_, _>>()?;
         let slower = define(Kind::Histogram, &format!("{prefix}slower_ms"))?;
         let faster = define(Kind::Histogram, &format!("{prefix}faster_ms"))?;
-        Ok(Self { compared, slower, faster })
+        Ok(Self { primary, compared, slower, faster })
     }
 
     /// Returns the counter of a result.
@@ -339,7 +382,7 @@ mod tests {
             host.has_once(kind, name);
         }
         // Ignored, gauges, unmatched, requests; and for each mirror decided, waiting, its outcomes, classes and time.
-        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (2 + 11 + 6 + 1));
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (2 + 11 + 7 + 1));
     }
 
     #[test]
@@ -355,7 +398,7 @@ mod tests {
         assert!(Rc::ptr_eq(&first.mirrors(0)[1], &again.mirrors(0)[1]));
         let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
         host.ledger(&mut metrics, &compares);
-        assert_eq!(host.0.len(), known + 2 * (Compared::ALL.len() + 2));
+        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 2));
     }
 
     #[test]
@@ -367,6 +410,8 @@ mod tests {
         );
         for (kind, name) in [
             (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;result=.=primary_only;.;compared_total"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;class=.=none;.;primary_responses_total"),
+            (Kind::Histogram, "traffic_mirror.rule=.=r;.;primary_response_time_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
         ] {
@@ -376,6 +421,10 @@ mod tests {
         for result in Compared::ALL {
             let name = host.name(pairs.compared(*result).unwrap());
             assert!(name.contains(&format!("result=.={};.;", result.label())), "{name}");
+        }
+        for class in PrimaryClass::ALL {
+            let name = host.name(pairs.primary.class(*class).unwrap());
+            assert!(name.contains(&format!("class=.={};.;primary_", class.label())), "{name}");
         }
         assert!(ledger.mirrors(1)[0].pairs().is_none());
     }

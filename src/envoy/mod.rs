@@ -6,6 +6,7 @@ pub mod exports;
 pub mod in_flight;
 pub mod ledger;
 pub mod lifecycle;
+pub mod logger;
 pub mod root;
 pub mod tokens;
 #[cfg(feature = "trap-for-tests")]

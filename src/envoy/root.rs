@@ -265,7 +265,8 @@ impl Root {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
-        self.calls.sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc });
+        self.calls
+            .sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout });
         Ok(())
     }
 

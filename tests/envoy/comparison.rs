@@ -39,13 +39,21 @@ async fn compared(mesh: &Mesh, result: &str, count: i64) -> Vec<i64> {
     COMPARED.iter().map(|result| ledger.compared("r", "mirror", result)).collect()
 }
 
-/// Waits for the first value of a histogram, and returns it.
+/// Waits for the first value of one of the mirror's histograms, and returns it.
 async fn first_value(mesh: &Mesh, histogram: &str) -> f64 {
-    let labels = [("rule", "r"), ("mirror", "mirror")];
+    first_of(mesh, histogram, &[("rule", "r"), ("mirror", "mirror")]).await
+}
+
+/// Waits for the primary's first time, and returns it.
+async fn primary_time(mesh: &Mesh) -> f64 {
+    first_of(mesh, "primary_response_time_ms", &[("rule", "r")]).await
+}
+
+async fn first_of(mesh: &Mesh, histogram: &str, labels: &[(&str, &str)]) -> f64 {
     let mut sum = 0.0;
     eventually(histogram, async || {
-        let count = mesh.prometheus(&format!("traffic_mirror_{histogram}_count"), &labels).await.unwrap_or(0.0);
-        sum = mesh.prometheus(&format!("traffic_mirror_{histogram}_sum"), &labels).await.unwrap_or(0.0);
+        let count = mesh.prometheus(&format!("traffic_mirror_{histogram}_count"), labels).await.unwrap_or(0.0);
+        sum = mesh.prometheus(&format!("traffic_mirror_{histogram}_sum"), labels).await.unwrap_or(0.0);
         if count == 1.0 { Ok(()) } else { Err(format!("{count} values")) }
     })
     .await;
@@ -53,19 +61,44 @@ async fn first_value(mesh: &Mesh, histogram: &str) -> f64 {
 }
 
 #[test]
-fn pairs_are_told_apart_by_their_status_codes() {
+fn pairs_are_told_apart_by_their_status_codes_and_by_who_has_an_error() {
     run(setup(), async |mesh| {
         let mut client = mesh.client().await;
         for (path, status) in [
             ("/200-0/200-0", 200),
             ("/404-0/404-0", 404),
             ("/200-0/201-0", 200),
+            ("/500-0/503-0", 500),
             ("/500-0/200-0", 500),
+            ("/404-0/503-0", 404),
             ("/200-0/never", 200),
+            ("/503-0/never", 503),
         ] {
             assert_eq!(client.send(Req::post(path, "x")).await.status, status);
         }
-        assert_eq!(compared(mesh, "primary_only", 1).await, [2, 2, 1, 0, 0]);
+        mesh.until("8 pairs", |l| COMPARED.iter().map(|result| l.compared("r", "mirror", result)).sum::<i64>() == 8)
+            .await;
+        assert_eq!(compared(mesh, "primary_only", 1).await, [2, 1, 1, 2, 0, 1, 0, 1]);
+        let ledger = mesh.ledger().await;
+        assert_eq!(
+            ["2xx", "3xx", "4xx", "5xx", "none"].map(|class| ledger.primary_responses("r", class)),
+            [3, 0, 2, 3, 0]
+        );
+    });
+}
+
+#[test]
+fn the_primary_takes_as_long_as_its_upstream_however_slow_the_upload_and_the_client_are() {
+    run(setup(), async |mesh| {
+        let head = "POST /200-300/200-0 HTTP/1.1\r\nhost: a.test\r\ncontent-length: 2\r\n\r\n";
+        let mut client = raw(mesh.address("main"), head.as_bytes()).await;
+        client.write_all(b"a").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        client.write_all(b"b").await.unwrap();
+        read_until(&mut client, |text| text.contains("\r\n\r\n")).await;
+        compared(mesh, "same", 1).await;
+        let took = primary_time(mesh).await;
+        assert!((250.0..600.0).contains(&took), "{took} ms");
     });
 }
 
@@ -73,7 +106,7 @@ fn pairs_are_told_apart_by_their_status_codes() {
 fn a_mirror_that_answers_first_waits_for_the_primary() {
     run(setup(), async |mesh| {
         assert_eq!(mesh.send(Req::get("/200-600/200-0")).await.status, 200);
-        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0, 0, 0, 0]);
         let faster = first_value(mesh, "faster_ms").await;
         assert!((300.0..5000.0).contains(&faster), "{faster} ms");
         assert_eq!(
@@ -89,7 +122,7 @@ fn a_mirror_that_answers_first_waits_for_the_primary() {
 fn a_mirror_that_answers_last_is_slower_by_so_much() {
     run(setup(), async |mesh| {
         assert_eq!(mesh.send(Req::get("/200-0/503-200")).await.status, 200);
-        assert_eq!(compared(mesh, "different", 1).await, [0, 1, 0, 0, 0]);
+        assert_eq!(compared(mesh, "mirror_error", 1).await, [0, 1, 0, 0, 0, 0, 0, 0]);
         let slower = first_value(mesh, "slower_ms").await;
         assert!((100.0..300.0).contains(&slower), "{slower} ms");
     });
@@ -106,7 +139,7 @@ fn a_client_that_goes_away_before_the_primary_responds_got_no_response() {
             drop(client);
             compared(mesh, result, 1).await;
         }
-        assert_eq!(compared(mesh, "neither", 1).await, [0, 0, 0, 1, 1]);
+        assert_eq!(compared(mesh, "neither", 1).await, [0, 0, 0, 0, 0, 0, 1, 1]);
     });
 }
 
@@ -116,8 +149,9 @@ fn what_envoy_responds_itself_is_the_primarys_response() {
     let closing = Service::Raw(Arc::new(|_| Box::pin(async {})));
     run(Setup::new(comparing()).primary(closing).mirror(by_path(2)), async |mesh| {
         assert_eq!(mesh.send(Req::get("/x/503-0")).await.status, 503);
+        assert!((0.0..5000.0).contains(&primary_time(mesh).await));
         assert_eq!(mesh.send(Req::get("/x/200-0")).await.status, 503);
-        assert_eq!(compared(mesh, "different", 1).await, [1, 1, 0, 0, 0]);
+        assert_eq!(compared(mesh, "primary_error", 1).await, [1, 0, 1, 0, 0, 0, 0, 0]);
     });
 }
 
@@ -127,7 +161,7 @@ fn a_direct_response_is_the_primarys_response_too() {
     plugin["rules"][0]["unrouted"] = json!("mirror");
     run(Setup::new(plugin), async |mesh| {
         assert_eq!(mesh.send(Req::get("/direct")).await.status, 200);
-        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0, 0, 0, 0]);
     });
 }
 
@@ -140,7 +174,7 @@ fn a_primary_that_is_retried_responds_once() {
         let request = Req::get("/x/200-0").header("x-envoy-retry-on", "5xx").header("x-envoy-max-retries", "1");
         assert_eq!(mesh.send(request).await.status, 200);
         mesh.primary.received(2).await;
-        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0]);
+        assert_eq!(compared(mesh, "same", 1).await, [1, 0, 0, 0, 0, 0, 0, 0]);
     });
 }
 
@@ -167,7 +201,7 @@ fn what_envoy_redirects_by_itself_are_two_requests() {
         let paths: Vec<_> = copies.iter().map(|copy| copy.path.as_str()).collect();
         assert_eq!(paths, ["/old/200-0", "/new/200-0"]);
         // Of the first the client got no response: it got the second's.
-        assert_eq!(compared(mesh, "mirror_only", 1).await, [1, 0, 0, 1, 0]);
+        assert_eq!(compared(mesh, "mirror_only", 1).await, [1, 0, 0, 0, 0, 0, 1, 0]);
     });
 }
 
@@ -194,7 +228,7 @@ fn a_request_that_breaks_off_makes_no_pair() {
         let half = b"POST /200-0/200-0 HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello";
         drop(raw(mesh.address("main"), half).await);
         let ledger = mesh.copies("r", "mirror", "incomplete", 1).await;
-        assert_eq!(COMPARED.map(|result| ledger.compared("r", "mirror", result)), [0; 5]);
+        assert_eq!(COMPARED.map(|result| ledger.compared("r", "mirror", result)), [0; 8]);
     });
 }
 
@@ -207,7 +241,7 @@ fn pairs_of_a_configuration_that_is_replaced_are_settled() {
         mesh.copies("r", "mirror", "sent", 1).await;
         mesh.update(&json!({"rules": [{"name": "other", "mirrors": []}]}));
         assert_eq!(answer.await.unwrap(), 200);
-        assert_eq!(compared(mesh, "primary_only", 1).await, [0, 0, 1, 0, 0]);
+        assert_eq!(compared(mesh, "primary_only", 1).await, [0, 0, 0, 0, 0, 1, 0, 0]);
     });
 }
 
@@ -221,7 +255,10 @@ fn a_rule_that_does_not_compare_has_no_such_series() {
         mesh.send(Req::get("/")).await;
         mesh.responses("r", "mirror", "2xx", 1).await;
         let stats = mesh.envoy.admin("/stats?filter=wasmcustom").await;
-        assert!(!["compared_total", "slower_ms", "faster_ms"].iter().any(|name| stats.contains(name)), "{stats}");
+        assert!(
+            !["compared_total", "slower_ms", "faster_ms", "primary_response"].iter().any(|name| stats.contains(name)),
+            "{stats}"
+        );
     });
 }
 
@@ -250,7 +287,7 @@ fn an_informational_response_is_none_for_a_client_that_leaves() {
             client.write_all(body).await.unwrap();
             mesh.responses("r", "mirror", "2xx", count).await;
             drop(client);
-            assert_eq!(compared(mesh, "mirror_only", count).await, [0, 0, 0, count, 0]);
+            assert_eq!(compared(mesh, "mirror_only", count).await, [0, 0, 0, 0, 0, 0, count, 0]);
         }
     });
 }

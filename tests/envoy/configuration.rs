@@ -140,7 +140,7 @@ fn what_could_be_read_and_cannot_work_is_refused() {
     let rules: Vec<_> = wrong.iter().map(|(rule, ..)| rule).collect();
     let limits = json!({"maxBodyBytes": 5, "maxBufferedBytes": 4, "maxInFlight": 0});
     let log = refusal(json!({"rules": rules, "markerHeader": "x-copy", "limits": limits}), Form::Text);
-    let said = |line: &'_ str| Some(line.split_once("wasm log traffic_mirror")?.1.split_once(": ")?.1.to_owned());
+    let said = |line: &'_ str| Some(line.split_once("wasm log traffic_mirror: traffic_mirror: ")?.1.to_owned());
     let said: Vec<_> = lines(&log, "error").into_iter().filter_map(said).collect();
     for (index, (_, place, what)) in wrong.iter().enumerate() {
         let expected = format!("rules[{index}].{place}{what}");

@@ -90,7 +90,7 @@ fn every_request_that_the_filter_sees_is_counted_once() {
     run(Setup::new(plugin), async |mesh| {
         for path in ["/none", "/never", "/all", "/other"] {
             for marked in [false, true] {
-                let marker = marked.then_some("x-mirrored-request").unwrap_or("x-other");
+                let marker = if marked { "x-mirrored-request" } else { "x-other" };
                 mesh.send(Req::get(path).header(marker, "true")).await;
                 mesh.send(Req::post(path, "body").header(marker, "true")).await;
             }

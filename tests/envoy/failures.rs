@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use hyper::Response;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use harness::client::{Client, Req, full};
+use harness::client::{Client, Req, full, read_until};
+use harness::ledger::CLASSES;
 use harness::process::ROOT;
 use harness::upstream::{Answer, Received, Service};
 use harness::{Mesh, Setup, eventually, run};
@@ -33,8 +35,8 @@ fn a_response_is_counted_in_the_class_of_its_status() {
             assert_eq!(client.send(Req::get(&format!("/{status}"))).await.status, 200);
         }
         let ledger = mesh.until("10 answers", |l| l.requests("rule-0") == 10 && l.in_flight() == 0).await;
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"].map(|c| ledger.responses("rule-0", "mirror", c));
-        assert_eq!(classes, [0, 3, 1, 2, 4, 0]);
+        let classes = CLASSES.map(|c| ledger.responses("rule-0", "mirror", c));
+        assert_eq!(classes, [0, 3, 1, 2, 4, 0, 0]);
         eventually("10 response times", async || {
             let (count, _) = response_times(mesh, "mirror").await;
             if count > 9.5 { Ok(()) } else { Err(format!("{count}")) }
@@ -44,11 +46,11 @@ fn a_response_is_counted_in_the_class_of_its_status() {
 }
 
 #[test]
-fn a_mirror_that_never_responds_fails_after_its_timeout_and_has_no_response_time() {
+fn a_mirror_that_never_responds_is_a_timeout_and_has_no_response_time() {
     let script = |r: &Received| if r.path == "/never" { Answer::Never } else { Answer::status(200) };
     run(Setup::new(to("mirror", "300ms")).mirror(Service::script(script)), async |mesh| {
         assert_eq!(mesh.send(Req::get("/never")).await.status, 200);
-        let ledger = mesh.responses("rule-0", "mirror", "failed", 1).await;
+        let ledger = mesh.responses("rule-0", "mirror", "timeout", 1).await;
         assert_eq!((ledger.copies("rule-0", "mirror", "sent"), ledger.in_flight()), (1, 0));
         // Envoy merges histograms a moment later: a real answer's value must then be the only one.
         mesh.send(Req::get("/")).await;
@@ -58,6 +60,56 @@ fn a_mirror_that_never_responds_fails_after_its_timeout_and_has_no_response_time
             if count > 0.5 { Ok(()) } else { Err(format!("{count}")) }
         })
         .await;
+    });
+}
+
+#[test]
+fn a_response_that_is_not_complete_within_the_timeout_is_a_timeout() {
+    let endless = Service::Raw(Arc::new(|mut io| {
+        Box::pin(async move {
+            read_until(&mut io, |text| text.contains("\r\n\r\n")).await;
+            io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await.unwrap();
+            std::future::pending::<()>().await;
+        })
+    }));
+    run(Setup::new(to("mirror", "300ms")).mirror(endless), async |mesh| {
+        assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        mesh.responses("rule-0", "mirror", "timeout", 1).await;
+    });
+}
+
+#[test]
+fn the_log_says_in_envoys_words_why_a_mirror_did_not_respond() {
+    let unwell = json!({"name": "unwell", "cluster": "mirror", "headers": {"set": {"x-status": "503"}}});
+    let silent = json!({"name": "silent", "cluster": "mirror", "timeout": "300ms"});
+    let rules =
+        json!({"rules": [{"name": "r", "mirrors": [{"cluster": "refused"}, silent, unwell, {"cluster": "unknown"}]}]});
+    let mirror = |copy: &Received| match copy.value("x-status") {
+        // What a mirror itself says is not for the log.
+        Some(_) => {
+            Answer::Reply { status: 503, headers: vec![], body: "secret", trailers: vec![], after: Duration::ZERO }
+        }
+        None => Answer::Never,
+    };
+    run(Setup::new(rules).mirror(Service::script(mirror)), async |mesh| {
+        for _ in 0..3 {
+            assert_eq!(mesh.send(Req::get("/")).await.status, 200);
+        }
+        mesh.responses("r", "refused", "failed", 3).await;
+        mesh.responses("r", "silent", "timeout", 3).await;
+        mesh.responses("r", "unwell", "5xx", 3).await;
+        let log = mesh.envoy.log();
+        // What streams log and what roots do begins alike.
+        let own: Vec<_> = log.lines().filter(|line| line.contains("[wasm]")).collect();
+        assert!(own.len() == 6 && own.iter().all(|line| line.contains(": traffic_mirror: rule r, mirror ")), "{log}");
+        let said = |mirror: &str, words: &str| {
+            let about = format!("rule r, mirror {mirror}: ");
+            log.lines().filter(|line| line.contains(&about) && line.contains(words)).count()
+        };
+        // At the first and the second time of each.
+        assert_eq!(said("refused", "did not respond: upstream connect error or disconnect"), 2, "{log}");
+        assert_eq!(said("silent", "did not respond in time: upstream request timeout ("), 2, "{log}");
+        assert_eq!(said("unwell", ""), 0, "{log}");
     });
 }
 
@@ -197,7 +249,7 @@ fn a_mirror_that_fails_leaves_the_other_mirrors_their_copies() {
     run(Setup::new(rules).mirror(Service::deaf()), async |mesh| {
         assert_eq!(mesh.send(Req::post("/", "body")).await.status, 200);
         mesh.responses("rule-0", "mirror2", "2xx", 1).await;
-        mesh.responses("rule-0", "mirror", "failed", 1).await;
+        mesh.responses("rule-0", "mirror", "timeout", 1).await;
         mesh.responses("rule-0", "refused", "failed", 1).await;
         mesh.copies("rule-0", "unknown", "no_cluster", 1).await;
         assert_eq!(mesh.mirror2.received(1).await[0].body, "body");
@@ -224,7 +276,7 @@ fn a_mirror_that_never_reads_does_not_slow_down_an_upload() {
         }
         mesh.copies("rule-0", "mirror", "body_too_large", 1).await;
         mesh.copies("gathered", "mirror", "sent", 1).await;
-        mesh.responses("gathered", "mirror", "failed", 1).await;
+        mesh.responses("gathered", "mirror", "timeout", 1).await;
         assert!(mesh.primary.received(3).await.iter().all(|r| r.body.len() == 20 * MIB));
     });
 }

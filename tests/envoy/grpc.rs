@@ -232,12 +232,12 @@ fn a_call_whose_mirror_cannot_be_reached_counts_as_failed() {
 }
 
 #[test]
-fn a_call_whose_mirror_never_responds_counts_as_failed() {
+fn a_call_whose_mirror_never_responds_is_a_timeout() {
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror", "timeout": "300ms"}]}]});
     run(Setup::new(plugin).h2_upstreams().primary(server()).mirror(Answer::Never), async |mesh| {
         let mut client = connect(mesh).await;
         client.unary(request("hello"), SAY, Plain).await.unwrap();
-        mesh.responses("rule-0", "mirror", "failed", 1).await;
+        mesh.responses("rule-0", "mirror", "timeout", 1).await;
     });
 }
 
@@ -249,5 +249,18 @@ fn a_copy_that_is_made_a_grpc_request_fails_where_its_mirror_cannot_be_reached()
         assert_eq!(mesh.send(Req::post("/", "x").header("content-type", "text/plain")).await.status, 200);
         mesh.responses("rule-0", "refused", "failed", 1).await;
         mesh.until("the pair", |l| l.compared("rule-0", "refused", "primary_only") == 1).await;
+    });
+}
+
+/// The status of gRPC comes in what the filter does not look at.
+#[test]
+fn what_a_grpc_call_and_its_copy_return_is_not_compared() {
+    let plugin = json!({"rules": [{"compare": {"status": true}, "mirrors": [{"cluster": "mirror"}]}]});
+    run(Setup::new(plugin).h2_upstreams().primary(server()).mirror(server()), async |mesh| {
+        let mut client = connect(mesh).await;
+        client.unary(request("hello"), SAY, Plain).await.unwrap();
+        client.ready().await.unwrap();
+        client.unary(request("down"), SAY, Plain).await.unwrap_err();
+        mesh.until("the pairs", |l| l.compared("rule-0", "mirror", "not_compared") == 2).await;
     });
 }

@@ -55,7 +55,7 @@ fn copies_in_flight_are_limited_until_they_are_answered() {
         let ledger = mesh.copies("rule-0", "mirror", "in_flight_limit", 3).await;
         assert_eq!((ledger.in_flight(), ledger.copies("rule-0", "mirror", "sent")), (2, 2));
         mesh.balance().await;
-        mesh.responses("rule-0", "mirror", "failed", 2).await;
+        mesh.responses("rule-0", "mirror", "timeout", 2).await;
         mesh.until("nothing in flight", |l| l.in_flight() == 0).await;
         client.send(Req::get("/")).await;
         mesh.responses("rule-0", "mirror", "2xx", 1).await;

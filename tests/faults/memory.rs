@@ -85,7 +85,7 @@ impl Case {
 fn cases() -> Vec<Case> {
     let unchanged: fn(&mut Value) = |_| ();
     let bodies = |name, load, body, buffered, in_flight| {
-        let (mirror, boot, answer, class) = (Behaviour::Deaf, unchanged, 0, "failed");
+        let (mirror, boot, answer, class) = (Behaviour::Deaf, unchanged, 0, "timeout");
         Case { name, mirror, boot, body, buffered, in_flight, above: true, answer, load, class }
     };
     // GETs have no bodies to hold.

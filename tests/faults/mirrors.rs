@@ -98,7 +98,7 @@ pub fn rows() -> Vec<Row> {
     slow.plan.plugin = patient();
     let deaf = Row {
         beside: Some(uploads::big_uploads),
-        ..row("accepts and never reads", Behaviour::Deaf, both(answered("failed"), odd("200", 1)))
+        ..row("accepts and never reads", Behaviour::Deaf, both(answered("timeout"), odd("200", 1)))
     };
     let refuses = Row {
         plan: Plan { mirror: Behaviour::Refuses, ..Plan::default() },
@@ -126,7 +126,7 @@ pub fn rows() -> Vec<Row> {
         row("healthy", Behaviour::Healthy, answered("2xx")),
         refuses,
         deaf,
-        row("reads and never answers", Behaviour::Mute, answered("failed")),
+        row("reads and never answers", Behaviour::Mute, answered("timeout")),
         slow,
         row("resets every connection", Behaviour::Resets, answered("failed")),
         row("resets in mid-answer", Behaviour::Halves, answered("failed")),

@@ -3,6 +3,7 @@
 use fake_host::books;
 use fake_host::envoy::{Envoy, headers, request};
 use fake_host::host::Headers;
+use std::time::{Duration, Instant};
 
 const ONE: &str = r#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#;
 const GRPC: &[(&str, &str)] = &[("content-type", "application/grpc+proto")];
@@ -34,7 +35,14 @@ fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
         // The host's own answers: refused, garbled, timed out.
         (false, &[(":status", "502")], "failed"),
         (false, &[(":status", "503"), ("content-length", "91")], "failed"),
-        (false, &[(":status", "504")], "failed"),
+        (false, &[(":status", "504")], "timeout"),
+        (false, &[(":status", "504"), mirrors_own], "5xx"),
+        (true, &[(":status", "200"), ("grpc-status", "14"), ("grpc-message", "upstream request timeout")], "timeout"),
+        (
+            true,
+            &[(":status", "200"), mirrors_own, ("grpc-status", "14"), ("grpc-message", "upstream request timeout")],
+            "5xx",
+        ),
         (true, &[(":status", "200"), ("grpc-status", "14")], "failed"),
         (true, &[(":status", "200"), mirrors_own], "2xx"),
         (true, &[(":status", "200"), mirrors_own, ("grpc-status", "0")], "2xx"),
@@ -50,9 +58,27 @@ fn an_answer_is_counted_by_its_status_and_by_who_made_it() {
     ] {
         let (found, times) = class(if is_grpc { GRPC } else { &[] }, headers(answer));
         assert_eq!(found, expected, "{answer:?}");
-        assert_eq!(times, usize::from(expected != "failed"), "times of {answer:?}");
+        assert_eq!(times, usize::from(!["failed", "timeout"].contains(&expected)), "times of {answer:?}");
     }
     assert_eq!(class(&[], vec![(b":status".to_vec(), b"\xff\x00".to_vec())]).0, "failed");
+}
+
+#[test]
+fn a_response_that_breaks_off_is_a_timeout_once_the_timeout_is_over() {
+    for (timeout, is_late) in [("1h", false), ("1ms", true)] {
+        let rules = format!(r#"{{"rules":[{{"mirrors":[{{"cluster":"a","timeout":"{timeout}"}}]}}]}}"#);
+        let (envoy, root) = Envoy::with(&rules);
+        envoy.serve(root, request("/", &[]), b"");
+        let sent = Instant::now();
+        while is_late && sent.elapsed() < Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        let token = Envoy::host(|host| host.sent[0].token);
+        envoy.answer(token, Headers::new());
+        envoy.check();
+        let class = if is_late { "timeout" } else { "failed" };
+        assert_eq!(Envoy::host(|host| books::by(host, "responses_total", "class").get(class).copied()), Some(1));
+    }
 }
 
 #[test]
@@ -123,6 +149,7 @@ fn what_a_client_got_is_a_final_status_that_reached_it() {
         (Some(200), "via_upstream", "same"),
         (Some(404), "via_upstream", "different"),
         (Some(302), "via_upstream", "different"),
+        (Some(503), "via_upstream", "primary_error"),
         // Envoy followed the redirect by itself, as another request.
         (Some(302), "internal_redirect", "mirror_only"),
         // The client left after `100 Continue`.
@@ -140,5 +167,93 @@ fn what_a_client_got_is_a_final_status_that_reached_it() {
             books::by(host, "compared_total", "result").into_keys().map(str::to_owned).collect::<Vec<_>>()
         });
         assert_eq!(results, [expected], "{status:?} {details}");
+    }
+}
+
+/// Lets a primary and its mirror answer, or not; returns how the pair is counted, and how the primary.
+fn compared(kind: &str, primary: Option<u16>, copy: Option<&str>) -> (String, String) {
+    let compares = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
+    let (envoy, root) = Envoy::with(compares);
+    let stream = envoy.begin(root, request("/", &[("content-type", kind)]), true);
+    match copy {
+        Some(status) => envoy.answer_all(status),
+        None => envoy.answer(Envoy::host(|host| host.sent[0].token), Headers::new()),
+    }
+    envoy.end_answered(stream, primary);
+    envoy.check();
+    Envoy::host(|host| {
+        let one = |what, tag| {
+            let found = books::by(host, what, tag);
+            assert_eq!(found.values().sum::<i64>(), 1, "{what}: {found:?}");
+            found.into_keys().next().unwrap().to_owned()
+        };
+        (one("compared_total", "result"), one("primary_responses_total", "class"))
+    })
+}
+
+#[test]
+fn a_pair_says_which_side_has_an_error() {
+    const PLAIN: &str = "text/plain";
+    for (kind, primary, copy, expected, class) in [
+        (PLAIN, Some(200), Some("200"), "same", "2xx"),
+        (PLAIN, Some(200), Some("500"), "mirror_error", "2xx"),
+        (PLAIN, Some(404), Some("500"), "mirror_error", "4xx"),
+        (PLAIN, Some(500), Some("200"), "primary_error", "5xx"),
+        (PLAIN, Some(302), Some("404"), "different", "3xx"),
+        (PLAIN, Some(500), Some("503"), "different", "5xx"),
+        (PLAIN, Some(404), None, "primary_only", "4xx"),
+        (PLAIN, Some(503), None, "neither", "5xx"),
+        (PLAIN, None, Some("500"), "mirror_only", "none"),
+        (PLAIN, None, None, "neither", "none"),
+        // The status of gRPC is in what the filter does not look at; that of HTTP tells what it can.
+        ("application/grpc", Some(200), Some("200"), "not_compared", "2xx"),
+        ("application/grpc", Some(200), Some("503"), "mirror_error", "2xx"),
+        ("application/grpc", Some(200), None, "primary_only", "2xx"),
+    ] {
+        let found = compared(kind, primary, copy);
+        assert_eq!((found.0.as_str(), found.1.as_str()), (expected, class), "{kind} {primary:?} {copy:?}");
+    }
+}
+
+#[test]
+fn of_two_mirrors_of_a_request_the_primary_is_counted_once() {
+    let compares = r#"{"rules":[{"mirrors":[{"cluster":"a"},{"cluster":"b"}],"compare":{"status":true}}]}"#;
+    let (envoy, root) = Envoy::with(compares);
+    let stream = envoy.begin(root, request("/", &[]), true);
+    envoy.answer(Envoy::host(|host| host.sent[1].token), Headers::new());
+    envoy.end_answered(stream, Some(200));
+    envoy.answer_all("200");
+    envoy.check();
+    Envoy::host(|host| {
+        assert_eq!(books::sum(host, "primary_responses_total", &[("class", "2xx")]), 1);
+        assert_eq!(books::recorded(host, "primary_response_time_ms").len(), 1);
+    });
+}
+
+#[test]
+fn the_primary_took_as_long_as_its_upstream_did_or_as_its_stream_whichever_is_less() {
+    let compares = r#"{"rules":[{"mirrors":[{"cluster":"a"}],"compare":{"status":true}}]}"#;
+    let waits = Duration::from_millis(20);
+    for (latency_ms, expected) in
+        [(Some(3i64), 3..4), (Some(3_600_000), 20..10_000), (None, 20..10_000), (Some(-1), 20..10_000)]
+    {
+        let (envoy, root) = Envoy::with(compares);
+        if let Some(latency) = latency_ms {
+            let nanoseconds = (latency * 1_000_000).to_le_bytes().to_vec();
+            Envoy::host(|host| host.properties.insert("response.backend_latency".into(), nanoseconds));
+        }
+        let stream = envoy.begin(root, request("/", &[]), true);
+        envoy.answer_all("200");
+        let since = Instant::now();
+        while since.elapsed() < waits {
+            std::hint::spin_loop();
+        }
+        envoy.end_answered(stream, Some(200));
+        envoy.check();
+        let took = Envoy::host(|host| books::recorded(host, "primary_response_time_ms"));
+        assert!(took.len() == 1 && expected.contains(&took[0]), "{latency_ms:?}: {took:?}");
+        // The mirror answered at once, so it was faster by as much.
+        let faster = Envoy::host(|host| books::recorded(host, "faster_ms"));
+        assert!(faster.len() == 1 && faster[0].abs_diff(took[0]) < 15, "{latency_ms:?}: {faster:?} {took:?}");
     }
 }

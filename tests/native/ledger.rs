@@ -101,6 +101,8 @@ struct Pair {
     mirror: String,
     primary: Option<Option<u16>>,
     copy: Option<Option<u16>>,
+    /// What counts is a status that cannot be seen.
+    is_grpc: bool,
 }
 
 /// A copy that is to be sent now.
@@ -264,10 +266,16 @@ impl Ledger {
         }
         self.enter_if_decided(stream, true);
         let pairs: Vec<_> = self.pairs.values_mut().filter(|pair| pair.stream == stream).collect();
-        let is_asked_for = !pairs.is_empty();
-        pairs.into_iter().for_each(|pair| pair.primary = Some(status.filter(|status| *status >= 200)));
+        let Some(rule) = pairs.first().map(|pair| pair.rule) else { return false };
+        let status = status.filter(|status| *status >= 200);
+        pairs.into_iter().for_each(|pair| pair.primary = Some(status));
+        let class = status.map_or("none", |status| ["2xx", "3xx", "4xx", "5xx"][usize::from(status / 100 - 2)]);
+        self.count("primary_responses_total", rule, "", class, 1);
+        if status.is_some() {
+            self.count("primary_response_time_ms", rule, "", "", 1);
+        }
         self.settle_pairs();
-        is_asked_for
+        true
     }
 
     /// A call was cancelled by the host, which says nothing of it.
@@ -279,8 +287,10 @@ impl Ledger {
     pub fn answered(&mut self, token: u32, headers: &Headers) {
         let call = self.calls.remove(&token).unwrap();
         let is_from_mirror = first(headers, "x-envoy-upstream-service-time").is_some();
-        let class = match first(headers, ":status").and_then(<[u8]>::first) {
-            Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror => "failed",
+        let status = first(headers, ":status");
+        let class = match status.and_then(<[u8]>::first) {
+            Some(b'1'..=b'5') if call.is_grpc && !is_from_mirror && status != Some(b"504") => "failed",
+            Some(b'4' | b'5') if !is_from_mirror && status == Some(b"504") => "timeout",
             Some(b'4' | b'5') if !is_from_mirror => "failed",
             Some(digit @ b'1'..=b'5') => match first(headers, "grpc-status").filter(|_| call.is_grpc) {
                 Some(b"0") => "2xx",
@@ -291,11 +301,12 @@ impl Ledger {
             _ => "failed",
         };
         self.count("responses_total", call.rule, &call.mirror, class, 1);
-        if class != "failed" {
+        let is_answered = !["failed", "timeout"].contains(&class);
+        if is_answered {
             self.count("response_time_ms", call.rule, &call.mirror, "", 1);
         }
         if let Some(pair) = self.pairs.get_mut(&token) {
-            let status = first(headers, ":status").filter(|_| class != "failed");
+            let status = first(headers, ":status").filter(|_| is_answered);
             pair.copy = Some(status.and_then(|status| String::from_utf8_lossy(status).parse().ok()));
             self.settle_pairs();
         }
@@ -303,17 +314,23 @@ impl Ledger {
 
     /// Enters the pairs of which both sides are over.
     fn settle_pairs(&mut self) {
-        for (_, Pair { rule, mirror, primary, copy, .. }) in
+        for (_, Pair { rule, mirror, primary, copy, is_grpc, .. }) in
             self.pairs.extract_if(.., |_, pair| pair.primary.is_some() && pair.copy.is_some()).collect::<Vec<_>>()
         {
-            let result = match (primary.flatten(), copy.flatten()) {
-                (Some(primary), Some(copy)) => {
-                    self.count("slower_ms or faster_ms", rule, &mirror, "", 1);
-                    if primary == copy { "same" } else { "different" }
-                }
-                (Some(_), None) => "primary_only",
+            let (primary, copy) = (primary.flatten(), copy.flatten());
+            if primary.is_some() && copy.is_some() {
+                self.count("slower_ms or faster_ms", rule, &mirror, "", 1);
+            }
+            let is_error = |status: u16| status > 499;
+            let result = match (primary, copy) {
+                (Some(primary), Some(copy)) if primary == copy && is_grpc => "not_compared",
+                (Some(primary), Some(copy)) if primary == copy => "same",
+                (Some(primary), Some(copy)) if is_error(copy) && !is_error(primary) => "mirror_error",
+                (Some(primary), Some(copy)) if is_error(primary) && !is_error(copy) => "primary_error",
+                (Some(_), Some(_)) => "different",
+                (Some(primary), None) if !is_error(primary) => "primary_only",
                 (None, Some(_)) => "mirror_only",
-                (None, None) => "neither",
+                (_, None) => "neither",
             };
             self.count("compared_total", rule, &mirror, result, 1);
         }
@@ -326,7 +343,8 @@ impl Ledger {
         for (token, call) in tokens.iter().zip(calls) {
             if let Some(stream) = call.compared {
                 let (rule, mirror) = (call.rule, call.mirror.clone());
-                self.pairs.insert(*token, Pair { stream, rule, mirror, primary: None, copy: None });
+                self.pairs
+                    .insert(*token, Pair { stream, rule, mirror, primary: None, copy: None, is_grpc: call.is_grpc });
             }
             self.calls.insert(*token, call);
         }

@@ -1,6 +1,6 @@
 //! What the filter does not do: ask for more than it needs, fill the log, tell secrets.
 
-use fake_host::envoy::{Envoy, request};
+use fake_host::envoy::{Envoy, headers, request};
 use fake_host::host::{DEBUG, WARN};
 
 /// Returns what the filter asked on behalf of one request, whose client got an answer.
@@ -168,6 +168,56 @@ fn a_mirror_that_fails_is_warned_of_at_powers_of_two() {
         assert_eq!(warned, [1, 2, 4, 8, 16, 32], "{text}");
         envoy.check();
     }
+}
+
+#[test]
+fn a_failure_is_logged_in_the_hosts_words_each_cause_for_itself_and_at_most_sixteen() {
+    let (envoy, root) = Envoy::with(r#"{"rules":[{"name":"r","mirrors":[{"cluster":"a"}]}]}"#);
+    let fail = |words: &str, response: &[(&str, &str)]| {
+        Envoy::host(|host| host.answer_body = words.into());
+        envoy.serve(root, request("/", &[]), b"");
+        let token = Envoy::host(|host| *host.in_flight.keys().next().unwrap());
+        envoy.answer(token, headers(response));
+        Envoy::host(|host| {
+            host.logs.drain(..).filter(|(level, _)| *level == WARN).map(|(_, line)| line).collect::<Vec<_>>()
+        })
+    };
+    let mut last = Vec::new();
+    for number in 0..20 {
+        last = fail(&format!("cause {number}.\u{1b}\n"), &[(":status", "503")]);
+        let cause = if number < 16 { format!("cause {number}.") } else { "other".to_owned() };
+        let count = if number < 16 { 1 } else { number - 15 };
+        if count != 3 {
+            assert!(
+                last[0].ends_with(&format!("did not respond: {cause} ({count} so far on this worker)")),
+                "{last:?}"
+            );
+        }
+    }
+    assert_eq!(last.len(), 1);
+    let again = fail("cause 0.", &[(":status", "504")]);
+    assert!(again[0].ends_with("did not respond in time: cause 0. (2 so far on this worker)"), "{again:?}");
+    // What the mirror says is no business of the log's.
+    assert_eq!(fail("secret", &[(":status", "503"), ("x-envoy-upstream-service-time", "1")]), [""; 0]);
+    envoy.check();
+}
+
+#[test]
+fn each_line_begins_with_the_plugins_name() {
+    let envoy = Envoy::start();
+    Envoy::host(|host| host.properties.insert("plugin_name".into(), b"ns.mirror".to_vec()));
+    assert_eq!(envoy.configure(br#"{"rules":[],"x":1}"#), None);
+    let root = envoy.configure(br#"{"rules":[{"mirrors":[{"cluster":"a"},{"cluster":"unknown"}]}]}"#).unwrap();
+    envoy.serve(root, request("/", &[]), b"");
+    let token = Envoy::host(|host| *host.in_flight.keys().next().unwrap());
+    envoy.answer(token, headers(&[]));
+    envoy.check();
+    Envoy::host(|host| {
+        let lines: Vec<_> = host.logs.iter().filter(|(level, _)| *level >= WARN).map(|(_, line)| line).collect();
+        // Two violations, a stream's, and a root's.
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines.iter().all(|line| line.starts_with("ns.mirror: ")), "{lines:?}");
+    });
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn request() -> impl Strategy<Value = Step> {
 
 fn answer() -> impl Strategy<Value = Headers> {
     let status = prop_oneof![
-        2 => select(vec!["200", "404", "503"]).prop_map(Vec::from),
+        2 => select(vec!["200", "404", "503", "504"]).prop_map(Vec::from),
         1 => "[1-5][0-9][0-9]".prop_map(String::into_bytes),
         1 => vec(any::<u8>(), 0..4),
     ];

@@ -19,9 +19,10 @@ pub const OUTCOMES: [&str; 11] = [
     "cluster_not_allowed",
 ];
 /// Every class that an answer can have.
-pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed"];
+pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "timeout", "failed"];
 /// Every result of a comparison.
-pub const COMPARED: [&str; 5] = ["same", "different", "primary_only", "mirror_only", "neither"];
+pub const COMPARED: [&str; 8] =
+    ["same", "mirror_error", "primary_error", "different", "not_compared", "primary_only", "mirror_only", "neither"];
 
 /// A rule and the labels of its mirrors, as the configuration names them.
 pub type Account = (String, Vec<String>);
@@ -97,6 +98,11 @@ impl Ledger {
 
     pub fn compared(&self, rule: &str, mirror: &str, result: &str) -> i64 {
         self.stat(&format!("rule=.={rule};.;mirror=.={mirror};.;result=.={result};.;compared_total"))
+    }
+
+    /// How the primary responded to requests that made pairs.
+    pub fn primary_responses(&self, rule: &str, class: &str) -> i64 {
+        self.stat(&format!("rule=.={rule};.;class=.={class};.;primary_responses_total"))
     }
 
     fn compares(&self, rule: &str, mirror: &str) -> bool {

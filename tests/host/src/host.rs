@@ -28,6 +28,7 @@ const REQUEST_HEADERS: u32 = 0;
 const ANSWER_HEADERS: u32 = 6;
 const ANSWER_TRAILERS: u32 = 7;
 const REQUEST_BODY: u32 = 0;
+const ANSWER_BODY: u32 = 4;
 const CONFIGURATION: u32 = 7;
 
 /// The most pairs, and the most bytes of them, that Envoy takes from a plugin.
@@ -101,6 +102,8 @@ pub struct Host {
     pub drained: BTreeSet<String>,
     /// The host has no memory left for the next chunk.
     pub hides_body: bool,
+    /// The body of each response that comes.
+    pub answer_body: Vec<u8>,
     pub metrics: Metrics,
     /// What all VMs of one `vm_id` share: by key, each value with its version.
     pub shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
@@ -232,6 +235,10 @@ impl Host {
 
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         let path = String::from_utf8(path.to_vec()).unwrap().replace('\0', ".");
+        // What belongs to the plugin, whatever is served; each line in the log begins with it.
+        if path == "plugin_name" {
+            return self.properties.get(&path).cloned().ok_or(Status::NotFound);
+        }
         self.note(format!("property {path}"));
         let found = match (path.as_str(), &self.phase) {
             ("response.code", Phase::End(code)) => code.map(|code| i64::from(code).to_le_bytes().to_vec()),
@@ -239,7 +246,6 @@ impl Host {
                 self.forbidden("a question for an answer that may be still to come");
                 None
             }
-            ("plugin_name", Phase::Configure(_)) => return self.properties.get(&path).cloned().ok_or(Status::NotFound),
             _ => self.properties.get(&path).cloned(),
         };
         found.filter(|_| self.streams.contains_key(&self.current)).ok_or(Status::NotFound)
@@ -285,6 +291,8 @@ impl Host {
                 }
                 chunk
             }
+            // As for headers, Envoy has none to show of a call that was reset.
+            (ANSWER_BODY, Phase::Answer(headers, _)) if !headers.is_empty() => self.answer_body.clone(),
             (CONFIGURATION, Phase::Configure(configuration)) => configuration.clone(),
             _ => {
                 self.forbidden(format!("a look into buffer {buffer}, which is not there"));

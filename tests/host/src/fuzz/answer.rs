@@ -176,6 +176,14 @@ impl Run {
         let status = first(":status").filter(|_| count > 0);
         let exchange = self.exchanges.get_mut(&token).unwrap();
         let class = match status.and_then(<[u8]>::first) {
+            Some(b'5') if !is_from_mirror && status == Some(b"504") => "timeout",
+            Some(b'1'..=b'5')
+                if exchange.is_grpc
+                    && !is_from_mirror
+                    && first("grpc-message") == Some(b"upstream request timeout") =>
+            {
+                "timeout"
+            }
             Some(b'1'..=b'5') if exchange.is_grpc && !is_from_mirror => "failed",
             Some(b'1'..=b'5') if exchange.is_grpc && first("grpc-status").is_some() => {
                 match std::str::from_utf8(first("grpc-status").unwrap()).ok().and_then(|status| status.parse().ok()) {
@@ -192,7 +200,7 @@ impl Run {
             _ => "failed",
         };
         *self.classes.entry(class).or_default() += 1;
-        if class != "failed" {
+        if !["failed", "timeout"].contains(&class) {
             self.times += 1;
             exchange.copy = status.and_then(|status| String::from_utf8_lossy(status).parse().ok());
         }
@@ -201,10 +209,14 @@ impl Run {
     /// Works out how the exchanges compare.
     fn results(&self) -> BTreeMap<&'static str, i64> {
         let mut results = BTreeMap::new();
-        for Exchange { primary, copy, .. } in self.exchanges.values() {
+        for Exchange { primary, copy, is_grpc, .. } in self.exchanges.values() {
             let result = match (primary, copy) {
-                (Some(_), Some(_)) if primary == copy => "same",
+                // gRPC's own status is not looked at.
+                (Some(_), Some(_)) if primary == copy => ["same", "not_compared"][usize::from(*is_grpc)],
+                (Some(..500), Some(500..)) => "mirror_error",
+                (Some(500..), Some(..500)) => "primary_error",
                 (Some(_), Some(_)) => "different",
+                (Some(500..), None) => "neither",
                 (Some(_), None) => "primary_only",
                 (None, Some(_)) => "mirror_only",
                 (None, None) => "neither",
