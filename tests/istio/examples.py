@@ -79,9 +79,9 @@ def one_mesh(example, workload, to=None, more=lambda proxy, metrics: ""):
 
 def compared(proxy, metrics):
     same(total(metrics, "compared_total", result="same"), 5, "same")
-    same(total(metrics, "compared_total", result="different"), 1, "different")
+    same(total(metrics, "compared_total", result="mirror_error"), 1, "mirror_error")
     same(total(metrics, "requests_total", rule="mobile"), 3, "requests of phones")
-    return "; 5 compared as same, 1 as different"
+    return "; 5 compared as same, 1 as mirror_error"
 
 
 def marked(proxy, metrics):
