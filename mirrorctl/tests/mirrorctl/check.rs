@@ -479,7 +479,7 @@ fn expressions_at_the_limits_are_judged_as_by_the_finished_module() {
     assert_eq!(found, are_taken, "{said:#?}");
 
     let log = refusal(all, Form::Text);
-    let logged = log.lines().filter_map(|line| Some(line.split_once("wasm log traffic_mirror: ")?.1));
+    let logged = log.lines().filter_map(|line| Some(line.split_once("wasm log traffic_mirror: traffic_mirror: ")?.1));
     assert_eq!(logged.collect::<Vec<_>>(), said);
 
     let taken: Vec<_> = at_the_limits().into_iter().filter(|(_, is_taken)| *is_taken).map(|(case, _)| case).collect();
