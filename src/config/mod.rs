@@ -116,23 +116,30 @@ impl Config {
     pub fn from_bytes_sharing(bytes: &[u8], known: &Known) -> Result<Self, Violations> {
         known.forget();
         let text = document::text(bytes);
+        // What it has made of expressions is there for the second reading, too.
+        let compiler = Compiler::new(&known.expressions);
         if let Some(Outline { value, origins }) = Outline::read(&text, known)
-            && let Ok(config) = Self::of(&value, Collector::default(), &origins, known)
+            && let Ok(config) = Self::of(&value, Collector::default(), &compiler, &origins, known)
         {
             return Ok(config);
         }
         // What is wrong is told as if no other configuration had been read.
         let violations = Collector::default();
         match document::read(&text, &violations) {
-            Ok(value) => Self::of(&value, violations, &[], known),
+            Ok(value) => Self::of(&value, violations, &Compiler::new(&known.expressions), &[], known),
             Err(violation) => Err(violation.into()),
         }
     }
 
     /// Reads a tree of values. `violations`: those of the text; `origins`: what the rules are made of, where that is known.
-    fn of(value: &Value, violations: Collector, origins: &[Origin], known: &Known) -> Result<Self, Violations> {
-        let compiler = Compiler::new(&known.expressions);
-        let config = Self::read(&Node::root(value, &violations, &compiler), origins, known);
+    fn of(
+        value: &Value,
+        violations: Collector,
+        compiler: &Compiler<'_>,
+        origins: &[Origin],
+        known: &Known,
+    ) -> Result<Self, Violations> {
+        let config = Self::read(&Node::root(value, &violations, compiler), origins, known);
         let violations = violations.into_violations();
         config.filter(|_| violations.is_empty()).ok_or(violations)
     }
