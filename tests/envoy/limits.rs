@@ -233,9 +233,9 @@ fn small_chunks_of_many_uploads_take_little_memory() {
             upload.write_all(b"1\r\nb\r\n").await.unwrap();
         }
         mesh.until("the second chunks", |l| l.buffered_bytes() == 600).await;
-        // What would be 16 KiB for each is some hundred bytes.
+        // What would be 16 KiB for each, 4,800 together, is some hundred bytes. Envoy's allocator takes 2 MiB at once from the system.
         let grown = mesh.envoy.data_kib().saturating_sub(before);
-        assert!(grown < 2_000, "{grown} KiB for {UPLOADS} chunks of one byte");
+        assert!(grown < 4_000, "{grown} KiB for {UPLOADS} chunks of one byte");
         drop(uploads);
         mesh.copies("rule-0", "mirror", "incomplete", 300).await;
     });
