@@ -1,6 +1,6 @@
 //! How often primary and mirror answered alike, and how sure that is.
 
-use super::books::Mirror;
+use super::counters::Mirror;
 use super::words::percent;
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The figures of a rule and one of its mirrors, row by row.
 
 use super::agreement::agreement;
-use super::books::{Counts, Mirror, Rule};
+use super::counters::{Counts, Mirror, Rule};
 use super::histogram::difference;
 use super::words::{Since, counts, quantiles, share};
 

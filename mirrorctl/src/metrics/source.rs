@@ -1,7 +1,7 @@
 //! Where metrics are read: an Envoy's admin endpoint, or what was saved of one.
 
-use super::balance::imbalances;
-use super::books::Books;
+use super::counters::Counters;
+use super::sums::mismatches;
 use crate::input;
 use std::path::Path;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LIMIT: u64 = 256 << 20;
 /// Of all that Envoy counts, what is the filter's.
 const PAGE: &str = "/stats/prometheus?filter=traffic_mirror";
-/// How often, and how long apart, books are read again that do not balance.
+/// How often, and how long apart, counters are read again that do not add up.
 const READINGS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,11 +53,11 @@ impl Source {
         matches!(self, Self::Page { .. })
     }
 
-    /// Reads the books.
+    /// Reads the counters.
     ///
     /// # Errors
     /// What to tell the user.
-    pub(crate) fn read(&self) -> Result<Books, String> {
+    pub(crate) fn read(&self) -> Result<Counters, String> {
         let (name, text) = match self {
             Self::File(name) => (name, String::from_utf8_lossy(&input::bytes(name)?).into_owned()),
             Self::Page { url, agent } => {
@@ -68,16 +68,16 @@ impl Source {
                 (url, page.map_err(|error| format!("{url}: {error}"))?)
             }
         };
-        Books::read(&text).map_err(|error| format!("{name}: {error}"))
+        Counters::read(&text).map_err(|error| format!("{name}: {error}"))
     }
 
-    /// Reads the books, and again if they do not balance; returns the last reading, and what does not balance in any.
+    /// Reads the counters, and again if they do not add up; returns the last reading, and what does not add up in any.
     ///
     /// # Errors
     /// What to tell the user.
-    pub(crate) fn read_balanced(&self) -> Result<(Books, Vec<String>), String> {
+    pub(crate) fn read_added_up(&self) -> Result<(Counters, Vec<String>), String> {
         let first = self.read()?;
-        let mut found = imbalances(&first, &first);
+        let mut found = mismatches(&first, &first);
         let mut last = first.clone();
         for _ in 1..READINGS {
             if found.is_empty() || !self.is_live() {
@@ -85,7 +85,7 @@ impl Source {
             }
             sleep(PAUSE);
             last = self.read()?;
-            found = imbalances(&first, &last);
+            found = mismatches(&first, &last);
         }
         Ok((last, found))
     }

@@ -1,6 +1,6 @@
 //! Figures as they are written for people.
 
-use super::books::Counts;
+use super::counters::Counts;
 use super::histogram::{Bin, quantile};
 
 /// Which quantiles are shown.

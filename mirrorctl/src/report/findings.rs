@@ -1,7 +1,7 @@
 //! What a period showed of each rule and mirror, as rows of words and figures; written as text or Markdown.
 
 use super::judge::{Demands, Verdict, judge};
-use crate::metrics::books::{Books, Mirror};
+use crate::metrics::counters::{Counters, Mirror};
 use crate::metrics::rows::rows;
 use crate::metrics::words::row;
 
@@ -16,7 +16,7 @@ pub(crate) struct Finding<'a> {
 }
 
 /// Judges what has come in a period.
-pub(crate) fn findings<'a>(period: &'a Books, demands: &Demands) -> Vec<Finding<'a>> {
+pub(crate) fn findings<'a>(period: &'a Counters, demands: &Demands) -> Vec<Finding<'a>> {
     let nowhere = period.rules.iter().filter(|(_, rule)| rule.mirrors.is_empty()).map(|(name, rule)| Finding {
         heading: format!("{name}: mirrored nowhere"),
         verdict: None,

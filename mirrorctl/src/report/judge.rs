@@ -1,7 +1,7 @@
 //! Whether a mirror is as good as its primary, from the pairs of answers of one period.
 
 use crate::metrics::agreement::{Interval, mends, no_worse};
-use crate::metrics::books::Mirror;
+use crate::metrics::counters::Mirror;
 use crate::metrics::histogram::{above, difference, total};
 use crate::metrics::words::{milliseconds, percent};
 use std::fmt;

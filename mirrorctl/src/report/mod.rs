@@ -5,7 +5,7 @@ mod findings;
 mod judge;
 mod page;
 
-use crate::metrics::books::Books;
+use crate::metrics::counters::Counters;
 use crate::metrics::source::Source;
 use crate::reply::Reply;
 use clap::Args;
@@ -82,7 +82,7 @@ pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
 }
 
 /// Reads now and then, and returns what has come in the whole period.
-fn period(source: &Source, watch: &Watch) -> Result<Books, String> {
+fn period(source: &Source, watch: &Watch) -> Result<Counters, String> {
     let start = Instant::now();
     let end: Duration = *watch.period;
     let first = source.read()?;
@@ -90,10 +90,10 @@ fn period(source: &Source, watch: &Watch) -> Result<Books, String> {
     while let Some(left) = end.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
         sleep(left.min(*watch.interval));
         match source.read() {
-            Ok(books) => {
+            Ok(counters) => {
                 // Each after the one before: of an Envoy that was started anew, the first might be below this one.
-                books.since(&last)?;
-                last = books;
+                counters.since(&last)?;
+                last = counters;
                 progress(&last.since(&first)?, start.elapsed(), watch);
             }
             // One in between may fail; the last must not.
@@ -108,7 +108,7 @@ fn period(source: &Source, watch: &Watch) -> Result<Books, String> {
 }
 
 /// Tells who waits for the end how far it is.
-fn progress(period: &Books, elapsed: Duration, watch: &Watch) {
+fn progress(period: &Counters, elapsed: Duration, watch: &Watch) {
     if stderr().is_terminal() {
         let requests: f64 = period.rules.values().map(|rule| rule.requests).sum();
         let sent: f64 = period.pairs().map(|(_, _, _, mirror)| mirror.sent()).sum();

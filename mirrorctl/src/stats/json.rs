@@ -1,11 +1,11 @@
 //! The counters as JSON.
 
-use crate::metrics::books::{Books, Counts, Mirror, Rule};
+use crate::metrics::counters::{Counters, Counts, Mirror, Rule};
 use crate::metrics::histogram::{Histogram, quantile};
 use crate::metrics::words::QUANTILES;
 use serde_json::{Map, Value, json};
 
-pub(crate) fn render(books: &Books, imbalances: &[String]) -> Value {
+pub(crate) fn render(counters: &Counters, mismatches: &[String]) -> Value {
     let rule = |(name, rule): (&String, &Rule)| {
         let mirrors: Vec<_> = rule.mirrors.iter().map(|(target, one)| mirror(target, one, rule.requests)).collect();
         let mut value = json!({ "rule": name, "requests": count(rule.requests), "mirrors": mirrors });
@@ -16,16 +16,16 @@ pub(crate) fn render(books: &Books, imbalances: &[String]) -> Value {
         value
     };
     json!({
-        "rules": books.rules.iter().map(rule).collect::<Vec<_>>(),
-        "seen": books.seen().map(count),
-        "decided": count(books.decided()),
-        "ignored": counts(&books.ignored),
-        "unmatched": books.unmatched.map(count),
-        "invalidConfiguration": counts(&books.invalid),
-        "inFlight": count(books.in_flight),
-        "bufferedBytes": count(books.buffered_bytes),
-        "balanced": imbalances.is_empty(),
-        "imbalances": imbalances,
+        "rules": counters.rules.iter().map(rule).collect::<Vec<_>>(),
+        "seen": counters.seen().map(count),
+        "decided": count(counters.decided()),
+        "ignored": counts(&counters.ignored),
+        "unmatched": counters.unmatched.map(count),
+        "invalidConfiguration": counts(&counters.invalid),
+        "inFlight": count(counters.in_flight),
+        "bufferedBytes": count(counters.buffered_bytes),
+        "balanced": mismatches.is_empty(),
+        "imbalances": mismatches,
     })
 }
 

@@ -3,7 +3,7 @@
 mod json;
 pub(crate) mod table;
 
-use crate::metrics::books::Books;
+use crate::metrics::counters::Counters;
 use crate::metrics::source::Source;
 use crate::reply::Reply;
 use clap::Args;
@@ -37,28 +37,27 @@ pub(crate) fn run(reading: &Reading) -> Result<Reply, String> {
     if let Some(seconds) = reading.watch {
         return watch(&source, Duration::from_secs(seconds)).map(|()| Reply::default());
     }
-    let (books, imbalances) = source.read_balanced()?;
+    let (counters, mismatches) = source.read_added_up()?;
     let mut reply = Reply::default();
     if reading.json {
-        reply.line(json::render(&books, &imbalances));
+        reply.line(json::render(&counters, &mismatches));
     } else {
-        reply.text(&table::render(&books, None));
-        if imbalances.is_empty() {
-            reply.line(BALANCED);
+        reply.text(&table::render(&counters, None));
+        if mismatches.is_empty() {
+            reply.line(ADD_UP);
         }
     }
-    if !imbalances.is_empty() {
-        reply.finding(unbalanced(&imbalances));
+    if !mismatches.is_empty() {
+        reply.finding(in_lines(&mismatches));
     }
     Ok(reply)
 }
 
-const BALANCED: &str = "The counters add up.";
+const ADD_UP: &str = "The counters add up.";
 
 /// Says which counters do not add up, and what else may be the reason.
-fn unbalanced(imbalances: &[String]) -> String {
-    let lines: String =
-        imbalances.iter().map(|imbalance| format!("The counters do not add up: {imbalance}\n")).collect();
+fn in_lines(mismatches: &[String]) -> String {
+    let lines: String = mismatches.iter().map(|mismatch| format!("The counters do not add up: {mismatch}\n")).collect();
     format!(
         "{lines}Causes: /reset_counters with copies in flight, a hot restart whose parent ended before its copies, a trap of the VM, \
          an older module that counted in this Envoy before, a page that was saved while copies were made."
@@ -70,18 +69,18 @@ fn watch(source: &Source, pause: Duration) -> Result<(), String> {
     if !source.is_live() {
         return Err("a file cannot be watched".into());
     }
-    let mut last: Option<(Books, Instant)> = None;
+    let mut last: Option<(Counters, Instant)> = None;
     loop {
-        let text = match source.read_balanced() {
-            Ok((books, imbalances)) => {
+        let text = match source.read_added_up() {
+            Ok((counters, mismatches)) => {
                 let now = Instant::now();
                 // After a restart there is nothing to compare with.
-                let since =
-                    last.and_then(|(last, at)| Some((books.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
+                let since = last
+                    .and_then(|(last, at)| Some((counters.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
                 let since = since.as_ref().map(|(since, seconds)| (since, *seconds));
-                let state = if imbalances.is_empty() { BALANCED.to_owned() } else { unbalanced(&imbalances) };
-                let text = format!("{}{state}", table::render(&books, since));
-                last = Some((books, now));
+                let state = if mismatches.is_empty() { ADD_UP.to_owned() } else { in_lines(&mismatches) };
+                let text = format!("{}{state}", table::render(&counters, since));
+                last = Some((counters, now));
                 text
             }
             // An Envoy that was there may come back.

@@ -1,14 +1,14 @@
 //! The counters as text.
 
-use crate::metrics::books::Books;
+use crate::metrics::counters::Counters;
 use crate::metrics::rows::rows;
 use crate::metrics::words::{Since, counts, rate, row};
 
 /// Draws a table for each rule and mirror; with rates beside the totals, if something is known of before.
-pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
+pub(crate) fn render(counters: &Counters, since: Since<'_, Counters>) -> String {
     let mut text = String::new();
-    for (name, rule) in &books.rules {
-        let since = since.and_then(|(books, seconds)| Some((books.rules.get(name)?, seconds)));
+    for (name, rule) in &counters.rules {
+        let since = since.and_then(|(counters, seconds)| Some((counters.rules.get(name)?, seconds)));
         let requests = rate(rule.requests, since.map(|(rule, seconds)| rule.requests / seconds));
         if rule.mirrors.is_empty() {
             text.push_str(&format!("{name}: mirrored nowhere\n{}\n", row("requests", &requests)));
@@ -20,18 +20,18 @@ pub(crate) fn render(books: &Books, since: Since<'_, Books>) -> String {
             text.push('\n');
         }
     }
-    let (decided, ignored) = (books.decided(), counts(&books.ignored, None));
-    if let (Some(seen), Some(unmatched)) = (books.seen(), books.unmatched) {
+    let (decided, ignored) = (counters.decided(), counts(&counters.ignored, None));
+    if let (Some(seen), Some(unmatched)) = (counters.seen(), counters.unmatched) {
         text.push_str(&format!(
             "Seen: {seen} requests; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}\n"
         ));
     } else {
         text.push_str(&format!("Decided: {decided} requests; ignored: {ignored}\n"));
     }
-    for (plugin, _) in books.invalid.0.iter().filter(|(_, invalid)| **invalid > 0.0) {
+    for (plugin, _) in counters.invalid.0.iter().filter(|(_, invalid)| **invalid > 0.0) {
         text.push_str(&format!("The last configuration of {plugin} is wrong: an older one, or none, is at work\n"));
     }
-    text.push_str(&format!("In flight: {} copies; buffered: {} bytes\n", books.in_flight, books.buffered_bytes));
+    text.push_str(&format!("In flight: {} copies; buffered: {} bytes\n", counters.in_flight, counters.buffered_bytes));
     text
 }
 
@@ -43,7 +43,7 @@ mod tests {
     fn every_request_that_the_filter_saw_is_counted_once() {
         let page = "traffic_mirror_requests_total{rule=\"a\"} 4\ntraffic_mirror_requests_total{rule=\"b\"} 3\n\
                     traffic_mirror_ignored_total{reason=\"marked\"} 2\n";
-        let shown = |page: &str| render(&Books::read(page).unwrap(), None);
+        let shown = |page: &str| render(&Counters::read(page).unwrap(), None);
         let text = shown(&format!(
             "{page}traffic_mirror_unmatched_total{{}} 5\ntraffic_mirror_invalid_configuration{{plugin=\"p\"}} 1\n"
         ));
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn rates_stand_beside_totals() {
         let page = |count| format!("traffic_mirror_requests_total{{rule=\"r\"}} {count}\n");
-        let (before, now) = (Books::read(&page(10)).unwrap(), Books::read(&page(25)).unwrap());
+        let (before, now) = (Counters::read(&page(10)).unwrap(), Counters::read(&page(25)).unwrap());
         let text = render(&now, Some((&now.since(&before).unwrap(), 5.0)));
         assert!(text.contains("  requests     25 (3.0/s)\n"), "{text}");
         assert!(render(&now, None).contains("  requests     25\n"));

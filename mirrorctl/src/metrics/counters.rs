@@ -1,4 +1,4 @@
-//! The books of one reading: what is counted for each rule and each of its mirrors.
+//! The counters of one reading: what is counted for each rule and each of its mirrors.
 
 use super::histogram::Histogram;
 use super::text::samples;
@@ -110,7 +110,7 @@ fn risen_if_known(now: Option<f64>, before: Option<f64>) -> Option<Option<f64>> 
 
 /// All that one reading shows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Books {
+pub(crate) struct Counters {
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) ignored: Counts,
     /// Requests that no rule matched; `None` of a module older than 0.2.
@@ -121,7 +121,7 @@ pub(crate) struct Books {
     pub(crate) buffered_bytes: f64,
 }
 
-impl Books {
+impl Counters {
     /// Reads the page that Prometheus would be shown.
     ///
     /// # Errors
@@ -133,22 +133,22 @@ impl Books {
             let name = sample.name;
             return Err(format!("a label is still in a metric's name, {name}: stats_config or extraStatTags lacks it"));
         }
-        let mut books = Self::default();
+        let mut counters = Self::default();
         for sample in samples {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
             let add = |counts: &mut Counts, name| *counts.0.entry(label(name)).or_default() += sample.value;
             match sample.name {
-                "in_flight" => books.in_flight += sample.value,
-                "buffered_bytes" => books.buffered_bytes += sample.value,
-                "ignored_total" => add(&mut books.ignored, "reason"),
-                "unmatched_total" => *books.unmatched.get_or_insert_default() += sample.value,
-                "invalid_configuration" => add(&mut books.invalid, "plugin"),
-                "requests_total" => books.rules.entry(label("rule")).or_default().requests += sample.value,
+                "in_flight" => counters.in_flight += sample.value,
+                "buffered_bytes" => counters.buffered_bytes += sample.value,
+                "ignored_total" => add(&mut counters.ignored, "reason"),
+                "unmatched_total" => *counters.unmatched.get_or_insert_default() += sample.value,
+                "invalid_configuration" => add(&mut counters.invalid, "plugin"),
+                "requests_total" => counters.rules.entry(label("rule")).or_default().requests += sample.value,
                 name => {
                     if !sample.labels.contains_key("rule") {
                         continue;
                     }
-                    let rule = books.rules.entry(label("rule")).or_default();
+                    let rule = counters.rules.entry(label("rule")).or_default();
                     let bound = || label("le").parse().unwrap_or(f64::INFINITY);
                     match name {
                         "primary_responses_total" => add(&mut rule.primary, "class"),
@@ -171,10 +171,10 @@ impl Books {
                 }
             }
         }
-        if books.rules.is_empty() {
+        if counters.rules.is_empty() {
             return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
         }
-        Ok(books)
+        Ok(counters)
     }
 
     /// Returns what has come since an earlier reading; what is in flight and held stays as it is now.
@@ -186,13 +186,13 @@ impl Books {
         let since = |(name, rule): (&String, &Rule)| {
             Some((name.clone(), rule.since(earlier.rules.get(name).unwrap_or(&none))?))
         };
-        let books = || {
+        let counters = || {
             let rules = self.rules.iter().map(since).collect::<Option<_>>()?;
             let ignored = self.ignored.since(&earlier.ignored)?;
             let unmatched = risen_if_known(self.unmatched, earlier.unmatched)?;
             Some(Self { rules, ignored, unmatched, invalid: self.invalid.clone(), ..*self })
         };
-        books().ok_or_else(|| "the counters went back: this Envoy was started anew".into())
+        counters().ok_or_else(|| "the counters went back: this Envoy was started anew".into())
     }
 
     /// Returns how many requests rules decided.
@@ -229,29 +229,29 @@ mod tests {
 
     #[test]
     fn a_page_is_entered_under_rule_and_mirror() {
-        let books = Books::read(PAGE).unwrap();
-        let (name, rule, target, mirror) = books.pairs().next().unwrap();
+        let counters = Counters::read(PAGE).unwrap();
+        let (name, rule, target, mirror) = counters.pairs().next().unwrap();
         assert_eq!((name, rule.requests, target, mirror.sent()), ("r", 4.0, "m", 3.0));
         assert_eq!((mirror.outcomes.sum(), mirror.response_time.count(), mirror.compares()), (4.0, 2.0, false));
-        assert_eq!((books.in_flight, books.ignored.get("marked")), (1.0, 2.0));
+        assert_eq!((counters.in_flight, counters.ignored.get("marked")), (1.0, 2.0));
     }
 
     #[test]
     fn a_page_without_the_filters_series_is_an_error() {
-        assert!(Books::read("envoy_x{} 1\n").unwrap_err().starts_with("nothing of the filter's here"));
+        assert!(Counters::read("envoy_x{} 1\n").unwrap_err().starts_with("nothing of the filter's here"));
         for unlabelled in ["rule___r____requests_total{}", "result___same____compared_total{rule=\"r\",mirror=\"m\"}"] {
             let page = format!("{PAGE}traffic_mirror_{unlabelled} 1\n");
-            assert!(Books::read(&page).unwrap_err().contains("stats_config"), "{unlabelled}");
+            assert!(Counters::read(&page).unwrap_err().contains("stats_config"), "{unlabelled}");
         }
     }
 
     #[test]
     fn what_came_since_is_counted_alone() {
-        let (before, now) = (Books::read(PAGE).unwrap(), Books::read(&PAGE.replace("} 4", "} 9")).unwrap());
+        let (before, now) = (Counters::read(PAGE).unwrap(), Counters::read(&PAGE.replace("} 4", "} 9")).unwrap());
         assert_eq!(now.since(&before).unwrap().rules.get("r").unwrap().requests, 5.0);
         assert!(before.since(&now).unwrap_err().contains("started anew"));
         // Of another life of the Envoy, in which the rule had more requests by now, and fewer copies were sent.
-        let anew = Books::read(&PAGE.replace("} 4", "} 9").replace("} 3", "} 2")).unwrap();
+        let anew = Counters::read(&PAGE.replace("} 4", "} 9").replace("} 3", "} 2")).unwrap();
         assert!(anew.since(&before).unwrap_err().contains("started anew"));
     }
 }

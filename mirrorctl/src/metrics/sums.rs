@@ -3,7 +3,7 @@
 //! Envoy reads its counters one by one while others count. So a count is known only to lie between the first reading's and the
 //! last's, and counters do not add up only if nothing in between adds up.
 
-use super::books::{Books, Mirror};
+use super::counters::{Counters, Mirror};
 
 /// Where a count lies.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ impl Range {
 }
 
 /// Returns what does not add up between the first and the last of these readings.
-pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
+pub(crate) fn mismatches(first: &Counters, last: &Counters) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = Range { low: 0.0, high: 0.0 };
     let none = Mirror::default();
@@ -69,9 +69,17 @@ pub(crate) fn imbalances(first: &Books, last: &Books) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn books(decided: u32, waiting: u32, sent: u32, unsampled: u32, answers: u32, pairs: u32, in_flight: u32) -> Books {
+    fn counters(
+        decided: u32,
+        waiting: u32,
+        sent: u32,
+        unsampled: u32,
+        answers: u32,
+        pairs: u32,
+        in_flight: u32,
+    ) -> Counters {
         // More requests than the mirror has decided: it was added later.
-        Books::read(&format!(
+        Counters::read(&format!(
             "traffic_mirror_requests_total{{rule=\"r\"}} 1000\n\
              traffic_mirror_decided_total{{rule=\"r\",mirror=\"m\"}} {decided}\n\
              traffic_mirror_waiting{{rule=\"r\",mirror=\"m\"}} {waiting}\n\
@@ -84,40 +92,40 @@ mod tests {
         .unwrap()
     }
 
-    fn alone(books: &Books) -> Vec<String> {
-        imbalances(books, books)
+    fn alone(counters: &Counters) -> Vec<String> {
+        mismatches(counters, counters)
     }
 
     #[test]
     fn one_reading_adds_up_or_says_what_does_not() {
-        assert_eq!(alone(&books(5, 0, 4, 1, 3, 2, 1)), [""; 0]);
-        assert_eq!(alone(&books(7, 2, 4, 1, 3, 2, 1)), [""; 0]);
-        assert_eq!(alone(&books(0, 0, 0, 0, 0, 0, 0)), [""; 0]);
-        assert_eq!(alone(&books(5, 0, 4, 0, 4, 4, 0)), ["r → m: 4 outcomes and 0 waiting of 5 requests"]);
-        assert_eq!(alone(&books(5, 1, 4, 1, 4, 4, 0)), ["r → m: 5 outcomes and 1 waiting of 5 requests"]);
+        assert_eq!(alone(&counters(5, 0, 4, 1, 3, 2, 1)), [""; 0]);
+        assert_eq!(alone(&counters(7, 2, 4, 1, 3, 2, 1)), [""; 0]);
+        assert_eq!(alone(&counters(0, 0, 0, 0, 0, 0, 0)), [""; 0]);
+        assert_eq!(alone(&counters(5, 0, 4, 0, 4, 4, 0)), ["r → m: 4 outcomes and 0 waiting of 5 requests"]);
+        assert_eq!(alone(&counters(5, 1, 4, 1, 4, 4, 0)), ["r → m: 5 outcomes and 1 waiting of 5 requests"]);
         assert_eq!(
-            alone(&books(5, 0, 4, 1, 3, 3, 0)),
+            alone(&counters(5, 0, 4, 1, 3, 3, 0)),
             ["all rules: 1 copies sent and without a response, but 0 in flight"]
         );
-        assert_eq!(alone(&books(5, 0, 4, 1, 4, 5, 0)), ["r → m: 5 pairs compared of 4 copies sent"]);
-        assert_eq!(alone(&books(5, 0, 4, 1, 5, 4, 0))[0], "r → m: 5 responses to 4 copies sent");
+        assert_eq!(alone(&counters(5, 0, 4, 1, 4, 5, 0)), ["r → m: 5 pairs compared of 4 copies sent"]);
+        assert_eq!(alone(&counters(5, 0, 4, 1, 5, 4, 0))[0], "r → m: 5 responses to 4 copies sent");
     }
 
     #[test]
     fn counters_of_an_older_module_are_named_as_such() {
         let text = "traffic_mirror_copies_total{rule=\"r\",mirror=\"m\",outcome=\"sent\"} 1\n\
                     traffic_mirror_responses_total{rule=\"r\",mirror=\"m\",class=\"2xx\"} 1\n";
-        let older = Books::read(text).unwrap();
+        let older = Counters::read(text).unwrap();
         assert_eq!(alone(&older), ["r → m: no decided_total: counted by a module older than 0.2"]);
     }
 
     #[test]
     fn what_is_counted_while_it_is_read_adds_up() {
         // Alone, neither adds up: the outcomes were read a moment after the requests.
-        let (first, last) = (books(10, 0, 11, 0, 11, 11, 0), books(14, 0, 15, 0, 15, 15, 0));
+        let (first, last) = (counters(10, 0, 11, 0, 11, 11, 0), counters(14, 0, 15, 0, 15, 15, 0));
         assert_eq!([alone(&first).len(), alone(&last).len()], [1, 1]);
-        assert_eq!(imbalances(&first, &last), [""; 0]);
+        assert_eq!(mismatches(&first, &last), [""; 0]);
         // But one that stays while nothing is counted is.
-        assert_eq!(imbalances(&first, &first).len(), 1);
+        assert_eq!(mismatches(&first, &first).len(), 1);
     }
 }
