@@ -9,7 +9,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("core", &["config"]),
     ("envoy/ledger", &["config", "core"]),
-    ("envoy/abi", &["core", "envoy/ledger"]),
+    ("envoy/abi", &["config", "core", "envoy/ledger"]),
     ("envoy/in_flight", &["core", "envoy/abi", "envoy/ledger"]),
     ("envoy/tokens", &["config", "core", "envoy/abi"]),
     ("envoy/root", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/tokens"]),

@@ -12,6 +12,8 @@ pub mod last_good;
 pub mod matcher;
 pub mod outcome;
 pub mod pending;
+pub mod primary;
 pub mod rate;
 pub mod request;
 pub mod sample;
+pub mod trace;
