@@ -16,7 +16,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
     ("envoy/logger", &["envoy/abi"]),
     ("envoy/trap", &["core", "envoy/abi"]),
-    ("envoy/callbacks", &["core", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"]),
+    (
+        "envoy/callbacks",
+        &["core", "envoy/abi", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"],
+    ),
     ("envoy/exports", &["envoy/callbacks"]),
 ];
 

@@ -139,28 +139,35 @@ fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     fetch(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
 }
 
-/// Returns the final status code that the client of the stream whose callback is being served got, if any.
-///
-/// An informational one is not final: a client that left after `100 Continue` got no answer. Nor did a client get the
-/// redirect that Envoy follows by itself: it gets the answer to the request that this makes, which is another stream.
-pub fn response_code() -> Option<u16> {
-    let code = stream_code()?;
-    let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
-    if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
+/// How the stream ended whose callback is being served.
+#[derive(Clone, Copy)]
+pub struct StreamEnd {
+    /// Its final status code, if any: an informational one is not, so that a client which left after `100 Continue` got none.
+    pub code: Option<u16>,
+    /// How many nanoseconds its upstream took, from the first byte of the request to the last of the response; `None` where the
+    /// response was not an upstream's.
+    pub latency: Option<u64>,
 }
 
-/// Returns the final status code of the stream whose callback is being served, if any: also that of a redirect which Envoy
-/// follows by itself.
-pub fn stream_code() -> Option<u16> {
-    let code = property(b"response\0code")?;
-    u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code >= 200)
+impl StreamEnd {
+    /// Asks the host.
+    pub fn read() -> Self {
+        let code = property(b"response\0code").and_then(number).and_then(|code| u16::try_from(code).ok());
+        let latency = property(b"response\0backend_latency").and_then(number).and_then(|took| u64::try_from(took).ok());
+        Self { code: code.filter(|code| *code >= 200), latency }
+    }
+
+    /// Returns the status code that the client got. It did not get the redirect that Envoy follows by itself: it gets the response to
+    /// the request that this makes, which is another stream.
+    pub fn code_for_client(&self) -> Option<u16> {
+        let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
+        self.code.filter(|code| !(300..400).contains(code) || !is_followed())
+    }
 }
 
-/// Returns how many nanoseconds the upstream of the stream whose callback is being served took, from the first byte of the
-/// request to the last of the response; `None` where the response was not an upstream's.
-pub fn backend_latency() -> Option<u64> {
-    let latency = property(b"response\0backend_latency")?;
-    u64::try_from(i64::from_le_bytes(latency.try_into().ok()?)).ok()
+/// Reads a number as the host encodes it.
+fn number(bytes: Vec<u8>) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_le_bytes)
 }
 
 /// Reads a property; the parts of its path are separated by zero bytes.

@@ -5,6 +5,7 @@
 //! a request that is not mirrored (bench/NOTES.md).
 
 use crate::core::pending::Pending;
+use crate::envoy::abi::StreamEnd;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::lifecycle;
 use crate::envoy::logger;
@@ -123,7 +124,7 @@ pub fn done(context: u32) -> bool {
     match remove(context) {
         // What is still waiting here never ended.
         Some(Awaited::End(root, pending)) => root.abort(context, *pending),
-        Some(Awaited::Response(calls)) => calls.ended(context),
+        Some(Awaited::Response(calls)) => calls.ended(context, StreamEnd::read),
         Some(Awaited::Verdict(root, complete)) => root.conclude(context, *complete),
         Some(Awaited::Headers(_)) | None => {}
     }

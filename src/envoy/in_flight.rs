@@ -4,7 +4,7 @@
 
 use crate::core::compare::{Answer, Pair, Pairs};
 use crate::core::outcome::{Answered, PrimaryClass, Response, classify};
-use crate::envoy::abi::{self, CurrentResponse};
+use crate::envoy::abi::{self, CurrentResponse, StreamEnd};
 use crate::envoy::ledger::{Common, MirrorMetrics, PrimaryMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -105,12 +105,14 @@ impl Calls {
     }
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
-    pub fn ended(&self, stream: u32) {
+    /// `read`: how it ended.
+    pub fn ended(&self, stream: u32, read: impl FnOnce() -> StreamEnd) {
         let awaited = self.pairs.borrow().awaited(stream).map(|(mirror, since)| (Rc::clone(mirror), since));
         let Some((mirror, since)) = awaited else { return };
-        let primary = abi::response_code().map(|status| {
+        let end = read();
+        let primary = end.code_for_client().map(|status| {
             // Neither a slow client nor a slow upload makes a primary slow.
-            let took = abi::now().saturating_sub(since).min(abi::backend_latency().unwrap_or(u64::MAX));
+            let took = abi::now().saturating_sub(since).min(end.latency.unwrap_or(u64::MAX));
             Answer { status, took, is_grpc: false }
         });
         if let Some(pairs) = mirror.pairs() {

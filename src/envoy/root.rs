@@ -11,7 +11,7 @@ use crate::core::pending::{self, Pending, Plan};
 use crate::core::primary::{Primary, Told};
 use crate::core::request::Request;
 use crate::core::sample::Choice;
-use crate::envoy::abi::{self, CurrentRequest, Refusal};
+use crate::envoy::abi::{self, CurrentRequest, Refusal, StreamEnd};
 use crate::envoy::in_flight::{Call, Calls};
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use crate::envoy::tokens::Tokens;
@@ -246,12 +246,13 @@ impl Root {
         let Some(rule) = self.config.rules.get(pending.decision.rule) else { return };
         // Neither a slow client nor a slow upload makes a primary slow.
         let since_complete = abi::now().saturating_sub(at);
-        let took = abi::backend_latency().map(|latency| Duration::from_nanos(latency.min(since_complete)));
-        let primary = Primary { status: abi::stream_code(), took };
+        let end = StreamEnd::read();
+        let took = end.latency.map(|latency| Duration::from_nanos(latency.min(since_complete)));
+        let primary = Primary { status: end.code, took };
         let body = pending.take_waiting_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
         self.settle(stream, &mut pending, rule, body.as_deref(), Some((&primary, at)));
-        self.calls.ended(stream);
+        self.calls.ended(stream, || end);
     }
 
     /// Sends the copies of a request that some mirror wants only after a certain response, and counts the outcomes. `primary`: the
