@@ -19,6 +19,9 @@ pub(super) const NAME: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]+$";
 /// A duration as Go writes it.
 pub(super) const DURATION: &str = r"^(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
+/// A moment as RFC 3339 writes it.
+pub(super) const MOMENT: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
 /// A whole number, which may be written as a string too.
 pub(super) struct Whole<const MIN: u64, const MAX: u64>;
 
@@ -41,6 +44,11 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Whole<MIN, MAX> {
 /// Says that of these fields at most one is given; `null` means that it is not.
 pub(super) fn at_most_one(fields: &[&str]) -> Value {
     json!({ "anyOf": fields.iter().map(|field| alone(fields, field)).collect::<Vec<_>>() })
+}
+
+/// Says that some of these fields is given.
+pub(super) fn at_least_one(fields: &[&str]) -> Value {
+    json!({ "anyOf": fields.iter().map(|field| given(field)).collect::<Vec<_>>() })
 }
 
 /// Says that exactly one of these fields is given.
