@@ -12,6 +12,7 @@ mod node;
 mod reply;
 mod report;
 mod schema;
+mod shape;
 mod stats;
 mod tree;
 

@@ -3,6 +3,7 @@
 use super::hosts::Domain;
 use crate::input::{Document, Place};
 use crate::node::{Mismatches, Node};
+use crate::shape;
 use crate::tree::join;
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -34,6 +35,7 @@ impl<'a> Manifest<'a> {
         const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
         let root = Node::root(&document.tree, mismatches);
         let kind = root.kind().filter(|kind| KINDS.contains(kind))?;
+        shape::check(&root);
         let metadata = root.field("metadata");
         let text = |name| metadata.as_ref()?.text_at(name);
         Some(Self {

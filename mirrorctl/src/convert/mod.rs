@@ -95,6 +95,14 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         }
     }
     for (document, mismatches) in all.iter().zip(&mismatches) {
+        for warning in mismatches.take_warnings() {
+            let warning = at(&document.place, &warning);
+            if conversion.strict {
+                reply.finding(warning);
+            } else {
+                reply.note(format_args!("warning: {warning}"));
+            }
+        }
         mismatches.take().iter().for_each(|mismatch| reply.finding(at(&document.place, mismatch)));
     }
     notes.errors.take().iter().for_each(|error| reply.finding(error));
