@@ -6,6 +6,7 @@ use crate::node::{Mismatches, Node};
 use crate::shape;
 use crate::tree::join;
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -17,6 +18,8 @@ const PORTS: RangeInclusive<u64> = 1..=65_535;
 pub(super) struct Notes {
     pub(super) warnings: RefCell<Vec<String>>,
     pub(super) errors: RefCell<Vec<String>>,
+    /// All of them: each is said once.
+    said: RefCell<HashSet<String>>,
 }
 
 /// A document of a kind that converting reads.
@@ -65,14 +68,14 @@ impl<'a> Manifest<'a> {
 pub(super) struct Ports {
     /// What the user says, who may leave out a Service's namespace.
     given: Vec<(String, Vec<u64>)>,
-    found: Vec<(String, Vec<u64>)>,
+    found: HashMap<String, Vec<u64>>,
 }
 
 impl Ports {
     /// Begins with what the user says.
     pub(super) fn new(given: &[(String, u64)]) -> Self {
         let given = given.iter().map(|(host, port)| (host.clone(), vec![*port]));
-        Self { given: given.collect(), found: Vec::new() }
+        Self { given: given.collect(), found: HashMap::new() }
     }
 
     /// Adds those of a document, if it has any.
@@ -84,11 +87,13 @@ impl Ports {
         match (manifest.kind, manifest.name) {
             ("Service", Some(name)) => {
                 let host = format!("{name}.{}.svc.{cluster_domain}", manifest.namespace);
-                self.found.push((host, numbers("port")));
+                self.found.entry(host).or_insert_with(|| numbers("port"));
             }
             ("ServiceEntry", _) => {
                 let hosts = manifest.items("hosts");
-                self.found.extend(hosts.iter().filter_map(|host| Some((host.text()?.to_owned(), numbers("number")))));
+                for host in hosts.iter().filter_map(Node::text) {
+                    self.found.entry(host.to_owned()).or_insert_with(|| numbers("number"));
+                }
             }
             _ => {}
         }
@@ -97,13 +102,13 @@ impl Ports {
     fn of(&self, host: &str) -> Option<&[u64]> {
         let is_given = |own: &str| host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         let given = self.given.iter().find(|(own, _)| is_given(own));
-        given.or_else(|| self.found.iter().find(|(own, _)| own == host)).map(|(_, ports)| &**ports)
+        given.map(|(_, ports)| ports).or_else(|| self.found.get(host)).map(Vec::as_slice)
     }
 }
 
 /// The domains of Gateways, Istio's and the Gateway API's, by their namespaces and names.
 #[derive(Debug, Default)]
-pub(super) struct Gateways(Vec<(String, Vec<Domain>)>);
+pub(super) struct Gateways(HashMap<String, Vec<Domain>>);
 
 impl Gateways {
     /// Adds those of a document, if it is a Gateway.
@@ -115,7 +120,7 @@ impl Gateways {
         let hosts = hosts.map(|host| host.rsplit('/').next().unwrap_or(host));
         let listeners = listeners.iter().map(|listener| listener.text_at("hostname").unwrap_or("*"));
         let domains = hosts.chain(listeners).filter_map(Domain::new).collect();
-        self.0.push((format!("{}/{name}", manifest.namespace), domains));
+        self.0.entry(format!("{}/{name}", manifest.namespace)).or_insert(domains);
     }
 }
 
@@ -159,9 +164,8 @@ impl<'a> Resource<'a> {
     /// Notes something once, however many rules a route becomes.
     fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
         let note = format!("{}: {path}: {what}", self.manifest.place);
-        let mut notes = notes.borrow_mut();
-        if !notes.contains(&note) {
-            notes.push(note);
+        if self.notes.said.borrow_mut().insert(note.clone()) {
+            notes.borrow_mut().push(note);
         }
     }
 
@@ -180,7 +184,7 @@ impl<'a> Resource<'a> {
 
     /// Narrows domains to those that some gateways take; one that is in no file takes all.
     pub(super) fn within(&self, domains: Vec<Domain>, gateways: &[String]) -> Vec<Domain> {
-        let find = |name: &String| self.gateways.0.iter().find(|(own, _)| own == name).map(|(_, taken)| taken);
+        let find = |name: &String| self.gateways.0.get(name);
         let Some(taken) = gateways.iter().map(find).collect::<Option<Vec<_>>>().filter(|taken| !taken.is_empty())
         else {
             return domains;

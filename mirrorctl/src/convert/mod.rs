@@ -5,6 +5,7 @@ mod hosts;
 mod http_route;
 mod mirror;
 mod output;
+mod overlap;
 mod pattern;
 mod route;
 mod virtual_service;
