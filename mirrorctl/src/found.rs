@@ -148,7 +148,7 @@ fn in_kuma(root: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuratio
     for modification in default.map(|default| default.items_at("appendModifications")).unwrap_or_default() {
         for (_, change) in modification.entries() {
             let Some(value) = change.field("value") else { continue };
-            for tree in value.text().map(|text| yaml(text.as_bytes())).unwrap_or_default() {
+            for tree in value.text().map(yaml).unwrap_or_default() {
                 match tree {
                     Ok(tree) => in_envoy(&value.with(&tree), add),
                     Err(error) => {

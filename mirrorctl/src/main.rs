@@ -37,10 +37,9 @@ enum Command {
     /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
     /// meant; it ends with its code.
     Check {
-        /// Let warnings be findings: exit code 1
-        #[arg(long)]
-        strict: bool,
-        /// Files to check; `-` is standard input
+        #[command(flatten)]
+        options: check::Options,
+        /// Files, folders or patterns (`'*.yaml'`) to check; `-` is standard input
         #[arg(required = true)]
         files: Vec<String>,
     },
@@ -87,7 +86,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files, strict } => Ok(check::run(&files, strict)),
+        Command::Check { files, options } => check::run(&files, options),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

@@ -11,7 +11,7 @@ mod route;
 mod virtual_service;
 
 use crate::check::at;
-use crate::input::documents;
+use crate::input::{documents, files};
 use crate::node::{Mismatches, Node};
 use crate::reply::Reply;
 use crate::tree::Tree;
@@ -24,7 +24,8 @@ use traffic_mirror::config::Config;
 /// What is converted, and how.
 #[derive(Args)]
 pub(crate) struct Conversion {
-    /// Files with VirtualServices, HTTPRoutes, and the Services that they name; `-` is standard input
+    /// Files, folders or patterns (`'*.yaml'`) with VirtualServices, HTTPRoutes, and the Services that they name; `-` is standard
+    /// input
     #[arg(required = true)]
     files: Vec<String>,
     /// What to write
@@ -73,8 +74,8 @@ fn host_and_port(text: &str) -> Result<(String, u64), String> {
 pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let mut reply = Reply::default();
     let mut all = Vec::new();
-    for file in &conversion.files {
-        for document in documents(file)? {
+    for file in files(&conversion.files)? {
+        for document in documents(&file)? {
             match document {
                 Ok(document) => all.push(document),
                 Err(error) => reply.finding(error),

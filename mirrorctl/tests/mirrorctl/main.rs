@@ -17,6 +17,8 @@ mod converted;
 mod explain;
 mod explained;
 mod generated;
+mod input;
+mod malformed;
 mod options;
 mod report;
 mod shown;

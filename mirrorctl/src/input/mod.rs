@@ -1,11 +1,15 @@
 //! From files to documents that know where they stand.
 
+mod files;
+mod parse;
+mod text;
+
+pub(crate) use files::files;
+
 use crate::node::{Mismatches, Node};
 use crate::tree::Tree;
-use serde::de::IgnoredAny;
 use std::io::Read;
 use std::{fmt, fs, io};
-use traffic_mirror::config::Violation;
 
 /// The name of standard input.
 const STDIN: &str = "-";
@@ -47,50 +51,53 @@ pub(crate) fn bytes(file: &str) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What to tell the user where the file itself cannot be read.
 pub(crate) fn documents(file: &str) -> Result<Vec<Result<Document, String>>, String> {
-    let bytes = bytes(file)?;
     let shown = if file == STDIN { "stdin" } else { file };
-    // As JSON first: the tree keeps keys that stand twice, which the plugin has an error for, and YAML a worse one.
-    let trees = match serde_json::from_slice::<IgnoredAny>(&bytes) {
-        Ok(_) => vec![serde_json::from_slice(&bytes).map_err(|error| error.to_string())],
-        Err(_) => yaml(&bytes),
-    };
+    let text = text::text(bytes(file)?).map_err(|error| format!("{shown}: {error}"))?;
     let mut documents = Vec::new();
-    for (index, tree) in trees.into_iter().enumerate() {
+    for (index, tree) in parse::parse(&text).into_iter().enumerate() {
         let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
-        match tree {
-            Ok(tree) => match resources(&tree) {
-                Ok(resources) => {
-                    let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree });
-                    documents.extend(resources.into_iter().map(document));
-                }
-                Err(mismatch) => documents.push(Err(format!("{}: {mismatch}", place(resource(&tree))))),
-            },
+        match tree.map(|tree| (resource(&tree), resources(tree))) {
+            Ok((_, Ok(trees))) => {
+                let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree });
+                documents.extend(trees.into_iter().map(document));
+            }
+            Ok((list, Err(mismatch))) => documents.push(Err(format!("{}: {mismatch}", place(list)))),
             Err(error) => documents.push(Err(format!("{}: {error}", place(None)))),
         }
     }
     Ok(documents)
 }
 
-/// Takes apart the list in which kubectl hands out resources.
-fn resources(tree: &Tree) -> Result<Vec<Tree>, Violation> {
-    let is_list = tree.text_at(&["kind"]).is_some_and(|kind| kind.ends_with("List"));
-    let mismatches = Mismatches::default();
-    match Node::root(tree, &mismatches).field("items").filter(|_| is_list) {
-        Some(list) => {
-            let items = list.items().iter().map(|item| item.tree().clone()).collect();
-            mismatches.take().pop().map_or(Ok(items), Err)
+/// Takes apart the list in which kubectl hands out resources, and a list of JSON's or YAML's.
+fn resources(tree: Tree) -> Result<Vec<Tree>, String> {
+    match tree {
+        Tree::List(items) if items.iter().any(|item| item.get("kind").is_some()) => Ok(items),
+        Tree::Map(fields) if is_list(&fields) => {
+            let items = fields.into_iter().find(|(name, value)| name == "items" && *value != Tree::Null);
+            match items {
+                Some((_, Tree::List(items))) => Ok(items),
+                Some((name, other)) => {
+                    let mismatches = Mismatches::default();
+                    let whole = Tree::Map(vec![(name, other)]);
+                    Node::root(&whole, &mismatches).items_at("items");
+                    Err(mismatches.take().iter().map(ToString::to_string).collect())
+                }
+                None => Ok(Vec::new()),
+            }
         }
-        None => Ok(vec![tree.clone()]),
+        tree => Ok(vec![tree]),
     }
 }
 
+fn is_list(fields: &[(String, Tree)]) -> bool {
+    let has = |name: &str| fields.iter().any(|(own, value)| own == name && *value != Tree::Null);
+    let kind = fields.iter().find(|(name, _)| name == "kind").and_then(|(_, kind)| kind.text());
+    kind.is_some_and(|kind| kind.ends_with("List")) && has("items")
+}
+
 /// Reads YAML documents; one that cannot be read is a line of text that says why.
-pub(crate) fn yaml(mut bytes: &[u8]) -> Vec<Result<Tree, String>> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    let one_line = |error: serde_saphyr::Error| {
-        error.render_with_formatter(&serde_saphyr::UserMessageFormatter).replace('\n', " ")
-    };
-    serde_saphyr::read_with_options(&mut bytes, options).map(|tree| tree.map_err(one_line)).collect()
+pub(crate) fn yaml(text: &str) -> Vec<Result<Tree, String>> {
+    parse::yaml(text)
 }
 
 /// Names a Kubernetes resource: `WasmPlugin test/traffic-mirror`.
