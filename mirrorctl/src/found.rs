@@ -108,7 +108,8 @@ fn is_other(tree: &Tree) -> bool {
         "@type",
         "typed_config",
     ];
-    let is_resource = tree.get("apiVersion").is_some() && tree.get("kind").is_some();
+    let is_resource =
+        tree.get("kind").is_some() && ["apiVersion", "metadata", "spec"].iter().any(|field| tree.get(field).is_some());
     is_resource || ENVOY.iter().any(|field| tree.get(field).is_some())
 }
 

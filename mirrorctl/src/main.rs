@@ -16,7 +16,7 @@ mod shape;
 mod stats;
 mod tree;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use reply::Reply;
 use std::process::ExitCode;
@@ -75,7 +75,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    // Help in a pipe is for a program, or for a pager that knows its own width.
+    let command = Cli::command().term_width(reply::width(&std::io::stdout()).unwrap_or_default());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(cli.command) {
         Ok(reply) => reply.print(),
         Err(error) => {
             eprintln!("mirrorctl: {error}");

@@ -13,6 +13,9 @@ use std::ops::RangeInclusive;
 /// The numbers that a port may have.
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 
+/// The kinds that converting reads.
+pub(super) const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
+
 /// What is said while files are converted, each with its place and path.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -35,7 +38,6 @@ pub(super) struct Manifest<'a> {
 impl<'a> Manifest<'a> {
     /// Reads what every kind has; `None`: it is of another kind, and nothing of it is read.
     pub(super) fn read(document: &'a Document, namespace: &'a str, mismatches: &'a Mismatches) -> Option<Self> {
-        const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
         let root = Node::root(&document.tree, mismatches);
         let kind = root.kind().filter(|kind| KINDS.contains(kind))?;
         shape::check(&root);
@@ -196,6 +198,11 @@ impl<'a> Resource<'a> {
             if !narrowed.contains(&domain) {
                 narrowed.push(domain);
             }
+        }
+        if narrowed.is_empty() && !domains.is_empty() {
+            let field = if self.manifest.kind == "VirtualService" { "spec.hosts" } else { "spec.hostnames" };
+            let names = gateways.join(", ");
+            self.warn(field, format_args!("the Gateway {names} has none of them: no request comes here"));
         }
         narrowed
     }

@@ -4,6 +4,7 @@ mod context;
 mod hosts;
 mod http_route;
 mod mirror;
+mod nothing;
 mod output;
 mod overlap;
 mod pattern;
@@ -109,7 +110,7 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     }
     notes.errors.take().iter().for_each(|error| reply.finding(error));
     if rules.is_empty() && !reply.has_findings() {
-        reply.finding("nothing is mirrored in these files");
+        nothing::lines(&all).iter().for_each(|line| reply.finding(line));
     }
     if reply.has_findings() {
         return Ok(reply);

@@ -21,6 +21,7 @@ mod input;
 mod malformed;
 mod options;
 mod report;
+mod said;
 mod shown;
 mod stats;
 mod types;
