@@ -4,6 +4,7 @@
 mod check;
 mod convert;
 mod explain;
+mod facts;
 mod findings;
 mod found;
 mod input;
@@ -34,15 +35,8 @@ enum Command {
     ///
     /// A file is a configuration in JSON or YAML, or it contains one: WasmPlugin, TrafficExtension, EnvoyExtensionPolicy,
     /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
-    /// meant; it ends with its code.
-    Check {
-        /// Let warnings be findings: exit code 1
-        #[arg(long)]
-        strict: bool,
-        /// Files to check; `-` is standard input
-        #[arg(required = true)]
-        files: Vec<String>,
-    },
+    /// meant; it ends with its code. A note is about what is right for many: all notes are one line.
+    Check(check::Check),
     /// Explain what happens to a request: which rule decides, and which copy each mirror would get
     Explain {
         /// A file with a configuration, as for `check`; `-` is standard input
@@ -86,7 +80,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files, strict } => Ok(check::run(&files, strict)),
+        Command::Check(check) => Ok(check::run(&check)),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

@@ -12,6 +12,7 @@
 
 mod check;
 mod clusters;
+mod codes;
 mod convert;
 mod converted;
 mod explain;
