@@ -117,7 +117,7 @@ fn one(file: &str, json: bool, reply: &mut Reply) -> Result<Vec<Finding>, String
         findings.clear();
     }
     let envoy = Envoy::read(&readable);
-    findings.extend(findings::all(&Subject { documents: &readable, plugins: &plugins, envoy }));
+    findings.extend(findings::all(&Subject { documents: &readable, plugins: &plugins, envoy, shows_literals: true }));
     Ok(findings)
 }
 

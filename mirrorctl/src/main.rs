@@ -1,8 +1,10 @@
 //! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code, and
 //! reads its metrics.
 
+mod admin;
 mod check;
 mod convert;
+mod doctor;
 mod explain;
 mod facts;
 mod findings;
@@ -54,6 +56,12 @@ enum Command {
     /// Counters that do not add up are a finding. Envoy reads its counters one by one, so they are read a second time before
     /// that is reported.
     Stats(stats::Reading),
+    /// Ask a running Envoy why no copies arrive
+    ///
+    /// Says first what is at work, then what is found, the cause first, each with one thing to do. Findings about traffic are
+    /// told from totals since the Envoy started; the two readings tell what goes on now. What keeps copies from being made or
+    /// answered is a finding: exit code 1.
+    Doctor(doctor::Question),
     /// Watch for a while, and report whether each mirror is as good as its primary
     ///
     /// A mirror that is worse is a finding. Rules with `compare` get a verdict; for the others, the counts are shown. Envoy updates
@@ -84,6 +92,7 @@ fn run(command: Command) -> Result<Reply, String> {
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),
+        Command::Doctor(question) => doctor::run(&question),
         Command::Report(watch) => report::run(&watch),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),

@@ -6,10 +6,12 @@ use super::filter::Filter;
 use crate::found::Found;
 use crate::input::{Document, Place};
 use crate::tree::{Tree, join};
+use std::collections::BTreeSet;
 
 const MANAGER: &str = ".HttpConnectionManager";
 const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
+const DUMP: &str = "envoy.admin.v3.BootstrapConfigDump";
 const EXTENSION: &str = "envoy.config.core.v3.TypedExtensionConfig";
 
 /// A connection manager.
@@ -27,6 +29,7 @@ pub(crate) struct Extension<'t> {
     pub(crate) place: &'t Place,
     pub(crate) path: String,
     pub(crate) name: &'t str,
+    pub(crate) tree: &'t Tree,
 }
 
 /// What documents say of one Envoy.
@@ -34,6 +37,8 @@ pub(crate) struct Extension<'t> {
 pub(crate) struct Envoy<'t> {
     pub(crate) managers: Vec<Manager<'t>>,
     pub(crate) clusters: Vec<Cluster<'t>>,
+    /// The names of clusters, also of those that nothing else is known of.
+    pub(crate) names: BTreeSet<&'t str>,
     pub(crate) extensions: Vec<Extension<'t>>,
     /// Route configurations, wherever they stand.
     pub(crate) routes: Vec<&'t Tree>,
@@ -45,6 +50,13 @@ pub(crate) struct Envoy<'t> {
 
 /// A filter of a connection manager.
 pub(crate) type Position<'e, 't> = (&'e Manager<'t>, usize);
+
+impl Manager<'_> {
+    /// Returns what its metrics begin with.
+    pub(crate) fn metrics(&self) -> String {
+        format!("http.{}.", text(self.tree, &["stat_prefix"]).unwrap_or_default().replace(':', "_"))
+    }
+}
 
 impl<'t> Envoy<'t> {
     /// Reads documents; those of Kubernetes say nothing of one Envoy.
@@ -62,6 +74,10 @@ impl<'t> Envoy<'t> {
     }
 
     fn visit(&mut self, place: &'t Place, path: &str, tree: &'t Tree) {
+        if let Some(bootstrap) = tree.get("bootstrap").filter(|_| is_type(tree, DUMP)) {
+            // What is static stands in the dump a second time.
+            return self.bootstraps.push((place, join(path, "bootstrap"), bootstrap));
+        }
         if named(tree, "static_resources").is_some() {
             self.bootstraps.push((place, path.to_owned(), tree));
         }
@@ -76,12 +92,13 @@ impl<'t> Envoy<'t> {
         }
         let name = tree.text_at(&["name"]).unwrap_or_default();
         if is_type(tree, EXTENSION) {
-            self.extensions.push(Extension { place, path: path.to_owned(), name });
+            self.extensions.push(Extension { place, path: path.to_owned(), name, tree });
         }
         // In a bootstrap, the type follows from where it stands.
         let is_static = path.rsplit_once('[').is_some_and(|(list, _)| is_field(list, "static_resources.clusters"));
         let is_like_one = named(tree, "typed_extension_protocol_options").is_some();
         if (is_type(tree, CLUSTER) || is_static || is_like_one) && !name.is_empty() {
+            self.names.insert(name);
             self.clusters.push(Cluster { place, path: path.to_owned(), name, tree });
         }
         if let Some((_, routes)) = named(tree, "route_config").filter(|(_, routes)| !is_type(routes, ROUTES)) {
@@ -120,7 +137,7 @@ impl<'t> Envoy<'t> {
 
     /// Returns whether all clusters are known.
     pub(crate) fn knows_all_clusters(&self) -> bool {
-        !self.has_more_clusters && !self.clusters.is_empty()
+        !self.has_more_clusters && !self.names.is_empty()
     }
 }
 

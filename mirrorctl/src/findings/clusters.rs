@@ -15,11 +15,11 @@ pub(super) fn unknown_cluster(subject: &Subject<'_>) -> Vec<Finding> {
     if !subject.envoy.knows_all_clusters() {
         return findings;
     }
-    let known = || subject.envoy.clusters.iter().map(|cluster| cluster.name);
+    let known = &subject.envoy.names;
     for aim in subject.aims() {
         for name in clusters_of(aim.mirror) {
-            if known().all(|known| known != name) {
-                let hint = nearest(name, known()).map_or_else(
+            if !known.contains(name) {
+                let hint = nearest(name, known.iter().copied()).map_or_else(
                     || "add the cluster, or correct the name".to_owned(),
                     |nearest| format!("add the cluster, or correct the name: there is {nearest}"),
                 );

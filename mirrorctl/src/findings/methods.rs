@@ -14,8 +14,11 @@ pub(super) fn lower_case_method(subject: &Subject<'_>) -> Vec<Finding> {
             for (entry, number) in rule.matches.iter().zip(0u32..) {
                 if let Some(method) = lower_case(entry) {
                     let path = format!("rules[{index}].match[{number}].method");
-                    let what = format!("{method}: methods are case-sensitive, and clients send upper case");
-                    let hint = format!("{}, or ignoreCase: true", method.to_ascii_uppercase());
+                    let shown = subject.literal(&method);
+                    let what = format!("{shown}: methods are case-sensitive, and clients send upper case");
+                    let upper = method.to_ascii_uppercase();
+                    let upper = if subject.shows_literals { &*upper } else { "upper case" };
+                    let hint = format!("{upper}, or ignoreCase: true");
                     findings.push(Finding::warning("lower-case-method", place(found, &path), what, hint));
                 }
             }

@@ -2,9 +2,9 @@
 
 mod balancing;
 mod bodies;
-mod bootstrap;
+pub(crate) mod bootstrap;
 mod chain;
-mod clusters;
+pub(crate) mod clusters;
 mod edge;
 mod methods;
 mod plugins;
@@ -52,6 +52,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) documents: &'a [Document],
     pub(crate) plugins: &'a [(Found, Config)],
     pub(crate) envoy: Envoy<'a>,
+    /// Whether what matchers and rewrites compare with may be shown: in a running proxy, it may be a secret.
+    pub(crate) shows_literals: bool,
 }
 
 /// How bad a finding is.
@@ -160,6 +162,11 @@ struct Aim<'a> {
 }
 
 impl Subject<'_> {
+    /// Shows what a matcher compares with, where it may be shown.
+    fn literal<'t>(&self, text: &'t str) -> &'t str {
+        if self.shows_literals { text } else { "(not shown)" }
+    }
+
     /// Lists the mirrors that may get a copy.
     fn aims(&self) -> impl Iterator<Item = Aim<'_>> {
         self.plugins.iter().flat_map(|(found, config)| {

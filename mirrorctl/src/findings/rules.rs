@@ -32,6 +32,7 @@ pub(super) fn odd_rewrite(subject: &Subject<'_>) -> Vec<Finding> {
                     (was != is).then(|| (prefix, if is { format!("{to}/…") } else { format!("{to}…") }))
                 });
                 if let Some((prefix, joined)) = odd {
+                    let [prefix, to, joined] = [prefix, to, &joined].map(|text| subject.literal(text));
                     let what = format!("{prefix} becomes {to}: paths below it become {joined}");
                     let hint = "let both end with a slash, or none";
                     let path = format!("rules[{index}].mirrors[{number}].rewrite.uri");

@@ -15,6 +15,7 @@ mod clusters;
 mod codes;
 mod convert;
 mod converted;
+mod doctor;
 mod explain;
 mod explained;
 mod generated;
