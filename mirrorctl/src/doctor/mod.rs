@@ -121,8 +121,27 @@ fn all(facts: &Facts<'_>) -> Vec<Finding> {
             findings.push(finding);
         }
     }
+    let mut findings = once_each(findings);
     findings.sort_by_key(|finding| (finding.severity, rank(finding.code)));
     findings
+}
+
+/// Says once what holds in several places: one configuration may stand in many listeners.
+fn once_each(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut once: Vec<(Finding, usize)> = Vec::new();
+    for finding in findings {
+        let is_same =
+            |other: &Finding| (other.code, &other.what, &other.hint) == (finding.code, &finding.what, &finding.hint);
+        match once.iter_mut().find(|(other, _)| is_same(other)) {
+            Some((_, more)) => *more = more.saturating_add(1),
+            None => once.push((finding, 0)),
+        }
+    }
+    let counted = |(finding, more): (Finding, usize)| match more {
+        0 => finding,
+        more => Finding { place: format!("{} and {more} more", finding.place), ..finding },
+    };
+    once.into_iter().map(counted).collect()
 }
 
 /// Tells whether a finding is of the counters, not of a place in a configuration.

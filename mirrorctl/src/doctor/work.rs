@@ -16,9 +16,15 @@ pub(super) fn describe(facts: &Facts<'_>) -> String {
     let state = text(server, &["state"]).map(|state| format!(", {state}")).unwrap_or_default();
     let since = text(server, &["uptime_current_epoch"]).map(|time| format!(", up {time}")).unwrap_or_default();
     let mut text = format!("{}: Envoy {version}{state}{since}\n", facts.said.name);
+    // One configuration may stand in many listeners.
+    let mut plugins: Vec<(&Found, &Config, Vec<&Found>)> = Vec::new();
     for (found, config) in &facts.plugins.valid {
-        text.push_str(&plugin(facts, found, config));
+        match plugins.iter_mut().find(|(first, ..)| first.owner == found.owner) {
+            Some((.., others)) => others.push(found),
+            None => plugins.push((found, config, vec![found])),
+        }
     }
+    plugins.iter().for_each(|(found, config, all)| text.push_str(&plugin(facts, found, config, all)));
     if let Some([_, counters]) = &facts.counters {
         for (rule, _, target, mirror) in counters.pairs() {
             let decided = mirror.decided.map(|decided| format!("{decided} decided; ")).unwrap_or_default();
@@ -29,12 +35,11 @@ pub(super) fn describe(facts: &Facts<'_>) -> String {
     text.replace(|character: char| character.is_control() && character != '\n', " ")
 }
 
-fn plugin(facts: &Facts<'_>, found: &Found, config: &Config) -> String {
+fn plugin(facts: &Facts<'_>, found: &Found, config: &Config, all: &[&Found]) -> String {
     let name = text(&found.owner, &["name"]).filter(|name| !name.is_empty()).unwrap_or("without a name");
     let mirrors: usize = config.rules.iter().map(|rule| rule.mirrors.len()).sum();
-    let managers = facts.subject.envoy.positions(found);
-    let mut prefixes: Vec<_> =
-        managers.iter().filter_map(|(manager, _)| text(manager.tree, &["stat_prefix"])).collect();
+    let managers = all.iter().flat_map(|found| facts.subject.envoy.positions(found));
+    let mut prefixes: Vec<_> = managers.filter_map(|(manager, _)| text(manager.tree, &["stat_prefix"])).collect();
     prefixes.dedup();
     let where_ = match &*prefixes {
         [] => String::new(),

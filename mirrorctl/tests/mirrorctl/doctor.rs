@@ -124,8 +124,36 @@ fn an_envoy_whose_copies_are_answered_has_no_finding_that_matters() {
 }
 
 #[test]
+fn one_configuration_in_many_listeners_is_told_once() {
+    let plugin = rule(json!({"cluster": "primary"}));
+    let setup = Setup::new(plugin.clone()).also("second", plugin.clone()).also("third", plugin);
+    run_into_a_trap(setup, async |mesh| {
+        mesh.send(Req::get("/")).await;
+        let ran = beside(&["doctor", &mesh.envoy.admin.to_string(), "--wait", "0s"]).await;
+        let lines = |part: &str| ran.out.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((lines("plugin traffic_mirror"), lines("in main and 2 more")), (1, 1), "{}", ran.out);
+        assert_eq!((lines("[shared-cluster]"), lines(".mirrors[0] and 2 more: warning: ")), (1, 1), "{}", ran.out);
+    });
+}
+
+#[test]
 fn a_proxy_without_the_plugin_has_none() {
     run_into_a_trap(Setup::plain(), async |mesh| names_first(mesh, "error not-loaded").await);
+}
+
+#[test]
+fn a_module_that_cannot_be_fetched_is_not_loaded() {
+    let setup = to("mirror").changed(|bootstrap| {
+        let vm = bootstrap.pointer_mut(&format!("{FILTERS}/0/typed_config/config/vm_config")).unwrap();
+        let uri =
+            json!({"uri": format!("http://user:{SECRET}@images.test/x.wasm"), "cluster": "refused", "timeout": "1s"});
+        vm["code"] = json!({"remote": {"http_uri": uri, "sha256": "0".repeat(64)}});
+    });
+    run_into_a_trap(setup, async |mesh| {
+        names_first(mesh, "error not-loaded").await;
+        let ran = beside(&["doctor", &mesh.envoy.admin.to_string(), "--wait", "0s"]).await;
+        assert!(ran.out.contains("could not be fetched") && !ran.out.contains(SECRET), "{}", ran.out);
+    });
 }
 
 #[test]
