@@ -27,13 +27,22 @@ pub(crate) struct Document {
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) file: String,
-    number: usize,
+    /// Which document of a file it is; `None` of what is no file.
+    number: Option<usize>,
     resource: Option<String>,
+}
+
+impl Place {
+    /// Names what is no file of documents.
+    pub(crate) fn named(name: String) -> Self {
+        Self { file: name, number: None, resource: None }
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: document {}", self.file, self.number)?;
+        f.write_str(&self.file)?;
+        self.number.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
         self.resource.as_ref().map_or(Ok(()), |resource| write!(f, " ({resource})"))
     }
 }
@@ -69,7 +78,7 @@ fn read(file: &str, keeps_text: bool) -> Result<Vec<Result<Document, String>>, S
     let text = text::text(bytes(file)?).map_err(|error| format!("{shown}: {error}"))?;
     let mut documents = Vec::new();
     for (index, parsed) in parse::parse(&text).into_iter().enumerate() {
-        let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
+        let place = |resource| Place { file: shown.to_owned(), number: Some(index.saturating_add(1)), resource };
         let (tree, text) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
