@@ -411,7 +411,8 @@ fn each_form_is_one_that_check_finds_and_takes() {
             let document = documents(&ran.out).remove(0);
             let found = path.split('.').fold(&document, |value, name| &value[name]);
             assert_eq!(*found, documents(&config)[0]["rules"], "{form} {file}");
-            assert!(mirrorctl(&["check", "-"], &ran.out).ok().contains(": ok: "), "{form} {file}");
+            let checked = mirrorctl(&["check", "-"], &ran.out);
+            assert!(checked.code == 0 && checked.out.contains(": ok: "), "{form} {file}: {}", checked.err);
         }
     }
 }
