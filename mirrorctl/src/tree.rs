@@ -31,7 +31,12 @@ impl Tree {
 
     /// Returns a field of an object; `null` means that it is absent.
     pub(crate) fn get(&self, name: &str) -> Option<&Tree> {
-        self.fields().iter().find(|(own, _)| own == name).map(|(_, value)| value).filter(|value| **value != Self::Null)
+        self.field_of(name).filter(|value| **value != Self::Null)
+    }
+
+    /// Returns a field of an object, `null` included.
+    pub(crate) fn field_of(&self, name: &str) -> Option<&Tree> {
+        self.fields().iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// Returns what stands at the end of a path of fields.

@@ -1,6 +1,7 @@
 //! `mirrorctl convert`: from the mirrors of VirtualServices, HTTPRoutes and GRPCRoutes to rules that decide as they do.
 
 mod context;
+mod cut;
 mod delegate;
 mod envoy_gateway;
 mod gateways;
@@ -9,6 +10,7 @@ mod hosts;
 mod http_route;
 mod mirror;
 mod nothing;
+mod originals;
 mod output;
 mod overlap;
 mod owner;
@@ -20,7 +22,7 @@ mod stripped;
 mod virtual_service;
 
 use crate::check::at;
-use crate::input::{Document, documents, files};
+use crate::input::{Document, documents, documents_with_text, files};
 use crate::node::Mismatches;
 use crate::reply::Reply;
 use crate::tree::Tree;
@@ -48,7 +50,7 @@ pub(crate) struct Conversion {
     /// What to write
     #[arg(short, long, value_enum, default_value = "config")]
     output: Form,
-    /// Write the files' documents too, without the mirrors that were carried over
+    /// Write the files' documents too, without the mirrors that were carried over; `-o routes` writes only them
     #[arg(long)]
     routes: bool,
     /// Make an error of what cannot be carried over
@@ -87,6 +89,8 @@ enum Form {
     Envoyextensionpolicy,
     /// An HTTP filter for Envoy's configuration
     Envoy,
+    /// The files' documents without their mirrors, and without what a cluster has added; comments and order are kept
+    Routes,
 }
 
 fn host_and_port(text: &str) -> Result<(String, u64), String> {
@@ -129,7 +133,8 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let mut reply = Reply::default();
     let mut all = Vec::new();
     for file in files(&conversion.files)? {
-        for document in documents(&file)? {
+        let documents = if conversion.writes_routes() { documents_with_text(&file)? } else { documents(&file)? };
+        for document in documents {
             match document {
                 Ok(document) => all.push(document),
                 Err(error) => reply.finding(error),
@@ -147,7 +152,8 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         return Ok(reply);
     }
     let are_several = converted.len() > 1;
-    for (index, one) in converted.into_iter().enumerate() {
+    let mut is_first = true;
+    for one in converted {
         let config = Tree::field("rules", one.rules);
         if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
             for line in violations.lines() {
@@ -155,29 +161,32 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
             }
             return Ok(reply);
         }
-        if index > 0 {
-            reply.text("---\n");
-        }
-        if are_several {
+        let mut parts = Vec::new();
+        if conversion.output != Form::Routes {
             let proxies: Vec<_> = one.proxies.iter().map(Proxy::to_string).collect();
-            reply.line(format_args!("# For {}.", proxies.join(" and ")));
+            let comment = if are_several { format!("# For {}.\n", proxies.join(" and ")) } else { String::new() };
+            parts.push(comment + &output::write(conversion.output, config, &one.installation)?);
         }
-        reply.text(&output::write(conversion.output, config, &one.installation)?);
-        if conversion.routes || conversion.output == Form::Envoyextensionpolicy {
-            for tree in &one.extra {
-                reply.text("---\n");
-                reply.text(&output::yaml(tree)?);
-            }
+        if conversion.writes_routes() || conversion.output == Form::Envoyextensionpolicy {
+            parts.extend(one.extra.iter().map(output::yaml).collect::<Result<Vec<_>, _>>()?);
+        }
+        for part in parts {
+            reply.text(if is_first { "" } else { "---\n" });
+            reply.text(&part);
+            is_first = false;
         }
     }
-    for (number, document) in all.iter().enumerate().filter(|_| conversion.routes) {
-        reply.text("---\n");
-        reply.text(&output::yaml(&stripped::without_mirrors(&document.tree, number, &carried))?);
+    if conversion.writes_routes() {
+        reply.text(&originals::write(&all, &carried, !is_first)?);
     }
     Ok(reply)
 }
 
 impl Conversion {
+    fn writes_routes(&self) -> bool {
+        self.routes || self.output == Form::Routes
+    }
+
     /// Converts documents: what there is for each workload, and which mirrors went there from everywhere.
     fn convert(
         &self,
@@ -274,7 +283,7 @@ impl Conversion {
                 warn(format!("left out: {proxy} is Envoy Gateway's: convert it with -o envoyextensionpolicy"));
                 None
             }
-            Owner::EnvoyGateway if !is_envoy_gateways && !self.routes => {
+            Owner::EnvoyGateway if !is_envoy_gateways && !self.writes_routes() => {
                 warn(format!(
                     "the clusters of {proxy} are made by routes that -o envoyextensionpolicy writes, and --routes"
                 ));

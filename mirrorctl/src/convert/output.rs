@@ -117,7 +117,7 @@ pub(super) struct Clients<'a> {
 /// Writes the configuration in a form.
 pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Result<String, String> {
     let config = match form {
-        Form::Config | Form::Envoy => config,
+        Form::Config | Form::Envoy | Form::Routes => config,
         // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
         Form::Wasmplugin | Form::Trafficextension | Form::Envoyextensionpolicy => {
             let keep_last = ("onInvalid".to_owned(), "keepLast".into());
@@ -127,7 +127,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
     let Installation { name, namespace, .. } = installation;
     let istio = |kind, spec: Vec<(String, Tree)>| resource("extensions.istio.io/v1alpha1", kind, namespace, name, spec);
     let tree = match form {
-        Form::Config => return yaml(&config),
+        Form::Config | Form::Routes => return yaml(&config),
         Form::Envoy => return yaml(&filter(config)),
         Form::Wasmplugin => {
             let plugin = [("url", URL), ("type", "HTTP"), ("failStrategy", "FAIL_OPEN")];

@@ -128,7 +128,8 @@ impl Services {
         path: &str,
     ) -> Option<u64> {
         let given = self.given(host);
-        let known = self.ports.get(host).filter(|_| !self.external.contains_key(host));
+        let is_told = |ports: &&Vec<u64>| !ports.is_empty() && !self.external.contains_key(host);
+        let known = self.ports.get(host).filter(is_told);
         if let Some(port) = written {
             let port = port.whole(PORTS)?;
             if known.is_some_and(|known| !known.contains(&port)) {
@@ -144,7 +145,7 @@ impl Services {
         match (given, known.map(Vec::as_slice)) {
             (Some(port), _) => Some(port),
             (None, Some([port])) => Some(*port),
-            (None, Some([])) | (None, None) => {
+            (None, None) => {
                 if let Some(port) = routed() {
                     resource.tell(path, format_args!("{port}, as routes to {host} have it"));
                     return Some(port);

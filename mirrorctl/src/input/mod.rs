@@ -19,6 +19,8 @@ const STDIN: &str = "-";
 pub(crate) struct Document {
     pub(crate) place: Place,
     pub(crate) tree: Tree,
+    /// Its own text, where that was asked for; a resource of a list has none.
+    pub(crate) text: Option<String>,
 }
 
 /// Where a document stands, and what it is; prints as `file.yaml: document 2 (WasmPlugin test/traffic-mirror)`.
@@ -51,53 +53,81 @@ pub(crate) fn bytes(file: &str) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What to tell the user where the file itself cannot be read.
 pub(crate) fn documents(file: &str) -> Result<Vec<Result<Document, String>>, String> {
+    read(file, false)
+}
+
+/// Reads a file's documents with their texts.
+///
+/// # Errors
+/// As [`documents`].
+pub(crate) fn documents_with_text(file: &str) -> Result<Vec<Result<Document, String>>, String> {
+    read(file, true)
+}
+
+fn read(file: &str, keeps_text: bool) -> Result<Vec<Result<Document, String>>, String> {
     let shown = if file == STDIN { "stdin" } else { file };
     let text = text::text(bytes(file)?).map_err(|error| format!("{shown}: {error}"))?;
     let mut documents = Vec::new();
-    for (index, tree) in parse::parse(&text).into_iter().enumerate() {
+    for (index, parsed) in parse::parse(&text).into_iter().enumerate() {
         let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
-        match tree.map(|tree| (resource(&tree), resources(tree))) {
-            Ok((_, Ok(trees))) => {
-                let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree });
+        let (tree, text) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                documents.push(Err(format!("{}: {error}", place(None))));
+                continue;
+            }
+        };
+        let name = resource(&tree);
+        match resources(tree) {
+            Ok(Resources::One(tree)) => {
+                let text = text.filter(|_| keeps_text).map(str::to_owned);
+                documents.push(Ok(Document { place: place(name), tree, text }));
+            }
+            Ok(Resources::Many(trees)) => {
+                let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree, text: None });
                 documents.extend(trees.into_iter().map(document));
             }
-            Ok((list, Err(mismatch))) => documents.push(Err(format!("{}: {mismatch}", place(list)))),
-            Err(error) => documents.push(Err(format!("{}: {error}", place(None)))),
+            Err(mismatch) => documents.push(Err(format!("{}: {mismatch}", place(name)))),
         }
     }
     Ok(documents)
 }
 
+/// What a document is.
+enum Resources {
+    One(Tree),
+    Many(Vec<Tree>),
+}
+
 /// Takes apart the list in which kubectl hands out resources, and a list of JSON's or YAML's.
-fn resources(tree: Tree) -> Result<Vec<Tree>, String> {
+fn resources(tree: Tree) -> Result<Resources, String> {
     match tree {
-        Tree::List(items) if items.iter().any(|item| item.get("kind").is_some()) => Ok(items),
+        Tree::List(items) if items.iter().any(|item| item.get("kind").is_some()) => Ok(Resources::Many(items)),
         Tree::Map(fields) if is_list(&fields) => {
-            let items = fields.into_iter().find(|(name, value)| name == "items" && *value != Tree::Null);
-            match items {
-                Some((_, Tree::List(items))) => Ok(items),
-                Some((name, other)) => {
+            match fields.into_iter().find(|(name, value)| name == "items" && *value != Tree::Null) {
+                Some((_, Tree::List(items))) => Ok(Resources::Many(items)),
+                other => {
                     let mismatches = Mismatches::default();
-                    let whole = Tree::Map(vec![(name, other)]);
-                    Node::root(&whole, &mismatches).items_at("items");
+                    let items = Tree::Map(other.into_iter().collect());
+                    Node::root(&items, &mismatches).items_at("items");
                     Err(mismatches.take().iter().map(ToString::to_string).collect())
                 }
-                None => Ok(Vec::new()),
             }
         }
-        tree => Ok(vec![tree]),
+        tree => Ok(Resources::One(tree)),
     }
 }
 
+/// Tells whether a resource is a list of others.
 fn is_list(fields: &[(String, Tree)]) -> bool {
-    let has = |name: &str| fields.iter().any(|(own, value)| own == name && *value != Tree::Null);
-    let kind = fields.iter().find(|(name, _)| name == "kind").and_then(|(_, kind)| kind.text());
-    kind.is_some_and(|kind| kind.ends_with("List")) && has("items")
+    let field = |name: &str| fields.iter().find(|(own, value)| own == name && *value != Tree::Null);
+    let kind = field("kind").and_then(|(_, kind)| kind.text());
+    kind.is_some_and(|kind| kind.ends_with("List")) && field("items").is_some()
 }
 
 /// Reads YAML documents; one that cannot be read is a line of text that says why.
 pub(crate) fn yaml(text: &str) -> Vec<Result<Tree, String>> {
-    parse::yaml(text)
+    parse::yaml(text).into_iter().map(|parsed| parsed.map(|(tree, _)| tree)).collect()
 }
 
 /// Names a Kubernetes resource: `WasmPlugin test/traffic-mirror`.

@@ -8,17 +8,17 @@ use std::borrow::Cow;
 /// How deep a document may be: the reader calls itself for each level.
 const DEEPEST: usize = 128;
 
-/// A tree, or what is wrong with it.
-type Parsed = Result<Tree, String>;
+/// A tree and the text that it was read from, where that is of no other tree; or what is wrong with it.
+type Parsed<'t> = Result<(Tree, Option<&'t str>), String>;
 
 /// Reads all documents of a text. One that cannot be read does not keep others from being read.
-pub(super) fn parse(text: &str) -> Vec<Parsed> {
+pub(super) fn parse(text: &str) -> Vec<Parsed<'_>> {
     // As JSON first: the tree keeps keys that stand twice, which the plugin has an error for, and YAML a worse one.
     json(text).unwrap_or_else(|| yaml(text))
 }
 
 /// Reads JSON values, with or without lines between them; `None` where the text is something else.
-fn json(text: &str) -> Option<Vec<Parsed>> {
+fn json(text: &str) -> Option<Vec<Parsed<'_>>> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
@@ -28,8 +28,9 @@ fn json(text: &str) -> Option<Vec<Parsed>> {
     while let Some(value) = values.next() {
         match value {
             Ok(tree) => {
-                parsed.push(Ok(tree));
-                start = values.byte_offset();
+                let end = values.byte_offset();
+                parsed.push(Ok((tree, text.get(start..end).map(str::trim_start))));
+                start = end;
             }
             Err(error) => {
                 let rest = text.get(start..).unwrap_or_default().trim_start();
@@ -45,13 +46,14 @@ fn json(text: &str) -> Option<Vec<Parsed>> {
 }
 
 /// Reads YAML documents.
-pub(super) fn yaml(text: &str) -> Vec<Parsed> {
+pub(super) fn yaml(text: &str) -> Vec<Parsed<'_>> {
     let mut parsed = Vec::new();
     let mut has_template = false;
     for (lines, part) in parts(text) {
         match read(part) {
             Ok(trees) => {
-                parsed.extend(trees.into_iter().map(Ok));
+                let text = (trees.len() == 1).then_some(part);
+                parsed.extend(trees.into_iter().map(|tree| Ok((tree, text))));
             }
             // Once a file: each of its documents would say so.
             Err(_) if is_template(part) && has_template => {}

@@ -169,3 +169,40 @@ fn check_passes_over_other_files_where_it_is_told_to() {
     assert_eq!(check(&["--ignore-others"]).code, 1);
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn the_routes_alone_are_the_files_without_mirrors_and_else_as_they_were_written() {
+    let folder = folder("routes");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let one = "# Who owns this.\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}   # Odd.\nspec:\n  http:\n  \
+               - mirror:          # Old.\n      host: m\n      port: {number: 80}\n    route:\n    - destination: {host: 'a'}  \
+               # Quoted.\n    # The end.\n  hosts: [\"a\"]\n";
+    let left = "# Who owns this.\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}   # Odd.\nspec:\n  http:\n  \
+                - route:\n    - destination: {host: 'a'}  # Quoted.\n    # The end.\n  hosts: [\"a\"]\n";
+    let service = "---\n# Another.\napiVersion: v1\nkind: Service\nmetadata: {name: m}\n";
+    fs::write(path("1.yaml"), format!("{one}{service}")).unwrap();
+    assert_eq!(mirrorctl(&["convert", "-o", "routes", &path("1.yaml")], "").ok(), format!("{left}{service}"));
+    // What a cluster writes goes, in whatever form it comes.
+    let mut live = virtual_service(0);
+    live["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    live["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    live["metadata"]["generation"] = json!(3);
+    live["status"] = json!({"a": "b"});
+    let mut expected = virtual_service(0);
+    expected["metadata"] = json!({"name": "svc-0", "namespace": "shop"});
+    expected["spec"]["http"][1].as_object_mut().unwrap().remove("mirror");
+    for form in ["YAML documents", "kubectl's YAML", "kubectl's JSON", "JSON lines", "a JSON array"] {
+        let out = mirrorctl(&["convert", "-o", "routes", "-"], &written(std::slice::from_ref(&live), form)).ok();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&out).unwrap();
+        assert_eq!(documents, [expected.clone()], "{form}\n{out}");
+    }
+    // A comment names each of several files.
+    fs::write(path("2.json"), live.to_string()).unwrap();
+    let out = mirrorctl(&["convert", "-o", "routes", &path("")], "").ok();
+    let second = format!("---\n# {}\n{{\"apiVersion\"", path("2.json"));
+    assert!(out.starts_with(&format!("# {}\n{left}{service}{second}", path("1.yaml"))), "{out}");
+    // Behind the configuration they are documents of their own.
+    let all = mirrorctl(&["convert", "--routes", &path("1.yaml")], "").ok();
+    assert!(all.starts_with("rules:\n") && all.ends_with(&format!("---\n{left}{service}")), "{all}");
+    fs::remove_dir_all(folder).unwrap();
+}
