@@ -36,20 +36,20 @@ pub(crate) struct Check {
 /// What to tell the user where there are no files.
 pub(crate) fn run(check: &Check) -> Result<Reply, String> {
     let mut reply = Reply::default();
-    let (mut all, mut is_checked) = (Vec::new(), false);
+    let mut all = Vec::new();
+    let mut is_checked = false;
     for file in files(&check.files)? {
         match one(&file, check, &mut reply) {
-            Ok((findings, found)) => {
+            Ok((has_plugin, findings)) => {
+                is_checked |= has_plugin;
                 all.extend(findings);
-                is_checked |= found;
             }
             Err(error) => reply.misuse(error),
         }
     }
     if check.ignore_others && !is_checked {
         let what = "no plugin configuration found in any file";
-        say(check.json, &mut reply, what);
-        all.extend(check.json.then(|| Finding::error("no-plugin", String::new(), what.to_owned(), NAME_ONE)));
+        all.push(Finding::error("no-plugin", check.files.join(" "), what.to_owned(), NO_PLUGIN));
     }
     if all.iter().any(|finding| check.strict || finding.severity == Severity::Error) {
         reply.fail();
@@ -66,12 +66,12 @@ pub(crate) fn run(check: &Check) -> Result<Reply, String> {
     Ok(reply)
 }
 
-/// What to do where there is no configuration.
-const NAME_ONE: &str = "name a file with a configuration of the plugin";
+/// What to do where there is no plugin.
+const NO_PLUGIN: &str = "name a file with a configuration of the plugin";
 
-/// Checks a file, and tells whether there was something to check; the lines of what is wrong are replied where JSON does not have
-/// them.
-fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(Vec<Finding>, bool), String> {
+/// Checks a file, and tells whether there was something to check; the lines of what is wrong are replied where JSON does not
+/// have them.
+fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(bool, Vec<Finding>), String> {
     let json = check.json;
     let mut is_checked = false;
     let mut findings = Vec::new();
@@ -127,7 +127,7 @@ fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(Vec<Finding>, bo
     if !is_checked && !check.ignore_others {
         let what = format!("no plugin configuration found{}", kind(readable.iter().map(|document| &document.tree)));
         say(json, reply, &format!("{file}: {what}"));
-        findings.push(Finding::error("no-plugin", file.to_owned(), what, NAME_ONE));
+        findings.push(Finding::error("no-plugin", file.to_owned(), what, NO_PLUGIN));
     }
     if !json {
         // They have been told, in the plugin's own words.
@@ -136,7 +136,7 @@ fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(Vec<Finding>, bo
     }
     let envoy = Envoy::read(&readable);
     findings.extend(findings::all(&Subject { documents: &readable, plugins: &plugins, envoy, shows_literals: true }));
-    Ok((findings, is_checked))
+    Ok((is_checked, findings))
 }
 
 /// Tells of something wrong, where JSON does not.
