@@ -20,6 +20,7 @@ mod generated;
 mod input;
 mod malformed;
 mod options;
+mod proxies;
 mod report;
 mod said;
 mod shown;
