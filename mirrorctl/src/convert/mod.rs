@@ -19,6 +19,7 @@ mod plan;
 mod route;
 mod services;
 mod stripped;
+mod uri;
 mod virtual_service;
 
 use crate::check::at;

@@ -22,6 +22,7 @@ mod generated;
 mod input;
 mod malformed;
 mod options;
+mod proxies;
 mod report;
 mod said;
 mod shown;
