@@ -67,13 +67,13 @@ class Envoy:
 
 
 @contextlib.contextmanager
-def running(config, core):
-    """Starts Envoy with one worker, pinned to `core`, and waits until it is ready."""
+def running(config, core, workers=1):
+    """Starts Envoy, pinned to `core`, and waits until it is ready."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = pathlib.Path(folder)
         file, address, log = folder / "envoy.json", folder / "admin", folder / "log"
         file.write_text(json.dumps(config))
-        argv = [*envoy.envoy_command(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning",
+        argv = [*envoy.envoy_command(), "-c", file, "--concurrency", str(workers), "--disable-hot-restart", "-l", "warning",
                 "--admin-address-path", address]
 
         def admin():
@@ -176,10 +176,13 @@ def variant_listener(variant, modules, http2):
         filters = [{"name": "envoy.filters.http.lua", "typed_config": {
             "@type": TYPE + "filters.http.lua.v3.Lua", "default_source_code": {"inline_string": variant.lua}}}]
     if variant.module:
-        text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(variant.plugin)}
-        vm = {"vm_id": variant.name, "runtime": "envoy.wasm.runtime.v8",
-              "code": {"local": {"filename": str(modules[variant.module])}}}
-        filters = [{"name": "envoy.filters.http.wasm", "typed_config": {
-            "@type": TYPE + "filters.http.wasm.v3.Wasm",
-            "config": {"name": variant.name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_CLOSED"}}}]
+        filters = [wasm_filter(variant.name, modules[variant.module], variant.plugin)]
     return listener(variant.name, [{"match": {"prefix": "/"}, "route": action}], filters, http2)
+
+
+def wasm_filter(name, module, plugin):
+    """A Wasm filter of this name, with a VM of its own."""
+    text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(plugin)}
+    vm = {"vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}
+    config = {"name": name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_CLOSED"}
+    return {"name": name, "typed_config": {"@type": TYPE + "filters.http.wasm.v3.Wasm", "config": config}}

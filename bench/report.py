@@ -6,6 +6,7 @@ import statistics
 import growth
 import nginx
 import plan
+import sidecar
 
 UNITS = {"cpu": "µs", "p50": "µs", "p99": "µs", "ready": "ms", "rss": "MiB", "loaded": "MiB"}
 
@@ -161,10 +162,14 @@ def markdown(results):
                 f"GET with 12 headers, {results['latency'][0]['rate']} a second: half of what `none` can do.", ""]
         for figure in ("p50", "p99"):
             out += [f"### {figure}", "", against(results["latency"], "get-12", ["none", "native"], figure, 0)]
+    if results["sidecar"]:
+        out += ["## What a sidecar pays", "",
+                "A proxy with one listener, which has mirrored nothing: processor time until it is ready, memory in MiB (resident, "
+                "and of it what no file backs), by its workers; then with one worker, after updates, without and with Envoy's "
+                "`memory_allocator_manager`. Medians.", "", *sidecar.tables(results, table)]
     if results["process"]:
         out += ["## Start-up and memory", "",
-                "A proxy with one listener: until it is ready, its memory then, and its memory after load. Module: "
-                + ", ".join(f"`{name}` {size:,} bytes" for name, size in results["sizes"].items()) + ".", ""]
+                "A proxy with one listener: until it is ready, its memory then, and its memory after load.", ""]
         for figure, title in [("ready", "Until ready"), ("rss", "Memory when ready"), ("loaded", "Memory after load")]:
             out += [f"### {title}", "", against(results["process"], "alone", ["none"], figure)]
     if results["nginx"]:

@@ -23,11 +23,12 @@ import measure
 import nginx
 import plan
 import report
+import sidecar
 
 BENCH = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or envoys.ROOT / "target").resolve()
 # What part of the time may be gone when a phase begins another start.
-PHASES = {"cpu": 0.6, "latency": 0.6, "process": 0.7, "nginx": 0.8, "growth": 0.9}
+PHASES = {"sidecar": 0.25, "cpu": 0.7, "latency": 0.7, "process": 0.8, "nginx": 0.85, "growth": 0.95}
 PACED = {"none", "native", "lua", "floor", "filter-0%", "filter-100%", "filter-edits"}
 ALONE = {"none", "native", "lua", "floor", "filter-100%"}
 
@@ -44,7 +45,7 @@ def options():
     add("--module", type=pathlib.Path, default=envoys.ROOT / "dist/traffic_mirror.wasm", help="the filter")
     add("--against", type=pathlib.Path, help="another build of the filter, compared with the first")
     add("--no-filter", action="store_true", help="the peers alone")
-    add("--minutes", type=float, default=20, help="after which no further start is begun")
+    add("--minutes", type=float, default=30, help="after which no further start is begun")
     add("--seed", type=int, default=int(time.time()), help="of the order of rounds")
     add("--out", type=pathlib.Path, help="where RESULTS.md and the pictures go (bench/, if all is measured)")
     add("--from-raw", type=pathlib.Path, help="measure nothing, report what an earlier run measured")
@@ -165,6 +166,13 @@ class Bench:
                 row = measure.fixed_rate(proxy, variant, workload, self.pace, self.half, seconds, start * 100 + number)
                 self.rows["latency"].append({"start": start, "round": number, **row})
 
+    def sidecar(self, _upstreams):
+        """What a proxy pays before its first request."""
+        modules = {name: path for name, path in self.modules.items() if name in sidecar.MODULES}
+        for start in self.starts("sidecar", min(self.asked.starts, 5)):
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                self.rows["sidecar"] += sidecar.start(modules, start, self.random, pathlib.Path(folder))
+
     def process(self, upstreams):
         """Start-up time and memory of a proxy that has one listener alone."""
         workload = plan.WORKLOADS[0]
@@ -196,14 +204,14 @@ class Bench:
                 for http2 in (False, True)
             }
             phases = self.asked.phases.split(",")
-            for phase in [self.cpu, self.process, self.nginx, self.growth]:
+            for phase in [self.sidecar, self.cpu, self.process, self.nginx, self.growth]:
                 if phase.__name__ in phases:
                     phase(upstreams)
 
     def results(self):
         """What has been measured so far."""
-        sizes = {name: path.stat().st_size for name, path in self.modules.items()}
-        return {"machine": machine(), "sizes": sizes, "seed": self.asked.seed, **self.rows}
+        modules = {name: sidecar.sizes(path) for name, path in self.modules.items()}
+        return {"machine": machine(), "modules": modules, "seed": self.asked.seed, **self.rows}
 
 
 def machine():

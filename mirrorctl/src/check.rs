@@ -3,7 +3,7 @@
 use crate::facts::envoy::Envoy;
 use crate::findings::{self, Finding, Severity, Subject};
 use crate::found::{Found, configurations};
-use crate::input::documents;
+use crate::input::{documents, files};
 use crate::reply::Reply;
 use crate::tree::Tree;
 use clap::Args;
@@ -22,38 +22,55 @@ pub(crate) struct Check {
     /// Print all findings as a list of objects in JSON
     #[arg(long)]
     json: bool,
-    /// Files to check; `-` is standard input
+    /// Pass over files without a configuration of this plugin
+    #[arg(long)]
+    ignore_others: bool,
+    /// Files, folders or patterns (`'*.yaml'`) to check; `-` is standard input
     #[arg(required = true)]
     files: Vec<String>,
 }
 
 /// Checks all configurations in all files, also where another file cannot be read.
-pub(crate) fn run(check: &Check) -> Reply {
+///
+/// # Errors
+/// What to tell the user where there are no files.
+pub(crate) fn run(check: &Check) -> Result<Reply, String> {
     let mut reply = Reply::default();
     let mut all = Vec::new();
-    for file in &check.files {
-        match one(file, check.json, &mut reply) {
-            Ok(findings) => all.extend(findings),
+    let mut is_checked = false;
+    for file in files(&check.files)? {
+        match one(&file, check, &mut reply) {
+            Ok((has_plugin, findings)) => {
+                is_checked |= has_plugin;
+                all.extend(findings);
+            }
             Err(error) => reply.misuse(error),
         }
+    }
+    if check.ignore_others && !is_checked {
+        let what = "no plugin configuration found in any file";
+        say(check.json, &mut reply, what);
+        all.extend(check.json.then(|| no_plugin(check.files.join(" "), what.to_owned())));
     }
     if all.iter().any(|finding| check.strict || finding.severity == Severity::Error) {
         reply.fail();
     }
     if check.json {
         reply.line(findings::json(&all));
-        return reply;
+        return Ok(reply);
     }
     let is_shown = |finding: &&Finding| check.notes || finding.severity != Severity::Note;
     all.iter().filter(is_shown).for_each(|finding| reply.note(finding));
     if let Some(notes) = findings::in_one_line(&all).filter(|_| !check.notes) {
         reply.note(notes);
     }
-    reply
+    Ok(reply)
 }
 
-/// Checks a file; the lines of what is wrong are replied where JSON does not have them.
-fn one(file: &str, json: bool, reply: &mut Reply) -> Result<Vec<Finding>, String> {
+/// Checks a file, and tells whether there was something to check; the lines of what is wrong are replied where JSON does not
+/// have them.
+fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(bool, Vec<Finding>), String> {
+    let json = check.json;
     let mut is_checked = false;
     let mut findings = Vec::new();
     let mut readable = Vec::new();
@@ -105,11 +122,10 @@ fn one(file: &str, json: bool, reply: &mut Reply) -> Result<Vec<Finding>, String
         plugins.extend(valid.into_iter().filter(|_| !has_errors));
         readable.push(document);
     }
-    if !is_checked {
+    if !is_checked && !check.ignore_others {
         let what = format!("no plugin configuration found{}", kind(readable.iter().map(|document| &document.tree)));
         say(json, reply, &format!("{file}: {what}"));
-        let hint = "name a file with a configuration of the plugin";
-        findings.push(Finding::error("no-plugin", file.to_owned(), what, hint));
+        findings.push(no_plugin(file.to_owned(), what));
     }
     if !json {
         // They have been told, in the plugin's own words.
@@ -118,7 +134,11 @@ fn one(file: &str, json: bool, reply: &mut Reply) -> Result<Vec<Finding>, String
     }
     let envoy = Envoy::read(&readable);
     findings.extend(findings::all(&Subject { documents: &readable, plugins: &plugins, envoy, shows_literals: true }));
-    Ok(findings)
+    Ok((is_checked, findings))
+}
+
+fn no_plugin(file: String, what: String) -> Finding {
+    Finding::error("no-plugin", file, what, "name a file with a configuration of the plugin")
 }
 
 /// Tells of something wrong, where JSON does not.

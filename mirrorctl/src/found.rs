@@ -113,7 +113,8 @@ fn is_other(tree: &Tree) -> bool {
         "@type",
         "typed_config",
     ];
-    let is_resource = tree.get("apiVersion").is_some() && tree.get("kind").is_some();
+    let is_resource =
+        tree.get("kind").is_some() && ["apiVersion", "metadata", "spec"].iter().any(|field| tree.get(field).is_some());
     // A field that is spelled wrong is still like one of ours.
     let is_ours = |name: &str| FIELDS.iter().any(|own| strsim::jaro_winkler(own, name) > 0.8);
     let is_foreign = !tree.fields().is_empty() && !tree.fields().iter().any(|(name, _)| is_ours(name));
@@ -156,7 +157,7 @@ fn in_kuma(root: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuratio
     for modification in default.map(|default| default.items_at("appendModifications")).unwrap_or_default() {
         for (_, change) in modification.entries() {
             let Some(value) = change.field("value") else { continue };
-            for tree in value.text().map(|text| yaml(text.as_bytes())).unwrap_or_default() {
+            for tree in value.text().map(yaml).unwrap_or_default() {
                 match tree {
                     Ok(tree) => in_envoy(&value.with(&tree), add),
                     Err(error) => {

@@ -15,10 +15,11 @@ mod node;
 mod reply;
 mod report;
 mod schema;
+mod shape;
 mod stats;
 mod tree;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use reply::Reply;
 use std::process::ExitCode;
@@ -77,7 +78,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    // Help in a pipe is for a program, or for a pager that knows its own width.
+    let command = Cli::command().term_width(reply::width(&std::io::stdout()).unwrap_or_default());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(cli.command) {
         Ok(reply) => reply.print(),
         Err(error) => {
             eprintln!("mirrorctl: {error}");
@@ -88,7 +92,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check(check) => Ok(check::run(&check)),
+        Command::Check(check) => check::run(&check),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),

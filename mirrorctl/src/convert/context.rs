@@ -3,19 +3,26 @@
 use super::hosts::Domain;
 use crate::input::{Document, Place};
 use crate::node::{Mismatches, Node};
+use crate::shape;
 use crate::tree::join;
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 /// The numbers that a port may have.
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 
+/// The kinds that converting reads.
+pub(super) const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
+
 /// What is said while files are converted, each with its place and path.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) warnings: RefCell<Vec<String>>,
     pub(super) errors: RefCell<Vec<String>>,
+    /// All of them: each is said once.
+    said: RefCell<HashSet<String>>,
 }
 
 /// A document of a kind that converting reads.
@@ -31,9 +38,9 @@ pub(super) struct Manifest<'a> {
 impl<'a> Manifest<'a> {
     /// Reads what every kind has; `None`: it is of another kind, and nothing of it is read.
     pub(super) fn read(document: &'a Document, namespace: &'a str, mismatches: &'a Mismatches) -> Option<Self> {
-        const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
         let root = Node::root(&document.tree, mismatches);
         let kind = root.kind().filter(|kind| KINDS.contains(kind))?;
+        shape::check(&root);
         let metadata = root.field("metadata");
         let text = |name| metadata.as_ref()?.text_at(name);
         Some(Self {
@@ -63,14 +70,14 @@ impl<'a> Manifest<'a> {
 pub(super) struct Ports {
     /// What the user says, who may leave out a Service's namespace.
     given: Vec<(String, Vec<u64>)>,
-    found: Vec<(String, Vec<u64>)>,
+    found: HashMap<String, Vec<u64>>,
 }
 
 impl Ports {
     /// Begins with what the user says.
     pub(super) fn new(given: &[(String, u64)]) -> Self {
         let given = given.iter().map(|(host, port)| (host.clone(), vec![*port]));
-        Self { given: given.collect(), found: Vec::new() }
+        Self { given: given.collect(), found: HashMap::new() }
     }
 
     /// Adds those of a document, if it has any.
@@ -82,11 +89,13 @@ impl Ports {
         match (manifest.kind, manifest.name) {
             ("Service", Some(name)) => {
                 let host = format!("{name}.{}.svc.{cluster_domain}", manifest.namespace);
-                self.found.push((host, numbers("port")));
+                self.found.entry(host).or_insert_with(|| numbers("port"));
             }
             ("ServiceEntry", _) => {
                 let hosts = manifest.items("hosts");
-                self.found.extend(hosts.iter().filter_map(|host| Some((host.text()?.to_owned(), numbers("number")))));
+                for host in hosts.iter().filter_map(Node::text) {
+                    self.found.entry(host.to_owned()).or_insert_with(|| numbers("number"));
+                }
             }
             _ => {}
         }
@@ -95,13 +104,13 @@ impl Ports {
     fn of(&self, host: &str) -> Option<&[u64]> {
         let is_given = |own: &str| host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         let given = self.given.iter().find(|(own, _)| is_given(own));
-        given.or_else(|| self.found.iter().find(|(own, _)| own == host)).map(|(_, ports)| &**ports)
+        given.map(|(_, ports)| ports).or_else(|| self.found.get(host)).map(Vec::as_slice)
     }
 }
 
 /// The domains of Gateways, Istio's and the Gateway API's, by their namespaces and names.
 #[derive(Debug, Default)]
-pub(super) struct Gateways(Vec<(String, Vec<Domain>)>);
+pub(super) struct Gateways(HashMap<String, Vec<Domain>>);
 
 impl Gateways {
     /// Adds those of a document, if it is a Gateway.
@@ -113,7 +122,7 @@ impl Gateways {
         let hosts = hosts.map(|host| host.rsplit('/').next().unwrap_or(host));
         let listeners = listeners.iter().map(|listener| listener.text_at("hostname").unwrap_or("*"));
         let domains = hosts.chain(listeners).filter_map(Domain::new).collect();
-        self.0.push((format!("{}/{name}", manifest.namespace), domains));
+        self.0.entry(format!("{}/{name}", manifest.namespace)).or_insert(domains);
     }
 }
 
@@ -157,9 +166,8 @@ impl<'a> Resource<'a> {
     /// Notes something once, however many rules a route becomes.
     fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
         let note = format!("{}: {path}: {what}", self.manifest.place);
-        let mut notes = notes.borrow_mut();
-        if !notes.contains(&note) {
-            notes.push(note);
+        if self.notes.said.borrow_mut().insert(note.clone()) {
+            notes.borrow_mut().push(note);
         }
     }
 
@@ -178,7 +186,7 @@ impl<'a> Resource<'a> {
 
     /// Narrows domains to those that some gateways take; one that is in no file takes all.
     pub(super) fn within(&self, domains: Vec<Domain>, gateways: &[String]) -> Vec<Domain> {
-        let find = |name: &String| self.gateways.0.iter().find(|(own, _)| own == name).map(|(_, taken)| taken);
+        let find = |name: &String| self.gateways.0.get(name);
         let Some(taken) = gateways.iter().map(find).collect::<Option<Vec<_>>>().filter(|taken| !taken.is_empty())
         else {
             return domains;
@@ -190,6 +198,11 @@ impl<'a> Resource<'a> {
             if !narrowed.contains(&domain) {
                 narrowed.push(domain);
             }
+        }
+        if narrowed.is_empty() && !domains.is_empty() {
+            let field = if self.manifest.kind == "VirtualService" { "spec.hosts" } else { "spec.hostnames" };
+            let names = gateways.join(", ");
+            self.warn(field, format_args!("the Gateway {names} has none of them: no request comes here"));
         }
         narrowed
     }

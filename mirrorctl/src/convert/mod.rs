@@ -1,16 +1,20 @@
 //! `mirrorctl convert`: from the mirrors of VirtualServices and HTTPRoutes to rules that decide as they do.
 
 mod context;
+mod cut;
 mod hosts;
 mod http_route;
 mod mirror;
+mod nothing;
+mod originals;
 mod output;
+mod overlap;
 mod pattern;
 mod route;
 mod virtual_service;
 
 use crate::check::at;
-use crate::input::documents;
+use crate::input::{documents, documents_with_text, files};
 use crate::node::{Mismatches, Node};
 use crate::reply::Reply;
 use crate::tree::Tree;
@@ -23,13 +27,14 @@ use traffic_mirror::config::Config;
 /// What is converted, and how.
 #[derive(Args)]
 pub(crate) struct Conversion {
-    /// Files with VirtualServices, HTTPRoutes, and the Services that they name; `-` is standard input
+    /// Files, folders or patterns (`'*.yaml'`) with VirtualServices, HTTPRoutes, and the Services that they name; `-` is standard
+    /// input
     #[arg(required = true)]
     files: Vec<String>,
     /// What to write
     #[arg(short, long, value_enum, default_value = "config")]
     output: Form,
-    /// Write the files' documents too, without their mirrors
+    /// Write the files' documents too, without their mirrors; `-o routes` writes only them
     #[arg(long)]
     routes: bool,
     /// Make an error of what cannot be carried over
@@ -57,6 +62,8 @@ enum Form {
     Trafficextension,
     /// An HTTP filter for Envoy's configuration
     Envoy,
+    /// The files' documents without their mirrors, and without what a cluster has added; comments and order are kept
+    Routes,
 }
 
 fn host_and_port(text: &str) -> Result<(String, u64), String> {
@@ -72,8 +79,9 @@ fn host_and_port(text: &str) -> Result<(String, u64), String> {
 pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let mut reply = Reply::default();
     let mut all = Vec::new();
-    for file in &conversion.files {
-        for document in documents(file)? {
+    for file in files(&conversion.files)? {
+        let documents = if conversion.writes_routes() { documents_with_text(&file)? } else { documents(&file)? };
+        for document in documents {
             match document {
                 Ok(document) => all.push(document),
                 Err(error) => reply.finding(error),
@@ -95,11 +103,19 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         }
     }
     for (document, mismatches) in all.iter().zip(&mismatches) {
+        for warning in mismatches.take_warnings() {
+            let warning = at(&document.place, &warning);
+            if conversion.strict {
+                reply.finding(warning);
+            } else {
+                reply.note(format_args!("warning: {warning}"));
+            }
+        }
         mismatches.take().iter().for_each(|mismatch| reply.finding(at(&document.place, mismatch)));
     }
     notes.errors.take().iter().for_each(|error| reply.finding(error));
     if rules.is_empty() && !reply.has_findings() {
-        reply.finding("nothing is mirrored in these files");
+        nothing::lines(&all).iter().for_each(|line| reply.finding(line));
     }
     if reply.has_findings() {
         return Ok(reply);
@@ -111,15 +127,20 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         }
         return Ok(reply);
     }
-    reply.text(&output::write(conversion.output, config, &installation)?);
-    for document in all.iter().filter(|_| conversion.routes) {
-        reply.text("---\n");
-        reply.text(&output::yaml(&output::without_mirrors(&document.tree))?);
+    if conversion.output != Form::Routes {
+        reply.text(&output::write(conversion.output, config, &installation)?);
+    }
+    if conversion.writes_routes() {
+        reply.text(&originals::write(&all, conversion.output != Form::Routes)?);
     }
     Ok(reply)
 }
 
 impl Conversion {
+    fn writes_routes(&self) -> bool {
+        self.routes || self.output == Form::Routes
+    }
+
     fn rules(&self, manifests: &[Manifest<'_>], notes: &Notes) -> Vec<Tree> {
         let mut ports = Ports::new(&self.ports);
         let mut gateways = Gateways::default();

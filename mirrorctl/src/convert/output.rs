@@ -23,7 +23,7 @@ pub(super) struct Installation {
 /// Writes the configuration in a form.
 pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Result<String, String> {
     let comment = match form {
-        Form::Config | Form::Envoy => "",
+        Form::Config | Form::Envoy | Form::Routes => "",
         _ if installation.labels.is_some() || !installation.gateways.is_empty() => {
             "# CHANGE: where the plugin's image is.\n"
         }
@@ -32,7 +32,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
         }
     };
     let config = match form {
-        Form::Config | Form::Envoy => config,
+        Form::Config | Form::Envoy | Form::Routes => config,
         // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
         Form::Wasmplugin | Form::Trafficextension => {
             let keep_last = ("onInvalid".to_owned(), "keepLast".into());
@@ -40,7 +40,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
         }
     };
     let tree = match form {
-        Form::Config => config,
+        Form::Config | Form::Routes => config,
         Form::Wasmplugin => {
             let plugin = [("url", URL), ("type", "HTTP"), ("failStrategy", "FAIL_OPEN")];
             let mut spec = installation.spec();

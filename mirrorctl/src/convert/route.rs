@@ -2,8 +2,9 @@
 
 use super::hosts::Domain;
 use super::mirror::named;
+use super::overlap::Domains;
 use crate::tree::Tree;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A route of the original.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ struct Host {
 pub(super) struct Table {
     routes: Vec<Route>,
     hosts: Vec<Host>,
+    /// The places of hosts in their list.
+    places: HashMap<Domain, usize>,
 }
 
 impl Table {
@@ -55,9 +58,12 @@ impl Table {
         self.routes.extend(routes);
         let numbers: Vec<_> = (first..self.routes.len()).collect();
         for domain in domains {
-            match self.hosts.iter_mut().find(|host| host.domain == *domain) {
+            match self.places.get(domain).and_then(|place| self.hosts.get_mut(*place)) {
                 Some(host) => host.routes.extend(&numbers),
-                None => self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone() }),
+                None => {
+                    self.places.insert(domain.clone(), self.hosts.len());
+                    self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone() });
+                }
             }
         }
     }
@@ -84,13 +90,19 @@ impl Table {
                 last.map(|last| Rule { name: format!("{}-rest", last.name), host, entries: Vec::new(), mirrors: &[] });
             rules.extend(rest);
         }
-        let is_needed = |(index, rule): (usize, &Rule<'_>)| {
-            let mut later = rules.iter().skip(index).filter(|later| !later.mirrors.is_empty());
-            !rule.mirrors.is_empty() || later.any(|later| later.host.domain.overlaps(&rule.host.domain))
-        };
-        let mut names = HashSet::new();
-        let needed = rules.iter().enumerate().filter(|item| is_needed(*item));
-        needed.map(|(_, rule)| rule.write(&mut names)).collect()
+        // From the last rule on: one is needed if it mirrors, or keeps requests from one behind it that does.
+        let mut mirrored = Domains::default();
+        let mut needed = Vec::new();
+        for rule in rules.iter().rev() {
+            if !rule.mirrors.is_empty() {
+                mirrored.add(&rule.host.domain);
+            }
+            if mirrored.overlap(&rule.host.domain) {
+                needed.push(rule);
+            }
+        }
+        let mut names = Names::default();
+        needed.into_iter().rev().map(|rule| rule.write(&mut names)).collect()
     }
 
     /// Orders hosts and routes as Envoy tries them.
@@ -104,12 +116,20 @@ impl Table {
             });
         }
         let mut joined: Vec<Host> = Vec::new();
+        // Where names that have the same routes stand.
+        let mut places: HashMap<Vec<usize>, usize> = HashMap::new();
         for host in self.hosts.drain(..) {
-            let same =
-                joined.iter_mut().filter(|other| other.routes == host.routes).find_map(|other| other.domain.names());
-            match (same, &host.domain) {
-                (Some(names), Domain::Names(more)) => names.extend_from_slice(more),
-                _ => joined.push(host),
+            let Domain::Names(more) = &host.domain else {
+                joined.push(host);
+                continue;
+            };
+            let same = places.get(&host.routes).and_then(|place| joined.get_mut(*place)?.domain.names());
+            match same {
+                Some(names) => names.extend_from_slice(more),
+                None => {
+                    places.insert(host.routes.clone(), joined.len());
+                    joined.push(host);
+                }
             }
         }
         joined.sort_by_key(|host| host.domain.order());
@@ -143,7 +163,7 @@ impl<'a> Rule<'a> {
         }
     }
 
-    fn write(&self, names: &mut HashSet<String>) -> Tree {
+    fn write(&self, names: &mut Names) -> Tree {
         let conditions = self.host.domain.conditions();
         let every = [Tree::Map(Vec::new())];
         let entries = if self.entries.is_empty() && !conditions.is_empty() { &every[..] } else { &self.entries };
@@ -153,7 +173,7 @@ impl<'a> Rule<'a> {
             written.extend(conditions.is_empty().then(|| entry.clone()));
         }
         Tree::map([
-            ("name", Some(unique(&self.name, names).into())),
+            ("name", Some(names.unique(&self.name).into())),
             ("match", (!written.is_empty()).then_some(written.into())),
             ("mirrors", Some(named(self.mirrors).into())),
         ])
@@ -176,14 +196,26 @@ fn with_authority(entry: &Tree, condition: &Tree) -> Tree {
     Tree::Map(fields)
 }
 
-/// Makes a rule's name of any text, other than those before it.
-fn unique(text: &str, names: &mut HashSet<String>) -> String {
-    let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
-    let name: String = text.chars().map(label).take(56).collect();
-    let mut candidates = (2..).map(|number| format!("{name}-{number}"));
-    let mut own = name.clone();
-    while !names.insert(own.clone()) {
-        own = candidates.next().unwrap_or_default();
+/// The names that rules have.
+#[derive(Debug, Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// The last number that was put behind a name.
+    numbers: HashMap<String, u64>,
+}
+
+impl Names {
+    /// Makes a rule's name of any text, other than those before it.
+    fn unique(&mut self, text: &str) -> String {
+        let label =
+            |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+        let name: String = text.chars().map(label).take(56).collect();
+        let number = self.numbers.entry(name.clone()).or_insert(1);
+        let mut own = name.clone();
+        while !self.taken.insert(own.clone()) {
+            *number = number.saturating_add(1);
+            own = format!("{name}-{number}");
+        }
+        own
     }
-    own
 }

@@ -16,20 +16,6 @@ const UNKNOWABLE: [(&str, &str); 4] = [
     ("gateways", "the plugin does not know its gateway: use the selector where it is installed"),
 ];
 
-/// Fields of a match that carry over as they are, or that decide nothing.
-const KNOWN: [&str; 10] = [
-    "uri",
-    "scheme",
-    "method",
-    "authority",
-    "headers",
-    "queryParams",
-    "ignoreUriCase",
-    "withoutHeaders",
-    "statPrefix",
-    "name",
-];
-
 /// Adds the routes of a VirtualService.
 pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
     let spec = resource.manifest.spec.as_ref();
@@ -130,8 +116,6 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> Tree {
     for (name, value) in entry.entries().into_iter().filter(|(_, value)| *value.tree() != Tree::Null) {
         if let Some((_, why)) = UNKNOWABLE.iter().find(|(field, _)| is_field(name, field)) {
             resource.warn(value.path(), format_args!("{}: left out: {why}", value.tree().json()));
-        } else if !KNOWN.iter().any(|field| is_field(name, field)) {
-            resource.warn(value.path(), "unknown field: left out");
         }
     }
     let test = |name: &str| field(entry, name).map(|test| read_test(&test));
