@@ -389,6 +389,17 @@ fn files_say_the_same_as_the_envoy_and_gauges_that_no_request_holds_are_stuck() 
         // And a VM that is dead sees nothing any more.
         let many = ("http.main.downstream_rq_total: 2", "http.main.downstream_rq_total: 2000");
         assert_eq!(changed(&[all_good, many]).0[0], "not-reached");
+        // One that came later is not dead: many requests came before it.
+        let dump = fs::read_to_string(folder.path("config_dump.json")).unwrap();
+        let mut later: Value = serde_json::from_str(&dump).unwrap();
+        for config in later["configs"].as_array_mut().unwrap() {
+            for listener in config["static_listeners"].as_array_mut().into_iter().flatten() {
+                listener["last_updated"] = json!("2999-01-01T00:00:00.000Z");
+            }
+        }
+        fs::write(folder.path("config_dump.json"), later.to_string()).unwrap();
+        let (codes, _, out) = changed(&[all_good, many]);
+        assert!(!codes.iter().any(|code| code == "not-reached"), "{out}");
     });
 }
 
