@@ -1,6 +1,6 @@
 //! What is written: the configuration, or what installs it; and the original without its mirrors.
 
-use super::Form;
+use super::{Form, envoy};
 use crate::tree::Tree;
 
 /// Where the image is to be pulled from, for the operator to change.
@@ -23,7 +23,7 @@ pub(super) struct Installation {
 /// Writes the configuration in a form.
 pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Result<String, String> {
     let comment = match form {
-        Form::Config | Form::Envoy | Form::Routes => "",
+        Form::Config | Form::Envoy | Form::Bootstrap | Form::Routes => "",
         _ if installation.labels.is_some() || !installation.gateways.is_empty() => {
             "# CHANGE: where the plugin's image is.\n"
         }
@@ -32,7 +32,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
         }
     };
     let config = match form {
-        Form::Config | Form::Envoy | Form::Routes => config,
+        Form::Config | Form::Envoy | Form::Bootstrap | Form::Routes => config,
         // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
         Form::Wasmplugin | Form::Trafficextension => {
             let keep_last = ("onInvalid".to_owned(), "keepLast".into());
@@ -59,7 +59,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
             spec.push(("wasm".to_owned(), wasm));
             installation.resource("TrafficExtension", spec)
         }
-        Form::Envoy => filter(config),
+        Form::Envoy | Form::Bootstrap => filter("traffic_mirror", config),
     };
     Ok(format!("{comment}{}", yaml(&tree)?))
 }
@@ -98,12 +98,12 @@ impl Installation {
     }
 }
 
-/// Writes an HTTP filter of Envoy's.
-fn filter(config: Tree) -> Tree {
+/// Writes an HTTP filter of Envoy's, with the plugin's name.
+pub(super) fn filter(name: &str, config: Tree) -> Tree {
     let typed = |kind: &str| Some(format!("type.googleapis.com/{kind}").into());
     let code = Tree::field("local", Tree::field("filename", "dist/traffic_mirror.wasm"));
     let plugin = Tree::map([
-        ("name", Some("traffic_mirror".into())),
+        ("name", Some(name.into())),
         ("fail_open", Some(true.into())),
         ("vm_config", Some(Tree::map([("runtime", Some("envoy.wasm.runtime.v8".into())), ("code", Some(code))]))),
         ("configuration", Some(Tree::map([("@type", typed("google.protobuf.Struct")), ("value", Some(config))]))),
@@ -119,7 +119,7 @@ pub(super) fn yaml(tree: &Tree) -> Result<String, String> {
     Ok(text.trim_end().to_owned() + "\n")
 }
 
-/// Takes the mirrors out of a VirtualService or an HTTPRoute; everything else stays as it is.
+/// Takes the mirrors out of a VirtualService, an HTTPRoute, or Envoy's own routes; everything else stays as it is.
 pub(super) fn without_mirrors(document: &Tree) -> Tree {
     match document.text_at(&["kind"]) {
         Some("VirtualService") => {
@@ -130,6 +130,7 @@ pub(super) fn without_mirrors(document: &Tree) -> Tree {
             let kept = edit(rule, &["filters"], &|filter| if is_mirror(filter) { Tree::Null } else { filter.clone() });
             without(&kept, |name, value| name == "filters" && *value == Tree::List(Vec::new()))
         }),
+        _ if envoy::is_envoys(document) => envoy::without_policies(document),
         _ => document.clone(),
     }
 }

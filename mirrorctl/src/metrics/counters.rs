@@ -5,7 +5,7 @@ use super::text::samples;
 use std::collections::BTreeMap;
 
 /// The labels of the filter's metrics.
-const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
+pub(crate) const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
 
 /// Counts by a label's value.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -19,6 +19,7 @@ mod explained;
 mod generated;
 mod input;
 mod malformed;
+mod moved;
 mod options;
 mod report;
 mod said;
