@@ -21,7 +21,7 @@ import yaml
 from checks import check
 from envoy import ROOT, Failure
 from mesh import BUILT
-from oracle import twins, world
+from oracle import corpus, twins, world
 from oracle.sets import Set, requests
 
 MIRRORCTL = os.environ.get("MIRRORCTL", str(ROOT / "dist" / "mirrorctl"))
@@ -96,6 +96,14 @@ def convert(documents, proxy, folder):
     return found[0], said
 
 
+def convert_all(documents, folder):
+    """What it says of all of them, and whether that is an error."""
+    file = folder / "documents.yaml"
+    file.write_text("\n---\n".join(json.dumps(one) for one in [*documents, *world.services(documents), *world.namespaces(documents)]))
+    done = subprocess.run([MIRRORCTL, "convert", file], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
 def tables(one, istiod, folder):
     """The tables of a set; each with what convert says of it."""
     found = []
@@ -112,7 +120,7 @@ def tables(one, istiod, folder):
                 continue
             here, anywhere = domains(table), {name for other in routes[proxy.name] for name in domains(other)}
             asked = [request for request in one.requests(proxy.is_gateway)
-                     if is_served(request["host"], here) or not is_served(request["host"], anywhere)
+                     if (is_served(request["host"], here) or not is_served(request["host"], anywhere))
                      and not is_elsewhere(request["host"], proxy)]
             made = twins.Table(f"{proxy.name} {table['name']}", table, plugin, asked)
             found.append((made, said))
@@ -153,7 +161,7 @@ def batch(sets, istiod, upstreams, folder, totals):
             totals["sets refused by istiod"] += 1
             one.refused = str(error)
             continue
-        totals["sets"] += 1
+        totals[one.kind] += 1
         totals["tables"] += len(found)
         for made, said in found:
             all_tables.append(made)
@@ -182,6 +190,8 @@ def is_silent(said):
 
 class Written:
     """A set of documents that is given."""
+
+    kind = "smaller sets"
 
     def __init__(self, documents, draw, seed=None):
         self.documents, self.random, self.seed = documents, draw, seed
@@ -246,15 +256,23 @@ def main(arguments):
     parser.add_argument("--sets", type=int, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--corpus", nargs="*", metavar="NAME", help="the written documents, all or these")
     parser.add_argument("--show", type=int, default=5)
     chosen = parser.parse_args(arguments)
     print(f"seed {chosen.seed}", flush=True)
     totals, silent, words = Totals(), [], collections.Counter()
+    documents = sorted((ROOT / "tests" / "istio" / "corpus").glob("*.yaml")) if chosen.corpus is not None else []
+    documents = [file for file in documents if not chosen.corpus or file.stem in chosen.corpus]
+    failed = []
     with tempfile.TemporaryDirectory(prefix="traffic-mirror-oracle-") as name:
         folder = pathlib.Path(name)
         istiod = Istiod(folder)
         try:
             with twins.Upstreams(folder) as upstreams:
+                for start in range(0, len(documents), BATCH):
+                    failed += corpus.failures(documents[start:start + BATCH], istiod, upstreams, folder, totals, batch, convert_all)
+                for line in failed:
+                    print(f"FAIL  {line}", flush=True)
                 for start in range(chosen.seed, chosen.seed + chosen.sets, BATCH):
                     some = [Set(seed) for seed in range(start, min(start + BATCH, chosen.seed + chosen.sets))]
                     for found in batch(some, istiod, upstreams, folder, totals):
@@ -280,10 +298,11 @@ def main(arguments):
             raise
         finally:
             istiod.stop()
+    wrong = silent + failed
     for word, count in words.most_common(30):
         print(count, word)
-    print(f"test result: {'FAILED' if silent else 'ok'}. {totals['sets'] - len(silent)} passed; {len(silent)} failed")
-    return 1 if silent else 0
+    print(f"test result: {'FAILED' if wrong else 'ok'}. {totals['sets'] + len(documents) - len(wrong)} passed; {len(wrong)} failed")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

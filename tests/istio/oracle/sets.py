@@ -19,6 +19,8 @@ REGEX_WORDS = {".*": "/q", "/.*": "/", "/y.*": "/yq", "/[yz]": "/z"}
 class Set:
     """A set of documents, and the requests to try."""
 
+    kind = "sets"
+
     def __init__(self, seed):
         self.seed, self.random = seed, random.Random(seed)
         self.documents, self.ages = [], list(range(100))
@@ -102,17 +104,17 @@ class Set:
         if any("*" in host for host in hosts):
             hosts = hosts[:1]
         spec = {"hosts": hosts, **({"gateways": chosen} if chosen else {}),
-                "http": [self.http(namespace, index) for index in range(self.random.randint(1, 4))]}
+                "http": [self.http(namespace, index, in_mesh) for index in range(self.random.randint(1, 4))]}
         if not in_mesh and self.chance(0.15):
             self.delegate(namespace, number, spec)
         self.add("VirtualService", namespace, f"vs{number}", spec)
 
     def delegate(self, namespace, number, spec):
-        self.add("VirtualService", namespace, f"part{number}", {"http": [self.http(namespace, 0), self.http(namespace, 1)]})
+        self.add("VirtualService", namespace, f"part{number}", {"http": [self.http(namespace, 0, False), self.http(namespace, 1, False)]})
         root = {"match": [{"uri": {"prefix": self.one(["/y", "/"])}}]} if self.chance(0.7) else {}
         spec["http"][self.random.randrange(len(spec["http"]))] = {**root, "delegate": {"name": f"part{number}", "namespace": namespace}}
 
-    def http(self, namespace, index):
+    def http(self, namespace, index, in_mesh):
         route = {}
         if self.chance(0.3):
             route["name"] = f"r{index}"
@@ -136,15 +138,15 @@ class Set:
         if self.chance(0.3):
             route["timeout"] = "3s"
         if self.chance(0.7):
-            self.mirror(route, namespace)
+            self.mirror(route, namespace, in_mesh)
         return route
 
-    def mirror(self, route, namespace):
+    def mirror(self, route, namespace, in_mesh):
         def destination():
             space, name = self.one(MIRRORS)
             port = SERVICES[space, name][0]
             host = name if space == namespace and self.chance(0.5) else f"{name}.{space}.{DOMAIN}"
-            return {"host": host, **({"port": {"number": port}} if self.chance(0.7) else {})}
+            return {"host": host, **({"port": {"number": port}} if in_mesh or self.chance(0.7) else {})}
 
         if self.chance(0.5):
             route["mirror"] = destination()

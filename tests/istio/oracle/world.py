@@ -12,6 +12,8 @@ SERVICES = {
     ("a", "shop"): [80], ("a", "cart"): [80, 8080], ("b", "shop"): [80], ("b", "stock"): [8080], ("b", "solo"): [80],
     ("a", "m1"): [80], ("a", "m2"): [80], ("a", "m3"): [8080], ("b", "m1"): [80], ("b", "m4"): [80],
 }
+# What of the documents istiod gets by Kubernetes' client, rather than as Istio's resources.
+KUBERNETES = ("v1", "gateway.networking.k8s.io")
 NAMESPACES = ("a", "b", "istio-system")
 
 
@@ -109,7 +111,8 @@ def filled(document):
 
 def wanted_of_istiod(documents):
     """What istiod gets of a set of documents, in a line of JSON."""
-    objects, pods = [filled(document) for document in documents if not is_istio(document) and document["kind"] != "Service"], []
+    kubernetes = [document for document in documents if document["apiVersion"].partition("/")[0] in KUBERNETES]
+    objects, pods = [filled(document) for document in kubernetes if document["kind"] != "Service"], []
     own = services(documents)
     for proxy in filter(lambda proxy: proxy.is_gateway, PROXIES):
         pods.append(resources.Pod(proxy.name, proxy.namespace, proxy.labels, proxy.address, {"name": "proxy", "image": "auto"}, []))
