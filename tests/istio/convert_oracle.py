@@ -101,7 +101,7 @@ def convert_all(documents, folder):
     file = folder / "documents.yaml"
     file.write_text("\n---\n".join(json.dumps(one) for one in [*documents, *world.services(documents), *world.namespaces(documents)]))
     done = subprocess.run([MIRRORCTL, "convert", file], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, done.stderr or done.stdout
 
 
 def tables(one, istiod, folder):
