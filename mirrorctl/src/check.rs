@@ -2,22 +2,43 @@
 
 use crate::findings::{self, Subject};
 use crate::found::configurations;
-use crate::input::documents;
+use crate::input::{documents, files};
 use crate::reply::Reply;
+use clap::Args;
 use std::fmt::Display;
 
-/// Checks all configurations in all files, also where another file cannot be read; `strict` makes findings of the warnings.
-pub(crate) fn run(files: &[String], strict: bool) -> Reply {
-    let mut reply = Reply::default();
-    for file in files {
-        if let Err(error) = check(file, strict, &mut reply) {
-            reply.misuse(error);
-        }
-    }
-    reply
+/// How to check.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Options {
+    /// Let warnings be findings: exit code 1
+    #[arg(long)]
+    strict: bool,
+    /// Pass over files without a configuration of this plugin
+    #[arg(long)]
+    ignore_others: bool,
 }
 
-fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
+/// Checks all configurations in all files, also where another file cannot be read.
+///
+/// # Errors
+/// What to tell the user where there are no files.
+pub(crate) fn run(named: &[String], options: Options) -> Result<Reply, String> {
+    let mut reply = Reply::default();
+    let mut is_checked = false;
+    for file in files(named)? {
+        match check(&file, options, &mut reply) {
+            Ok(found) => is_checked |= found,
+            Err(error) => reply.misuse(error),
+        }
+    }
+    if options.ignore_others && !is_checked {
+        reply.finding("no plugin configuration found in any file");
+    }
+    Ok(reply)
+}
+
+/// Checks a file, and tells whether there was something to check.
+fn check(file: &str, options: Options, reply: &mut Reply) -> Result<bool, String> {
     let mut is_checked = false;
     let mut readable = Vec::new();
     let mut plugins = Vec::new();
@@ -55,17 +76,17 @@ fn check(file: &str, strict: bool, reply: &mut Reply) -> Result<(), String> {
         }
         readable.push(document);
     }
-    if !is_checked {
+    if !is_checked && !options.ignore_others {
         reply.finding(format_args!("{file}: no plugin configuration found"));
     }
     for finding in findings::all(&Subject { documents: &readable, plugins: &plugins }) {
-        if strict {
+        if options.strict {
             reply.finding(finding);
         } else {
             reply.note(finding);
         }
     }
-    Ok(())
+    Ok(is_checked)
 }
 
 /// Puts the place before what is wrong there.

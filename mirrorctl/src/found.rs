@@ -108,7 +108,8 @@ fn is_other(tree: &Tree) -> bool {
         "@type",
         "typed_config",
     ];
-    let is_resource = tree.get("apiVersion").is_some() && tree.get("kind").is_some();
+    let is_resource =
+        tree.get("kind").is_some() && ["apiVersion", "metadata", "spec"].iter().any(|field| tree.get(field).is_some());
     is_resource || ENVOY.iter().any(|field| tree.get(field).is_some())
 }
 
@@ -148,7 +149,7 @@ fn in_kuma(root: &Node<'_>, add: &mut impl FnMut(&Node<'_>, String, Configuratio
     for modification in default.map(|default| default.items_at("appendModifications")).unwrap_or_default() {
         for (_, change) in modification.entries() {
             let Some(value) = change.field("value") else { continue };
-            for tree in value.text().map(|text| yaml(text.as_bytes())).unwrap_or_default() {
+            for tree in value.text().map(yaml).unwrap_or_default() {
                 match tree {
                     Ok(tree) => in_envoy(&value.with(&tree), add),
                     Err(error) => {

@@ -12,10 +12,11 @@ mod node;
 mod reply;
 mod report;
 mod schema;
+mod shape;
 mod stats;
 mod tree;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use reply::Reply;
 use std::process::ExitCode;
@@ -36,10 +37,9 @@ enum Command {
     /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
     /// meant; it ends with its code.
     Check {
-        /// Let warnings be findings: exit code 1
-        #[arg(long)]
-        strict: bool,
-        /// Files to check; `-` is standard input
+        #[command(flatten)]
+        options: check::Options,
+        /// Files, folders or patterns (`'*.yaml'`) to check; `-` is standard input
         #[arg(required = true)]
         files: Vec<String>,
     },
@@ -75,7 +75,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    // Help in a pipe is for a program, or for a pager that knows its own width.
+    let command = Cli::command().term_width(reply::width(&std::io::stdout()).unwrap_or_default());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(cli.command) {
         Ok(reply) => reply.print(),
         Err(error) => {
             eprintln!("mirrorctl: {error}");
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files, strict } => Ok(check::run(&files, strict)),
+        Command::Check { files, options } => check::run(&files, options),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),
