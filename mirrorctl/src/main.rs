@@ -1,6 +1,7 @@
 //! mirrorctl: checks, explains and converts configurations of the traffic-mirror plugin, with the plugin's own code, and
 //! reads its metrics.
 
+mod admin;
 mod check;
 mod convert;
 mod explain;
