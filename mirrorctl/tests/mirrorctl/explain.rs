@@ -135,6 +135,12 @@ fn what_cannot_be_explained_is_told_by_the_exit_code() {
             "stdin: document 1: rules[0].mirrors[0].percentage: 140: not between",
         ),
         (&["explain", "-", "--request", "/"], "kind: Pod\napiVersion: v1\n", 1, "-: no plugin configuration found"),
+        (
+            &["explain", "-", "--request", "/"],
+            "kind: VirtualService\nmetadata: {name: a}\n",
+            1,
+            "stdin: document 1 (VirtualService a): routes, not a configuration: convert it first: mirrorctl convert",
+        ),
         (&["explain", "-", "--request", "/", "-H", "a"], "", 2, "mirrorctl: -H \"a\": not NAME: VALUE"),
         (
             &["explain", "-", "--request", "/", "--unrouted", "--cluster-name", "a"],
@@ -168,5 +174,21 @@ fn a_path_that_cannot_be_rewritten_makes_no_copy() {
         let configuration = format!("{{rules: [{{mirrors: [{}]}}]}}", mirror(&rewrite(&text)));
         let out = mirrorctl(&["explain", "-", "--request", &path], &configuration).ok();
         assert!(out.contains(expected), "{out}");
+    }
+}
+
+#[test]
+fn a_request_that_names_no_host_is_for_localhost_and_that_is_said() {
+    let configuration = "{rules: [{match: [{authority: {exact: localhost}}], mirrors: [{cluster: a}]}]}";
+    for (args, is_said) in [
+        (&["--request", "/x"][..], true),
+        (&["--request", "POST /x"], true),
+        (&["--request", "http://localhost/x"], false),
+        (&["--request", "/x", "-H", "host: localhost"], false),
+        (&["--request", "CONNECT localhost"], false),
+    ] {
+        let out = mirrorctl(&[&["explain", "-"], args].concat(), configuration).ok();
+        let said = "the request names no host: localhost; give a URL or -H 'host: NAME'\n";
+        assert_eq!(out.contains(said), is_said, "{args:?}\n{out}");
     }
 }
