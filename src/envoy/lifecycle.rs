@@ -8,7 +8,7 @@
 use crate::config::{Config, Known, OnInvalid};
 use crate::core::budget::Room;
 use crate::core::last_good::{Usage, last_good};
-use crate::core::redact::Key;
+use crate::core::redact::{KEY, Key};
 use crate::envoy::abi;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::Metrics;
@@ -17,9 +17,6 @@ use log::{error, warn};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use xxhash_rust::xxh64::xxh64;
-
-/// The environment variable of the VM that holds the key of pseudonyms.
-const KEY: &str = "TRAFFIC_MIRROR_KEY";
 
 thread_local! {
     /// Few, so that a walk over them finds one sooner than a tree does.

@@ -5,6 +5,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 
+/// The environment variable of the VM that holds the key.
+pub const KEY: &str = "TRAFFIC_MIRROR_KEY";
+
 /// The fewest bytes of a key.
 const LEAST: usize = 16;
 

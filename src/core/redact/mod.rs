@@ -9,7 +9,7 @@ mod json;
 mod pairs;
 mod spans;
 
-pub use hide::{Hide, Key};
+pub use hide::{Hide, KEY, Key};
 
 use crate::config::Redact;
 use crate::core::digest::Digest;
@@ -113,6 +113,11 @@ impl<'a> Redaction<'a> {
     /// Returns how many bytes of a body will be made; 0: the request's own serves.
     pub fn body_length(&self) -> usize {
         if self.spans.is_empty() { 0 } else { self.spans.length(self.body, self.escapes, self.hide) }
+    }
+
+    /// Returns how many values of the body are hidden.
+    pub fn values_in_body(&self) -> usize {
+        self.spans.count()
     }
 
     /// Makes what the copy has in place of parts of the request; `None` where memory does not suffice for that.

@@ -38,6 +38,10 @@ impl Spans {
         Ok(())
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
