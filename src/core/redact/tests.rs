@@ -4,8 +4,6 @@ use super::*;
 use crate::config::{Pointer, With};
 use proptest::prelude::*;
 use proptest::sample::select;
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 
 fn names(names: &[&str]) -> Vec<Box<str>> {
     names.iter().map(|name| (*name).into()).collect()
@@ -271,108 +269,7 @@ fn what_has_no_body_needs_no_content_type() {
     assert_eq!(redact(lists(With::Mask), &[(":path", "/#?token=a")], "", 9), Err(Failed::Ambiguous));
 }
 
-/// JSON as another reader sees it: members with their names and what stands there, duplicates included.
-enum Seen<'t> {
-    Object(Vec<(String, &'t RawValue)>),
-    Array(Vec<&'t RawValue>),
-    Other,
-}
-
-impl<'t> Seen<'t> {
-    fn new(text: &'t str) -> Option<Self> {
-        struct Members;
-        impl<'de> serde::de::Visitor<'de> for Members {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        use serde::Deserializer;
-        let mut reader = serde_json::Deserializer::from_str(text);
-        match text.trim_ascii_start().as_bytes().first()? {
-            b'{' => reader.deserialize_map(Members).ok().map(Self::Object),
-            b'[' => serde_json::from_str(text).ok().map(Self::Array),
-            _ => Some(Self::Other),
-        }
-    }
-
-    fn values(self) -> Vec<(String, &'t str)> {
-        match self {
-            Self::Object(members) => members.into_iter().map(|(name, value)| (name, value.get())).collect(),
-            Self::Array(items) => {
-                items.iter().enumerate().map(|(index, value)| (index.to_string(), value.get())).collect()
-            }
-            Self::Other => Vec::new(),
-        }
-    }
-}
-
-/// Collects the values at a place, by reading the text anew at each level.
-fn at<'t>(text: &'t str, steps: &[&str], found: &mut Vec<&'t str>) {
-    let [first, rest @ ..] = steps else { return found.push(text) };
-    for (name, value) in Seen::new(text).unwrap().values() {
-        if *first == "*" || *first == name {
-            at(value, rest, found);
-        }
-    }
-}
-
-fn json_text() -> impl Strategy<Value = String> {
-    let name = || select(vec![r#""a""#, r#""b""#, r#""\u0061""#, r#""0""#, r#""""#, r#""*""#, r#""é""#, r#""\u00e9""#]);
-    let space = || select(vec!["", "", " ", "\n\t"]);
-    let leaf =
-        select(vec!["1", "-0.5e2", "true", "null", r#""""#, r#""x\"}""#, r#""\ud83d\ude00""#, "[]", "{}", r#""a,b""#]);
-    leaf.prop_map(str::to_owned).prop_recursive(5, 60, 6, move |inner| {
-        let member = (space(), name(), space(), inner.clone())
-            .prop_map(|(a, name, b, value)| format!("{a}{name}{b}:{b}{value}{a}"));
-        let item = (space(), inner).prop_map(|(space, value)| format!("{space}{value}"));
-        prop_oneof![
-            prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(","))),
-            prop::collection::vec(item, 0..6).prop_map(|items| format!("[{}]", items.join(","))),
-        ]
-    })
-}
-
 proptest! {
-    /// Another, slower reader finds the same values at the same places, and all other bytes are as they were.
-    #[test]
-    fn another_reader_finds_the_same_values(
-        text in json_text(),
-        places in prop::collection::vec(prop::collection::vec(select(vec!["a", "b", "0", "1", "*", "", "é"]), 0..4), 1..4),
-    ) {
-        let listed: Vec<_> = places.iter().map(|steps| steps.iter().map(|step| format!("/{step}")).collect::<String>()).collect();
-        let mut spans = Spans::default();
-        let listed: Vec<_> = listed.iter().map(String::as_str).collect();
-        json::find(text.as_bytes(), &pointers(&listed), &mut spans).unwrap();
-        let mut found = Vec::new();
-        places.iter().for_each(|steps| at(text.trim_ascii(), steps, &mut found));
-        // By where they stand; of one inside another the outer counts.
-        let range = |value: &str| {
-            let start = value.as_ptr() as usize - text.as_ptr() as usize;
-            (start, start + value.len())
-        };
-        let all: BTreeMap<_, _> = found.iter().map(|value| range(value)).collect();
-        let is_inside = |(start, end): (usize, usize)| all.iter().any(|(a, b)| (*a, *b) != (start, end) && *a <= start && end <= *b);
-        let outer: Vec<_> = all.iter().map(|(a, b)| (*a, *b)).filter(|range| !is_inside(*range)).collect();
-        let mut expected = String::new();
-        let mut kept = 0;
-        for (start, end) in outer {
-            expected += &text[kept..start];
-            expected += "\"***\"";
-            kept = end;
-        }
-        expected += &text[kept..];
-        let replaced = spans.replaced(text.as_bytes(), Escapes::Json, Hide::Mask).unwrap();
-        prop_assert_eq!(String::from_utf8(replaced).unwrap(), expected);
-    }
-
     #[test]
     fn what_serde_json_takes_is_json_and_nothing_else_is(text in r#"[\[\]{}",:a-f0-9u\\ .eE+\-trnl]{0,12}"#, around in select(vec![("", ""), ("[", "]"), ("{\"a\":", "}"), ("\"", "\"")])) {
         let text = format!("{}{text}{}", around.0, around.1);
