@@ -275,7 +275,7 @@ fn write_hidden_values() {
         (4, "x"),
         (4, ""),
     ]);
-    let paths = ["/?token=secret&a=1&a%20b=x", "/p", "/?a=1;token=2", "/?%t=1", "/#?token=1"];
+    let paths = ["?token=secret&a=1&a%20b=x", "p", "?a=1;token=2", "?%t=1", "#?token=1"];
     let cookies = ["token=secret; a=1", "a=1;token=\"secret\"; token", "token=\"x; a=1\"", "a=1, token=2", ""];
     let mut seeds = Vec::new();
     for (number, (kind, body)) in bodies.enumerate() {

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod clusters;
+mod credentials;
 mod methods;
 mod updates;
 
@@ -11,8 +12,13 @@ use std::fmt;
 use traffic_mirror::config::Config;
 
 /// All codes.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 4] =
-    [bodies::large_bodies, clusters::retries_copies, methods::lower_case_method, updates::no_keep_last];
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 5] = [
+    bodies::large_bodies,
+    clusters::retries_copies,
+    credentials::credentials_leave,
+    methods::lower_case_method,
+    updates::no_keep_last,
+];
 
 /// A file: all its documents, and the configurations of the plugin that are in them.
 pub(crate) struct Subject<'a> {

@@ -58,7 +58,8 @@ impl Case {
             let length = usize::from(bytes.arbitrary::<u8>()?).min(bytes.len());
             Ok(bytes.bytes(length)?.to_vec())
         };
-        let (path, cookie, header) = (text()?, text()?, text()?);
+        // Without a path there is no copy.
+        let (path, cookie, header) = ([b"/", &text()?[..]].concat(), text()?, text()?);
         let body = bytes.bytes(bytes.len())?.to_vec();
         Ok(Self { places, is_pseudonym, kind, path, cookie, header, body })
     }
