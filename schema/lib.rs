@@ -15,7 +15,7 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 18] = [
+const BEYOND_SCHEMA: [&str; 20] = [
     "a numerator above the denominator",
     "rounds to none",
     "rounds to all",
@@ -34,6 +34,8 @@ const BEYOND_SCHEMA: [&str; 18] = [
     "later than the step before",
     "not after from",
     "the markerHeader, which every copy carries",
+    "headers.remove of the mirror names it too",
+    "what the body is cannot be hidden",
 ];
 
 fn schema() -> Value {

@@ -2,6 +2,7 @@
 
 use crate::tree::{Tree, join};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use traffic_mirror::config::Violation;
@@ -9,20 +10,31 @@ use traffic_mirror::config::Violation;
 /// Stands for text where none was expected: it may be a secret in the wrong place.
 const HIDDEN: &str = "(not shown)";
 
-/// What is of the wrong type in a document, each value once.
+/// How alike two names have to be for one to be taken for the other, between 0 and 1.
+const ALIKE: f64 = 0.86;
+
+/// What is of the wrong type in a document or has an unknown name, each path once.
 #[derive(Debug, Default)]
-pub(crate) struct Mismatches(RefCell<Vec<Violation>>);
+pub(crate) struct Mismatches {
+    errors: RefCell<Vec<Violation>>,
+    warnings: RefCell<Vec<Violation>>,
+    paths: RefCell<HashSet<String>>,
+}
 
 impl Mismatches {
     /// Takes all that were found since.
     pub(crate) fn take(&self) -> Vec<Violation> {
-        self.0.take()
+        self.errors.take()
     }
 
-    fn push(&self, mismatch: Violation) {
-        let mut all = self.0.borrow_mut();
-        if !all.contains(&mismatch) {
-            all.push(mismatch);
+    /// Takes what may be as it should, because newer versions of a resource have it.
+    pub(crate) fn take_warnings(&self) -> Vec<Violation> {
+        self.warnings.take()
+    }
+
+    fn add(&self, list: &RefCell<Vec<Violation>>, path: &str, value: String, what: impl Display) {
+        if self.paths.borrow_mut().insert(path.to_owned()) {
+            list.borrow_mut().push(Violation::new(path, value, what));
         }
     }
 }
@@ -147,12 +159,6 @@ impl<'t> Node<'t> {
             Tree::List(_) => "a list",
             Tree::Map(_) => "an object",
         };
-        let value = match self.tree {
-            Tree::Text(_) => HIDDEN.to_owned(),
-            Tree::List(_) => "[…]".to_owned(),
-            Tree::Map(_) => "{…}".to_owned(),
-            tree => tree.json(),
-        };
         let hint = match self.tree {
             Tree::Flag(true) if expected == "a string" => {
                 "; YAML takes y, yes, on and true for true where they stand without quotes: put it in quotes"
@@ -163,12 +169,35 @@ impl<'t> Node<'t> {
             Tree::Number(_) if expected == "a string" => "; put it in quotes",
             _ => "",
         };
-        self.refuse(value, format_args!("{found}, not {expected}{hint}"))
+        self.refuse(self.shown(), format_args!("{found}, not {expected}{hint}"))
     }
 
-    fn refuse<T>(&self, value: String, what: impl Display) -> Option<T> {
-        self.mismatches.push(Violation::new(&*self.path, value, what));
+    /// Reports that it has a name that nothing has there, among those that are known.
+    pub(crate) fn unknown(&self, name: &str, known: &[&str], is_error: bool) {
+        let alike = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
+        let nearest = alike.filter(|(alike, _)| *alike > ALIKE).max_by(|(one, _), (other, _)| one.total_cmp(other));
+        let hint = nearest.map_or_else(
+            || format!("known here: {}", known.join(", ")),
+            |(_, nearest)| format!("did you mean {nearest}?"),
+        );
+        let list = if is_error { &self.mismatches.errors } else { &self.mismatches.warnings };
+        self.mismatches.add(list, &self.path, self.shown(), format_args!("unknown field; {hint}"));
+    }
+
+    /// Reports it as something that cannot be there, with what is shown of it.
+    pub(crate) fn refuse<T>(&self, shown: String, what: impl Display) -> Option<T> {
+        self.mismatches.add(&self.mismatches.errors, &self.path, shown, what);
         None
+    }
+
+    /// Writes as much of it as may be shown.
+    fn shown(&self) -> String {
+        match self.tree {
+            Tree::Text(_) => HIDDEN.to_owned(),
+            Tree::List(_) => "[…]".to_owned(),
+            Tree::Map(_) => "{…}".to_owned(),
+            tree => tree.json(),
+        }
     }
 }
 

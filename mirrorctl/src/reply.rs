@@ -1,14 +1,17 @@
 //! What a command has to say, and how it ends.
 
+mod lines;
+
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use terminal_size::{Width, terminal_size};
 
 /// How a command ends: 0: all is well; 1: there are findings; 2: it was not used as it should be.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
     out: String,
-    err: String,
+    err: Vec<String>,
     has_findings: bool,
     is_misuse: bool,
 }
@@ -27,6 +30,11 @@ impl Reply {
     /// Adds a line of what is wrong.
     pub(crate) fn finding(&mut self, line: impl Display) {
         self.note(line);
+        self.fail();
+    }
+
+    /// Says by the exit code that something is wrong.
+    pub(crate) fn fail(&mut self) {
         self.has_findings = true;
     }
 
@@ -38,7 +46,7 @@ impl Reply {
 
     /// Adds a line that is not part of the output.
     pub(crate) fn note(&mut self, line: impl Display) {
-        self.err.push_str(&format!("{line}\n"));
+        self.err.push(line.to_string());
     }
 
     /// Tells whether something is wrong.
@@ -46,11 +54,21 @@ impl Reply {
         self.has_findings
     }
 
-    /// Prints it.
+    /// Prints it: to a terminal by file and in lines that fit, else a line for each thing that is said.
     pub(crate) fn print(self) -> ExitCode {
+        let err = match width(&io::stderr()) {
+            Some(width) => lines::grouped(&self.err, width),
+            None => self.err.iter().map(|line| format!("{line}\n")).collect(),
+        };
         // Whoever closed the other end does not want to read on.
-        let _ = io::stderr().write_all(self.err.as_bytes());
+        let _ = io::stderr().write_all(err.as_bytes());
         let _ = io::stdout().write_all(self.out.as_bytes());
         ExitCode::from(if self.is_misuse { 2 } else { u8::from(self.has_findings) })
     }
+}
+
+/// Returns how many characters a line of a terminal has; `None`: it is none.
+pub(crate) fn width(to: &impl IsTerminal) -> Option<usize> {
+    let (Width(width), _) = terminal_size().filter(|_| to.is_terminal())?;
+    Some(usize::from(width))
 }

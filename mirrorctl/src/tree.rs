@@ -7,8 +7,9 @@ use serde_json::Number;
 use std::fmt;
 
 /// A value of a document.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Tree {
+    #[default]
     Null,
     Flag(bool),
     Number(Number),
@@ -31,7 +32,12 @@ impl Tree {
 
     /// Returns a field of an object; `null` means that it is absent.
     pub(crate) fn get(&self, name: &str) -> Option<&Tree> {
-        self.fields().iter().find(|(own, _)| own == name).map(|(_, value)| value).filter(|value| **value != Self::Null)
+        self.field_of(name).filter(|value| **value != Self::Null)
+    }
+
+    /// Returns a field of an object, `null` included.
+    pub(crate) fn field_of(&self, name: &str) -> Option<&Tree> {
+        self.fields().iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// Returns what stands at the end of a path of fields.
@@ -187,6 +193,14 @@ impl<'de> Visitor<'de> for Reader {
         Ok(number.into())
     }
 
+    fn visit_i128<E>(self, number: i128) -> Result<Tree, E> {
+        Ok((number as f64).into())
+    }
+
+    fn visit_u128<E>(self, number: u128) -> Result<Tree, E> {
+        Ok((number as f64).into())
+    }
+
     fn visit_f64<E>(self, number: f64) -> Result<Tree, E> {
         Ok(number.into())
     }
@@ -205,8 +219,12 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
         let mut fields = Vec::new();
-        while let Some(field) = entries.next_entry()? {
-            fields.push(field);
+        while let Some((name, mut value)) = entries.next_entry::<String, Tree>()? {
+            // Who wrote which field of a resource is often the most of it, and nobody's to read.
+            if let ("metadata", Tree::Map(metadata)) = (&*name, &mut value) {
+                metadata.retain(|(name, _)| name != "managedFields");
+            }
+            fields.push((name, value));
         }
         Ok(Tree::Map(fields))
     }

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod pending;
 pub mod primary;
 pub mod rate;
+pub mod redact;
 pub mod request;
 pub mod sample;
 pub mod trace;

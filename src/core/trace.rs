@@ -3,7 +3,7 @@
 //! Only what is well-formed is changed: W3C Trace Context, B3 in one header and in several, Datadog, and the UUID of Envoy's
 //! `x-request-id`, whose 15th character says whether it is traced (`UUIDRequestIDExtension::setTraceReason`).
 
-use crate::config::Trace;
+use crate::config::{Mirror, Trace};
 use crate::core::header_map::HeaderMap;
 
 /// The name of the header in which a copy with a trace of its own tells of its request's.
@@ -35,16 +35,18 @@ pub enum Tracing<'a> {
 impl<'a> Tracing<'a> {
     /// Finds out what becomes of a request's headers; `None`: they stay.
     #[inline]
-    pub fn new(trace: Trace, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Option<Box<Self>> {
-        if trace == Trace::Keep { None } else { Some(Box::new(Self::other(trace, request, random))) }
+    pub fn new(mirror: &Mirror, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Option<Box<Self>> {
+        if mirror.trace == Trace::Keep { None } else { Some(Box::new(Self::other(mirror, request, random))) }
     }
 
     #[cold]
-    fn other(trace: Trace, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Self {
-        if trace == Trace::Unsampled {
+    fn other(mirror: &Mirror, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Self {
+        if mirror.trace == Trace::Unsampled {
             return Self::Unsampled;
         }
-        let old = only(request, b"traceparent").filter(|value| is_traceparent(value));
+        let hidden = mirror.redact.iter().flat_map(|redact| &redact.headers);
+        let is_hidden = hidden.into_iter().any(|name| name.as_str() == "traceparent");
+        let old = only(request, b"traceparent").filter(|value| !is_hidden && is_traceparent(value));
         old.map_or(Self::WithoutOld, |old| Self::New(traceparent(old, random), old))
     }
 
@@ -178,6 +180,7 @@ fn untraced_request_id(value: &[u8]) -> Option<[&[u8]; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use proptest::prelude::*;
 
     /// The examples of the specifications: W3C Trace Context, openzipkin/b3-propagation, Datadog's, Envoy's own.
@@ -269,6 +272,11 @@ mod tests {
         }
     }
 
+    fn mirror(trace: &str) -> Mirror {
+        let text = format!(r#"{{"rules":[{{"mirrors":[{{"cluster":"c","trace":"{trace}"}}]}}]}}"#);
+        Config::from_bytes(text.as_bytes()).unwrap().rules[0].mirrors[0].clone()
+    }
+
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
@@ -277,7 +285,7 @@ mod tests {
     fn a_copy_with_a_trace_of_its_own_has_the_old_flags() {
         let request = headers(&[("traceparent", SAMPLED), ("b3", B3)]);
         let mut numbers = [0x1234, u64::MAX, 0].into_iter();
-        let tracing = Tracing::new(Trace::New, &request, || numbers.next().unwrap()).unwrap();
+        let tracing = Tracing::new(&mirror("new"), &request, || numbers.next().unwrap()).unwrap();
         assert_eq!(
             edited(&tracing, "traceparent", SAMPLED).unwrap(),
             "00-0000000000001234ffffffffffffffff-0000000000000001-01"
@@ -295,7 +303,7 @@ mod tests {
     fn a_copy_of_a_request_without_a_valid_trace_gets_none() {
         for traces in [&[][..], &[("traceparent", "malformed")], &[("traceparent", SAMPLED); 2]] {
             let request = headers(traces);
-            let tracing = Tracing::new(Trace::New, &request, || panic!("no id is needed")).unwrap();
+            let tracing = Tracing::new(&mirror("new"), &request, || panic!("no id is needed")).unwrap();
             assert_eq!(tracing.old(), None);
             assert_eq!(edited(&tracing, "b3", B3), None);
             for (name, value) in traces {
@@ -304,12 +312,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_trace_that_is_hidden_is_not_told() {
+        let mut mirror = mirror("new");
+        let redacting = r#"{"rules":[{"mirrors":[{"cluster":"c","redact":{"headers":["traceparent"]}}]}]}"#;
+        mirror.redact = Config::from_bytes(redacting.as_bytes()).unwrap().rules[0].mirrors[0].redact.clone();
+        let request = headers(&[("traceparent", SAMPLED)]);
+        let tracing = Tracing::new(&mirror, &request, || panic!("no id is needed")).unwrap();
+        assert_eq!(tracing.old(), None);
+        assert_eq!(edited(&tracing, "traceparent", "***").as_deref(), Some("***"));
+    }
+
     proptest! {
         #[test]
         fn any_value_is_taken(name in "traceparent|b3|x-b3-sampled|x-request-id", value: Vec<u8>, random: u64) {
             let request = HeaderMap::from_pairs([(name.as_bytes(), &value[..])]);
-            for trace in [Trace::Unsampled, Trace::New] {
-                let tracing = Tracing::new(trace, &request, || random).unwrap();
+            for trace in ["unsampled", "new"] {
+                let tracing = Tracing::new(&mirror(trace), &request, || random).unwrap();
                 let _ = tracing.edit(name.as_bytes(), &value);
             }
         }

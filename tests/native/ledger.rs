@@ -30,6 +30,8 @@ pub enum Part {
     Whole,
     WholeOrNothing,
     Nothing,
+    /// All of it, less a value in JSON; no body of the model is JSON.
+    Json,
 }
 
 /// What a rule compares of the answers of primary and mirrors.
@@ -223,7 +225,7 @@ impl Ledger {
             (Err(outcome), _) => Plan::Lost(outcome),
             (Ok(_), Part::Nothing) => Plan::Bodiless,
             (Ok(_), Part::WholeOrNothing) if is_too_large => Plan::Bodiless,
-            (Ok(_), Part::Whole) if is_too_large => Plan::Lost("body_too_large"),
+            (Ok(_), Part::Whole | Part::Json) if is_too_large => Plan::Lost("body_too_large"),
             (Ok(_), _) => Plan::Whole,
         };
         let mut plans: Vec<_> = rule.2.iter().map(plan).collect();
@@ -473,7 +475,7 @@ impl Ledger {
         body: &[u8],
     ) -> &'static str {
         let cluster = mirror.cluster(headers).unwrap();
-        let outcome = self.may_send(root, rule, mirror, &cluster, headers);
+        let outcome = self.may_send(root, rule, mirror, &cluster, headers, !body.is_empty());
         if outcome == "sent" {
             let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
             let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
@@ -489,7 +491,16 @@ impl Ledger {
     }
 
     /// Finds out whether a copy that is ready can be sent.
-    fn may_send(&mut self, root: u32, rule: Rule, mirror: Mirror, cluster: &[u8], headers: &Headers) -> &'static str {
+    fn may_send(
+        &mut self,
+        root: u32,
+        rule: Rule,
+        mirror: Mirror,
+        cluster: &[u8],
+        headers: &Headers,
+        has_body: bool,
+    ) -> &'static str {
+        let is_refused = mirror.2 == Part::Json && has_body;
         let of_mirror = |call: &&Call| call.root == root && call.rule == rule.0 && call.mirror == mirror.label();
         let calls = || self.calls.values().chain(self.copies.iter().map(|(_, call)| call));
         if let Late::Errors(most) = mirror.3
@@ -505,6 +516,8 @@ impl Ledger {
         } else if limits.burst.is_some_and(|burst| self.sent.get(&burst).is_some_and(|sent| *sent >= burst)) {
             self.is_limited_by_rate = true;
             "rate_limit"
+        } else if is_refused {
+            "redaction_failed"
         } else if !is_whole {
             "no_cluster"
         } else {

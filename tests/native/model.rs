@@ -42,6 +42,7 @@ pub const RULES: &[Rule] = &[
         &[
             Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole, Late::No),
             Mirror(Target::Cluster("b"), Share::None, Part::Whole, Late::No),
+            Mirror(Target::Cluster("c"), Share::All, Part::Json, Late::No),
         ],
         Unrouted::Ignore,
     ),
@@ -77,6 +78,7 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
             Part::Whole => {}
             Part::WholeOrNothing => fields["onOversizedBody"] = "omit".into(),
             Part::Nothing => fields["body"] = "omit".into(),
+            Part::Json => fields["redact"] = json!({ "json": ["/a"], "headers": ["x-none"], "with": "pseudonym" }),
         }
         if let Late::Errors(most) = mirror.3 {
             fields["when"] = json!([{ "status": ["5xx", "none"] }]);

@@ -11,7 +11,7 @@ const LONGEST: usize = 1024;
 const PORT: &str = "(:[^:]*)?";
 
 /// One of the domains by which Envoy chooses a virtual host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Domain {
     /// The names of one host.
     Names(Vec<Name>),
@@ -22,7 +22,7 @@ pub(super) enum Domain {
 }
 
 /// A host by its full name, and how many of its labels must be there: a Service has shorter names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     /// What must be there, and what may follow, each only where the one before it does.
     parts: Vec<String>,
@@ -44,7 +44,7 @@ impl Name {
     }
 
     /// Returns each way to write the name.
-    fn all(&self) -> impl Iterator<Item = String> {
+    pub(super) fn all(&self) -> impl Iterator<Item = String> {
         let longer = |name: &mut String, part: &String| {
             name.push_str(part);
             Some(name.clone())
@@ -77,6 +77,14 @@ impl Domain {
                 Some(Self::Names(vec![Name::of_service(name, namespace, cluster_domain)]))
             }
             _ => Some(domain),
+        }
+    }
+
+    /// Returns the first way to write its first name, if it has names.
+    pub(super) fn first_name(&self) -> Option<String> {
+        match self {
+            Self::Names(names) => names.iter().flat_map(Name::all).next(),
+            _ => None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Routes of the original in the order in which Envoy tries them, and the rules that decide as they do.
 
+use super::context::Origin;
 use super::hosts::Domain;
 use super::mirror::named;
+use super::overlap::Domains;
 use crate::tree::Tree;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A route of the original.
 #[derive(Debug)]
@@ -12,8 +14,12 @@ pub(super) struct Route {
     pub(super) name: String,
     /// Conditions as the plugin writes them, one of which must hold; none: every request.
     pub(super) entries: Vec<Tree>,
+    /// Whether Istio takes it for a route of every request: those come last in a gateway, and end the routes of a resource.
+    pub(super) is_catch_all: bool,
     /// Mirrors as the plugin writes them.
     pub(super) mirrors: Vec<Tree>,
+    /// Where they stand in the files.
+    pub(super) origins: Vec<Origin>,
     /// Its place among the routes of a host, where that is not the order in which they stand.
     pub(super) rank: Option<Rank>,
 }
@@ -22,15 +28,16 @@ pub(super) struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     /// Most specific first: kind and length of the path, method, headers, query parameters, each negated.
-    pub(super) specificity: [i64; 5],
+    pub(super) specificity: Vec<i64>,
     /// The oldest route first; without an age, as its namespace and name sort.
     pub(super) age: (String, String),
     pub(super) position: usize,
 }
 
 impl Route {
-    fn is_catch_all(&self) -> bool {
-        self.entries.is_empty()
+    /// Tells whether no request goes past it.
+    pub(super) fn takes_all(&self) -> bool {
+        self.is_catch_all || self.entries.is_empty()
     }
 }
 
@@ -39,6 +46,8 @@ impl Route {
 struct Host {
     domain: Domain,
     routes: Vec<usize>,
+    /// The number of the first document that has it: hosts that share nothing stay in the order of the files.
+    first: usize,
 }
 
 /// All routes, by host.
@@ -46,24 +55,56 @@ struct Host {
 pub(super) struct Table {
     routes: Vec<Route>,
     hosts: Vec<Host>,
+    /// The places of hosts in their list.
+    places: HashMap<Domain, usize>,
+    /// The resources that domains of the mesh are of.
+    takers: HashMap<Domain, String>,
 }
 
 impl Table {
-    /// Adds routes for some domains.
-    pub(super) fn add(&mut self, domains: &[Domain], routes: Vec<Route>) {
+    /// Adds routes of a document for some domains.
+    pub(super) fn add(&mut self, document: usize, domains: &[Domain], routes: Vec<Route>) {
         let first = self.routes.len();
         self.routes.extend(routes);
         let numbers: Vec<_> = (first..self.routes.len()).collect();
         for domain in domains {
-            match self.hosts.iter_mut().find(|host| host.domain == *domain) {
-                Some(host) => host.routes.extend(&numbers),
-                None => self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone() }),
+            match self.places.get(domain).and_then(|place| self.hosts.get_mut(*place)) {
+                Some(host) => {
+                    host.routes.extend(&numbers);
+                    host.first = host.first.min(document);
+                }
+                None => {
+                    self.places.insert(domain.clone(), self.hosts.len());
+                    self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone(), first: document });
+                }
             }
         }
     }
 
-    /// Writes the rules.
-    pub(super) fn rules(mut self) -> Vec<Tree> {
+    /// Adds routes for domains that no resource before has taken: a sidecar takes the oldest of several. Returns the first one that
+    /// another had, and its name.
+    pub(super) fn add_first(
+        &mut self,
+        document: usize,
+        name: &str,
+        mut domains: Vec<Domain>,
+        routes: Vec<Route>,
+    ) -> Option<String> {
+        let mut taken = None;
+        domains.retain(|domain| match self.takers.get(domain).filter(|taker| *taker != name) {
+            Some(taker) => {
+                taken.get_or_insert_with(|| taker.clone());
+                false
+            }
+            None => true,
+        });
+        self.takers.extend(domains.iter().map(|domain| (domain.clone(), name.to_owned())));
+        self.add(document, &domains, routes);
+        taken
+    }
+
+    /// Writes the rules, and tells whose mirrors they have.
+    pub(super) fn rules(mut self) -> (Vec<Tree>, HashSet<Origin>) {
         self.sort();
         let mut rules: Vec<Rule<'_>> = Vec::new();
         for host in &self.hosts {
@@ -74,23 +115,35 @@ impl Table {
                     Some(last) if last.is_of(host, route) => last.add(route),
                     _ => rules.push(Rule::new(host, route)),
                 }
-                if route.is_catch_all() {
+                if route.takes_all() {
                     break;
                 }
             }
             // Who is not routed by this host is routed by no other.
-            let last = rules.last().filter(|rule| !rule.entries.is_empty());
-            let rest =
-                last.map(|last| Rule { name: format!("{}-rest", last.name), host, entries: Vec::new(), mirrors: &[] });
+            let last = rules.last().filter(|rule| !rule.entries.is_empty() && std::ptr::eq(rule.host, host));
+            let rest = last.map(|last| Rule {
+                name: format!("{}-rest", last.name),
+                host,
+                entries: Vec::new(),
+                mirrors: &[],
+                origins: &[],
+            });
             rules.extend(rest);
         }
-        let is_needed = |(index, rule): (usize, &Rule<'_>)| {
-            let mut later = rules.iter().skip(index).filter(|later| !later.mirrors.is_empty());
-            !rule.mirrors.is_empty() || later.any(|later| later.host.domain.overlaps(&rule.host.domain))
-        };
-        let mut names = HashSet::new();
-        let needed = rules.iter().enumerate().filter(|item| is_needed(*item));
-        needed.map(|(_, rule)| rule.write(&mut names)).collect()
+        // From the last rule on: one is needed if it mirrors, or keeps requests from one behind it that does.
+        let mut mirrored = Domains::default();
+        let mut needed = Vec::new();
+        for rule in rules.iter().rev() {
+            if !rule.mirrors.is_empty() {
+                mirrored.add(&rule.host.domain);
+            }
+            if mirrored.overlap(&rule.host.domain) {
+                needed.push(rule);
+            }
+        }
+        let mut names = Names::default();
+        let origins = needed.iter().flat_map(|rule| rule.origins).cloned().collect();
+        (needed.into_iter().rev().map(|rule| rule.write(&mut names)).collect(), origins)
     }
 
     /// Orders hosts and routes as Envoy tries them.
@@ -100,16 +153,25 @@ impl Table {
             let route = |number: &usize| routes.get(*number);
             // Istio moves what matches everything behind all else; the other routes of VirtualServices stay in order.
             host.routes.sort_by_key(|number| {
-                route(number).map(|route| (route.rank.is_none() && route.is_catch_all(), route.rank.clone()))
+                route(number).map(|route| (route.rank.is_none() && route.takes_all(), route.rank.clone()))
             });
         }
+        self.hosts.sort_by_key(|host| host.first);
         let mut joined: Vec<Host> = Vec::new();
+        // Where names that have the same routes stand.
+        let mut places: HashMap<Vec<usize>, usize> = HashMap::new();
         for host in self.hosts.drain(..) {
-            let same =
-                joined.iter_mut().filter(|other| other.routes == host.routes).find_map(|other| other.domain.names());
-            match (same, &host.domain) {
-                (Some(names), Domain::Names(more)) => names.extend_from_slice(more),
-                _ => joined.push(host),
+            let Domain::Names(more) = &host.domain else {
+                joined.push(host);
+                continue;
+            };
+            let same = places.get(&host.routes).and_then(|place| joined.get_mut(*place)?.domain.names());
+            match same {
+                Some(names) => names.extend_from_slice(more),
+                None => {
+                    places.insert(host.routes.clone(), joined.len());
+                    joined.push(host);
+                }
             }
         }
         joined.sort_by_key(|host| host.domain.order());
@@ -124,11 +186,18 @@ struct Rule<'a> {
     /// None: every request to the host.
     entries: Vec<Tree>,
     mirrors: &'a [Tree],
+    origins: &'a [Origin],
 }
 
 impl<'a> Rule<'a> {
     fn new(host: &'a Host, route: &'a Route) -> Self {
-        Self { name: route.name.clone(), host, entries: route.entries.clone(), mirrors: &route.mirrors }
+        Self {
+            name: route.name.clone(),
+            host,
+            entries: route.entries.clone(),
+            mirrors: &route.mirrors,
+            origins: &route.origins,
+        }
     }
 
     fn is_of(&self, host: &Host, route: &Route) -> bool {
@@ -136,14 +205,14 @@ impl<'a> Rule<'a> {
     }
 
     fn add(&mut self, route: &Route) {
-        if route.is_catch_all() {
+        if route.entries.is_empty() {
             self.entries.clear();
         } else {
             self.entries.extend_from_slice(&route.entries);
         }
     }
 
-    fn write(&self, names: &mut HashSet<String>) -> Tree {
+    fn write(&self, names: &mut Names) -> Tree {
         let conditions = self.host.domain.conditions();
         let every = [Tree::Map(Vec::new())];
         let entries = if self.entries.is_empty() && !conditions.is_empty() { &every[..] } else { &self.entries };
@@ -153,7 +222,7 @@ impl<'a> Rule<'a> {
             written.extend(conditions.is_empty().then(|| entry.clone()));
         }
         Tree::map([
-            ("name", Some(unique(&self.name, names).into())),
+            ("name", Some(names.unique(&self.name).into())),
             ("match", (!written.is_empty()).then_some(written.into())),
             ("mirrors", Some(named(self.mirrors).into())),
         ])
@@ -176,14 +245,26 @@ fn with_authority(entry: &Tree, condition: &Tree) -> Tree {
     Tree::Map(fields)
 }
 
-/// Makes a rule's name of any text, other than those before it.
-fn unique(text: &str, names: &mut HashSet<String>) -> String {
-    let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
-    let name: String = text.chars().map(label).take(56).collect();
-    let mut candidates = (2..).map(|number| format!("{name}-{number}"));
-    let mut own = name.clone();
-    while !names.insert(own.clone()) {
-        own = candidates.next().unwrap_or_default();
+/// The names that rules have.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    taken: HashSet<String>,
+    /// The last number that was put behind a name.
+    numbers: HashMap<String, u64>,
+}
+
+impl Names {
+    /// Makes a rule's name of any text, other than those before it.
+    pub(super) fn unique(&mut self, text: &str) -> String {
+        let label =
+            |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
+        let name: String = text.chars().map(label).take(56).collect();
+        let number = self.numbers.entry(name.clone()).or_insert(1);
+        let mut own = name.clone();
+        while !self.taken.insert(own.clone()) {
+            *number = number.saturating_add(1);
+            own = format!("{name}-{number}");
+        }
+        own
     }
-    own
 }

@@ -11,7 +11,7 @@ use crate::found::configurations;
 use crate::input::{bytes, documents};
 use crate::reply::Reply;
 use crate::tree::Tree;
-use request::Given;
+use request::{Given, LOCALHOST};
 use std::time::SystemTime;
 use traffic_mirror::config::{Config, Moment};
 use traffic_mirror::core::matcher::Matcher;
@@ -28,14 +28,26 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
     let now = description.at.unwrap_or_else(now);
     let mut reply = Reply::default();
     let mut all = Vec::new();
+    let mut routes = Vec::new();
     for document in documents(file)? {
         match document {
-            Ok(document) => all.extend(configurations(&document).into_iter().filter(|found| !found.is_foreign)),
+            Ok(document) => {
+                routes.extend(is_route(&document.tree).then(|| document.place.clone()));
+                all.extend(configurations(&document).into_iter().filter(|found| !found.is_foreign));
+            }
             Err(error) => reply.finding(error),
         }
     }
     if all.is_empty() && !reply.has_findings() {
-        reply.finding(format_args!("{file}: no plugin configuration found"));
+        match routes.first() {
+            Some(route) => {
+                reply.finding(at(route, &"routes, not a configuration: convert it first: mirrorctl convert"))
+            }
+            None => reply.finding(format_args!("{file}: no plugin configuration found")),
+        }
+    }
+    if given.has_assumed_host && !all.is_empty() {
+        reply.line(format_args!("the request names no host: {LOCALHOST}; give a URL or -H 'host: NAME'"));
     }
     for found in &all {
         if all.len() > 1 && found.configuration.is_ok() {
@@ -48,6 +60,11 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
         }
     }
     Ok(reply)
+}
+
+/// Tells whether it is what `convert` makes a configuration of.
+fn is_route(tree: &Tree) -> bool {
+    tree.text_at(&["kind"]).is_some_and(|kind| ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&kind))
 }
 
 fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body: &[u8], now: Moment) {

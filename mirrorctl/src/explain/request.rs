@@ -7,7 +7,7 @@ use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::request::Source;
 
 /// The authority of a request that names none.
-const LOCALHOST: &str = "localhost";
+pub(super) const LOCALHOST: &str = "localhost";
 
 /// What describes a request.
 #[derive(Args)]
@@ -48,6 +48,8 @@ pub(crate) struct Given {
     source: Option<IpAddr>,
     route_name: Option<String>,
     cluster_name: Option<String>,
+    /// Whether nothing says which host it is for.
+    pub(super) has_assumed_host: bool,
     /// Whether Envoy has a cluster for it, named or not.
     pub(super) is_routed: bool,
 }
@@ -73,7 +75,8 @@ impl Given {
             given.push((name.trim().to_ascii_lowercase(), value.trim()));
         }
         let host = given.iter().find(|(name, _)| name == "host").map(|(_, value)| *value);
-        let mut headers = vec![(":authority", authority.or(host).unwrap_or(LOCALHOST))];
+        let named = authority.or(host);
+        let mut headers = vec![(":authority", named.unwrap_or(LOCALHOST))];
         headers.extend(path.map(|path| (":path", path)));
         headers.extend([(":method", method), (":scheme", scheme.unwrap_or("http"))]);
         headers.extend(given.iter().map(|(name, value)| (name.as_str(), *value)).filter(|(name, _)| *name != "host"));
@@ -86,6 +89,7 @@ impl Given {
             source: description.source,
             route_name: description.route_name.clone(),
             cluster_name: description.cluster_name.clone(),
+            has_assumed_host: named.is_none(),
             is_routed: !description.unrouted,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Every outcome that a copy can have.
-pub const OUTCOMES: [&str; 13] = [
+pub const OUTCOMES: [&str; 14] = [
     "sent",
     "unscheduled",
     "unsampled",
@@ -15,6 +15,7 @@ pub const OUTCOMES: [&str; 13] = [
     "in_flight_limit",
     "buffer_limit",
     "rate_limit",
+    "redaction_failed",
     "no_cluster",
     "no_upstream",
     "no_cluster_header",
