@@ -15,7 +15,7 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 16] = [
+const BEYOND_SCHEMA: [&str; 20] = [
     "a numerator above the denominator",
     "rounds to none",
     "rounds to all",
@@ -28,7 +28,11 @@ const BEYOND_SCHEMA: [&str; 16] = [
     "needs an exact or prefix uri",
     "not an address range",
     "not a duration",
+    "not a class (5xx)",
     "the host or a single hop owns this header",
+    "the filter owns this header",
+    "later than the step before",
+    "not after from",
     "the markerHeader, which every copy carries",
     "headers.remove of the mirror names it too",
     "what the body is cannot be hidden",

@@ -9,14 +9,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("core", &["config"]),
     ("envoy/ledger", &["config", "core"]),
-    ("envoy/abi", &["core", "envoy/ledger"]),
+    ("envoy/abi", &["config", "core", "envoy/ledger"]),
     ("envoy/in_flight", &["core", "envoy/abi", "envoy/ledger"]),
     ("envoy/tokens", &["config", "core", "envoy/abi"]),
     ("envoy/root", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/tokens"]),
     ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
     ("envoy/logger", &["envoy/abi"]),
     ("envoy/trap", &["core", "envoy/abi"]),
-    ("envoy/callbacks", &["core", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"]),
+    (
+        "envoy/callbacks",
+        &["core", "envoy/abi", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"],
+    ),
     ("envoy/exports", &["envoy/callbacks"]),
 ];
 

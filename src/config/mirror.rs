@@ -7,7 +7,9 @@ use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
 use super::redact::Redact;
 use super::sample::Sample;
+use super::schedule::Period;
 use super::target::Target;
+use super::when::When;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,6 +37,25 @@ pub struct Mirror {
     pub on_oversized: OnOversized,
     /// How long the mirror may take to answer, 1 ms to 1 h.
     pub timeout: Duration,
+    /// When there are copies; `None`: always.
+    pub period: Option<Period>,
+    /// How many copies may be sent and not answered, beside the limit of all; `None`: any number.
+    pub max_in_flight: Option<usize>,
+    /// The copy is sent once the primary's response is over, and only if one of these holds; empty: at the request's end.
+    pub when: Vec<When>,
+    /// What becomes of the headers that traces are made of.
+    pub trace: Trace,
+}
+
+/// What becomes of the headers that traces are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// They stay.
+    Keep,
+    /// They say that the copy is not sampled.
+    Unsampled,
+    /// The copy begins a trace of its own.
+    New,
 }
 
 /// What `:authority` becomes on the copy.
@@ -89,6 +110,12 @@ pub enum OnOversized {
 }
 
 impl Mirror {
+    /// Tells whether no request is ever copied to it.
+    pub fn is_off(&self) -> bool {
+        // Outside its period a request counts as another outcome.
+        self.sample.share.is_never() && self.period.is_none()
+    }
+
     /// Reads a mirror. `rewritable`: whether every match of its rule has a `uri` that `rewrite.uri` can replace; `marker`: the
     /// header that no edit may name.
     #[inline(never)]
@@ -100,6 +127,8 @@ impl Mirror {
         let [rewrite, headers, redact] = ["rewrite", "headers", "redact"].map(|name| object.field(name));
         let keep_authority = object.field("disableShadowHostSuffixAppend");
         let [body, on_oversized, timeout] = ["body", "onOversizedBody", "timeout"].map(|name| object.field(name));
+        let period = Period::read(&mut object);
+        let [in_flight, when, trace] = ["maxInFlight", "when", "trace"].map(|name| object.field(name));
         object.finish();
 
         let label = match name {
@@ -124,7 +153,15 @@ impl Mirror {
             "omit" => Some(OnOversized::Omit),
             _ => node.refuse("skip or omit"),
         });
-        let timeout = optional(timeout, read_timeout);
+        let timeout = optional(timeout, read_duration);
+        let max_in_flight = optional(in_flight, read_in_flight);
+        let when = optional(when, When::read_all);
+        let trace = optional(trace, |node| match node.text()? {
+            "keep" => Some(Trace::Keep),
+            "unsampled" => Some(Trace::Unsampled),
+            "new" => Some(Trace::New),
+            _ => node.refuse("keep, unsampled or new"),
+        });
 
         let (authority, path) = rewrite?.unwrap_or((None, PathRewrite::Keep));
         let shadow = if keep_authority?.unwrap_or(false) { Authority::Keep } else { Authority::Shadow };
@@ -139,6 +176,10 @@ impl Mirror {
             body: body?.unwrap_or(BodyMode::Include),
             on_oversized: on_oversized?.unwrap_or(OnOversized::Skip),
             timeout: timeout?.unwrap_or(Duration::from_secs(5)),
+            period: period?,
+            max_in_flight: max_in_flight?,
+            when: when?.unwrap_or_default(),
+            trace: trace?.unwrap_or(Trace::Keep),
         })
     }
 }
@@ -229,9 +270,16 @@ fn read_value(node: &Node<'_>) -> Option<Box<str>> {
     }
 }
 
+/// Reads how many copies may be in flight.
+#[inline(never)]
+pub(super) fn read_in_flight(node: &Node<'_>) -> Option<usize> {
+    let hint = "; a mirror that is to get no copies has percentage: 0";
+    node.whole_or(1..=u64::from(u32::MAX), hint).and_then(|most| usize::try_from(most).ok())
+}
+
 /// Reads a duration as Go and proto3 JSON write it: `5s`, `1.5s`, `100ms`, `1m30s`.
 #[inline(never)]
-fn read_timeout(node: &Node<'_>) -> Option<Duration> {
+pub(super) fn read_duration(node: &Node<'_>) -> Option<Duration> {
     // The host counts in whole milliseconds, and takes 0 for ever.
     const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
     let text = node.text()?;

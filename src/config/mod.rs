@@ -8,6 +8,7 @@ mod duration;
 mod expression;
 mod known;
 mod mirror;
+mod moment;
 mod names;
 mod node;
 mod on_invalid;
@@ -17,22 +18,27 @@ mod pattern;
 mod redact;
 mod rule;
 mod sample;
+mod schedule;
 mod string_match;
 mod target;
 mod violation;
+mod when;
 
 pub use expression::{Expression, Pattern};
 pub use known::Known;
-pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite};
+pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite, Trace};
+pub use moment::Moment;
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
 pub use redact::{Pointer, Redact, Step, With};
 pub use rule::{Match, Rule, Unrouted};
-pub use sample::{KeySource, Ratio, Sample, Sticky};
+pub use sample::{KeySource, Ratio, Sample, Share, Sticky};
+pub use schedule::{Period, Ramp};
 pub use string_match::{Literal, StringMatch};
 pub use target::Target;
 pub use violation::{Violation, Violations};
+pub use when::{Statuses, When};
 
 use expression::Compiler;
 use node::{Node, optional};
@@ -250,10 +256,7 @@ impl Limits {
         let max_buffered_bytes = count(buffered, MOST_BUFFERED, default.max_buffered_bytes);
         let max_body_bytes = read_body(body, max_buffered_bytes, default.max_body_bytes);
         let max_in_flight = match in_flight {
-            Some(node) => {
-                let hint = "; a mirror that is to get no copies has percentage: 0";
-                node.whole_or(1..=u64::from(u32::MAX), hint).and_then(|most| usize::try_from(most).ok())
-            }
+            Some(node) => mirror::read_in_flight(&node),
             None => Some(default.max_in_flight),
         };
         let copies = |node: &Node<'_>| node.whole(1..=1_000_000_000).and_then(|number| u32::try_from(number).ok());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Tells whether a header of this name (in lower case) stays behind when a request is copied: it belongs to one hop, or the
-/// host writes it itself, or it is one of Envoy's control headers, which the router that sends the copy would obey.
+/// host or the filter writes it itself, or it is one of Envoy's control headers, which the router that sends the copy would obey.
 ///
 /// No edit may name such a header either. `te` is left to the copy, which may carry `trailers`.
 pub fn never_copied(name: &[u8]) -> bool {
@@ -20,6 +20,10 @@ pub fn never_copied(name: &[u8]) -> bool {
         14 => name == b"content-length" || name == b"http2-settings",
         16 => name == b"proxy-connection",
         17 => name == b"transfer-encoding",
+        // A copy tells of its primary by these.
+        21 => name == b"x-mirrored-primary-ms",
+        22 => name == b"x-mirrored-traceparent",
+        25 => name == b"x-mirrored-primary-status",
         _ => false,
     };
     is_of_hop || name.strip_prefix(b"x-envoy-").is_some_and(is_control)
@@ -85,7 +89,8 @@ impl HeaderName {
                 node.refuse_as(name, "the markerHeader, which every copy carries: it cannot be edited")
             }
             Some(name) if never_copied(name.0.as_bytes()) => {
-                node.refuse_as(name, "the host or a single hop owns this header: it cannot be edited")
+                let owner = if name.0.starts_with("x-mirrored-") { "the filter" } else { "the host or a single hop" };
+                node.refuse_as(name, format_args!("{owner} owns this header: it cannot be edited"))
             }
             Some(name) => Some(name),
             None if text.starts_with(':') => node.refuse_as(text, "a pseudo header: use rewrite"),
@@ -241,7 +246,8 @@ mod tests {
                        upstream-rq-timeout-alt-response upstream-alt-stat-name upstream-stream-duration-ms \
                        expected-rq-timeout-ms internal attempt-count";
         let control = control.split_whitespace().map(|name| format!("x-envoy-{name}"));
-        for name in hop.split_whitespace().map(str::to_owned).chain(control) {
+        let told = ["primary-status", "primary-ms", "traceparent"].map(|name| format!("x-mirrored-{name}"));
+        for name in hop.split_whitespace().map(str::to_owned).chain(control).chain(told) {
             assert!(never_copied(name.as_bytes()), "{name}");
         }
         for name in ["x-envoy-original-path", "x-envoy-", "via", "cookie", "te2", ":path"] {

@@ -62,7 +62,7 @@ pub struct Match {
 impl Rule {
     /// Tells whether no request can be copied by this rule.
     pub fn is_off(&self) -> bool {
-        self.mirrors.iter().all(|mirror| mirror.sample.ratio.is_never())
+        self.mirrors.iter().all(Mirror::is_off)
     }
 
     /// Reads a rule. `marker`: the header that no edit of a copy may name.

@@ -1,15 +1,44 @@
 //! Which requests a mirror gets: a share of all, at random or sticky.
 
+use super::moment::Moment;
 use super::names::{HeaderName, key};
 use super::node::{Node, Object, optional};
+use super::schedule::Ramp;
 
 /// Which requests are copied to a mirror.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// The share of requests.
-    pub ratio: Ratio,
+    pub share: Share,
     /// Where the key of a sticky sample is found; `None`: at random.
     pub sticky: Option<Sticky>,
+}
+
+/// A share of requests, which may depend on the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// Always the same.
+    Fixed(Ratio),
+    /// One after the other.
+    Ramp(Ramp),
+}
+
+impl Share {
+    /// Returns the share at a moment, which is asked for only where it matters.
+    pub fn at(&self, now: impl FnOnce() -> Moment) -> Ratio {
+        match self {
+            Self::Fixed(ratio) => *ratio,
+            Self::Ramp(ramp) => ramp.at(now()),
+        }
+    }
+
+    /// Tells whether no request is ever in the share.
+    pub fn is_never(&self) -> bool {
+        match self {
+            Self::Fixed(ratio) => ratio.is_never(),
+            Self::Ramp(ramp) => ramp.steps().iter().all(|(_, ratio)| ratio.is_never()),
+        }
+    }
 }
 
 /// A share of requests, in millionths.
@@ -19,6 +48,9 @@ pub struct Ratio(u32);
 impl Ratio {
     /// The number of equal parts that a share is counted in.
     pub const PARTS: u32 = 1_000_000;
+
+    /// No request.
+    pub const NEVER: Self = Self(0);
 
     /// All requests.
     pub const ALWAYS: Self = Self(Self::PARTS);
@@ -85,9 +117,9 @@ pub enum KeySource {
 impl Sample {
     #[inline(never)]
     pub(super) fn read(object: &mut Object<'_>) -> Option<Self> {
-        let ratio = read_ratio(object);
+        let share = read_share(object);
         let sticky = optional(object.field("consistentHash"), Sticky::read);
-        Some(Self { ratio: ratio?, sticky: sticky? })
+        Some(Self { share: share?, sticky: sticky? })
     }
 }
 
@@ -122,20 +154,31 @@ const ROUNDS_TO_NONE: &str = "rounds to none of a million requests: 0 %, or at l
 const ROUNDS_TO_ALL: &str = "rounds to all of a million requests: 100 %, or at most 99.9999 %";
 
 #[inline(never)]
-fn read_ratio(object: &mut Object<'_>) -> Option<Ratio> {
-    const KINDS: [&str; 2] = ["percentage", "fraction"];
+fn read_share(object: &mut Object<'_>) -> Option<Share> {
+    const KINDS: [&str; 3] = ["percentage", "fraction", "ramp"];
     let Some((kind, node)) = object.choice(&KINDS) else {
-        return (!object.has_any(&KINDS)).then_some(Ratio::ALWAYS);
+        return (!object.has_any(&KINDS)).then_some(Share::Fixed(Ratio::ALWAYS));
     };
-    if kind == "percentage" {
-        let percentage = node.number()?;
-        return match Ratio::from_percentage(percentage) {
-            Some(ratio) if ratio.is_never() && percentage > 0.0 => node.refuse(ROUNDS_TO_NONE),
-            Some(ratio) if ratio.is_always() && percentage < 100.0 => node.refuse(ROUNDS_TO_ALL),
-            Some(ratio) => Some(ratio),
-            None => node.refuse("not between 0 and 100"),
-        };
+    match kind {
+        "percentage" => read_percentage(&node).map(Share::Fixed),
+        "fraction" => read_fraction(&node).map(Share::Fixed),
+        _ => Ramp::read(&node).map(Share::Ramp),
     }
+}
+
+#[inline(never)]
+pub(super) fn read_percentage(node: &Node<'_>) -> Option<Ratio> {
+    let percentage = node.number()?;
+    match Ratio::from_percentage(percentage) {
+        Some(ratio) if ratio.is_never() && percentage > 0.0 => node.refuse(ROUNDS_TO_NONE),
+        Some(ratio) if ratio.is_always() && percentage < 100.0 => node.refuse(ROUNDS_TO_ALL),
+        Some(ratio) => Some(ratio),
+        None => node.refuse("not between 0 and 100"),
+    }
+}
+
+#[inline(never)]
+fn read_fraction(node: &Node<'_>) -> Option<Ratio> {
     let mut fraction = node.object()?;
     let [numerator, denominator] = ["numerator", "denominator"].map(|name| fraction.field(name));
     fraction.finish();

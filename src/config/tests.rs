@@ -61,7 +61,19 @@ fn every_field_of_the_contract_is_taken() {
     assert_eq!(mirrors[0].redact.as_ref().unwrap().json.len(), 2);
     assert_eq!(config.needs_key().collect::<Vec<_>>(), ["rules[0].mirrors[0].redact.with"]);
     assert_eq!(mirrors[0].sample.sticky.as_ref().unwrap().seed, u64::MAX);
-    assert_eq!(mirrors[1].sample.ratio, Ratio::from_fraction(333_333, 1_000_000).unwrap());
+    assert_eq!(mirrors[1].sample.share, Share::Fixed(Ratio::from_fraction(333_333, 1_000_000).unwrap()));
+    assert_eq!(mirrors[0].max_in_flight, Some(7));
+    assert_eq!(mirrors[0].trace, Trace::Unsampled);
+    let now = |text| Moment::parse(text).unwrap();
+    let period = mirrors[0].period.unwrap();
+    assert!(period.includes(now("2026-12-08T08:00:00.499Z")) && !period.includes(now("2026-12-08T08:00:00.5Z")));
+    assert!(
+        matches!(&mirrors[3].sample.share, Share::Ramp(ramp) if ramp.at(now("2026-12-01T11:59:59Z")).parts() == 10_000)
+    );
+    assert_eq!(mirrors[3].when.len(), 2);
+    let wanted = |status| mirrors[3].when[0].holds(status, None);
+    let codes = [Some(200), Some(404), Some(429), Some(500), Some(599), None];
+    assert_eq!(codes.map(wanted), [false, true, true, true, true, true]);
 }
 
 #[test]
@@ -83,7 +95,9 @@ fn what_is_absent_has_the_default_of_the_contract() {
     assert_eq!(rule.name.as_str(), "rule-0");
     assert!(rule.matches.is_empty() && !rule.compares_status);
     let mirror = &rule.mirrors[0];
-    assert!(mirror.sample.ratio.is_always() && mirror.sample.sticky.is_none());
+    assert_eq!(mirror.sample.share, Share::Fixed(Ratio::ALWAYS));
+    assert!(mirror.sample.sticky.is_none() && mirror.period.is_none() && mirror.max_in_flight.is_none());
+    assert!(mirror.when.is_empty() && mirror.trace == Trace::Keep);
     assert!(matches!(mirror.authority, Authority::Shadow) && matches!(mirror.path, PathRewrite::Keep));
     assert_eq!((mirror.body, mirror.on_oversized), (BodyMode::Include, OnOversized::Skip));
     assert_eq!(mirror.timeout, Duration::from_secs(5));
@@ -124,8 +138,8 @@ fn every_violation_is_named_at_once() {
         "compare: (not shown): unknown field; known here: rules, markerHeader, limits, onInvalid",
         "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
         "rules[0].mirrors[0].tiemout: 5: unknown field; known here: name, cluster, destination, \
-         clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, redact, \
-         disableShadowHostSuffixAppend, body, onOversizedBody, timeout",
+         clusterHeader, allowedClusters, percentage, fraction, ramp, consistentHash, rewrite, headers, redact, \
+         disableShadowHostSuffixAppend, body, onOversizedBody, timeout, from, until, maxInFlight, when, trace",
         "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",
         "rules[1].match[0].headers.a b: {}: not the name of a header",
@@ -428,7 +442,8 @@ proptest! {
     fn a_percentage_that_is_printed_and_read_again_is_the_same_share(parts in 0u32..=1_000_000) {
         let percentage = f64::from(parts) / 10_000.0;
         let shown: Value = serde_json::from_str(&format!("{percentage}")).unwrap();
-        let ratio = mirror(&json!({ "percentage": shown })).unwrap().sample.ratio;
+        let share = mirror(&json!({ "percentage": shown })).unwrap().sample.share;
+        let Share::Fixed(ratio) = share else { panic!("{share:?}") };
         prop_assert_eq!(ratio, Ratio::from_fraction(u64::from(parts), 1_000_000).unwrap());
         prop_assert!(parts == 0 || ratio.includes(parts.saturating_sub(1)));
         prop_assert!(!ratio.includes(parts));

@@ -41,6 +41,8 @@ pub struct Budget {
     max_buffered: usize,
     max_in_flight: usize,
     buffered: usize,
+    /// Of what is buffered: of requests that are complete, and whose responses are waited for.
+    waiting: usize,
     requests: usize,
 }
 
@@ -52,6 +54,7 @@ impl Budget {
             max_buffered: limits.max_buffered_bytes,
             max_in_flight: limits.max_in_flight,
             buffered: 0,
+            waiting: 0,
             requests: 0,
         }
     }
@@ -65,6 +68,21 @@ impl Budget {
     pub fn release(&mut self, bytes: usize) {
         self.buffered = self.buffered.saturating_sub(bytes);
         self.room.give_back(bytes);
+    }
+
+    /// Lets a body that is buffered wait for a response; false where so many do that they would take more than half of the room.
+    pub fn wait(&mut self, bytes: usize) -> bool {
+        let waiting = self.waiting.saturating_add(bytes);
+        let has_room = waiting <= self.max_buffered / 2;
+        if has_room {
+            self.waiting = waiting;
+        }
+        has_room
+    }
+
+    /// Takes in that a body does not wait any more.
+    pub fn end_wait(&mut self, bytes: usize) {
+        self.waiting = self.waiting.saturating_sub(bytes);
     }
 
     /// Returns how many bytes of bodies are buffered.
@@ -88,7 +106,7 @@ impl Budget {
     /// Decides whether a copy may be sent while so many are in flight.
     ///
     /// # Errors
-    /// The limit that forbids it.
+    /// The outcome of a copy that may not.
     pub fn admit(&self, in_flight: usize) -> Result<(), Outcome> {
         if in_flight < self.max_in_flight { Ok(()) } else { Err(Outcome::InFlightLimit) }
     }
@@ -122,6 +140,17 @@ mod tests {
         budget.release(10);
         assert!(budget.hold(10));
         assert!(!budget.hold(usize::MAX));
+    }
+
+    #[test]
+    fn bodies_that_wait_for_responses_take_half_of_the_room() {
+        let mut budget = budget(1);
+        assert!(budget.wait(3));
+        assert!(!budget.wait(3));
+        assert!(budget.wait(2));
+        budget.end_wait(3);
+        assert!(budget.wait(3));
+        assert!(budget.wait(0));
     }
 
     #[test]

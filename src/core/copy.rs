@@ -4,8 +4,10 @@ use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
 use crate::core::digest::{Cut, Digest, Never};
 use crate::core::header_map::{HeaderMap, Place, Writer};
 use crate::core::outcome::is_grpc;
+use crate::core::primary::Told;
 use crate::core::redact::Redacted;
 use crate::core::request::split_path;
+use crate::core::trace::{self, Edit, Tracing};
 use smallvec::SmallVec;
 
 /// What the marker header says.
@@ -20,6 +22,8 @@ pub enum NotCopied {
     Removed,
     /// `headers.set` of the mirror has replaced an earlier one of its name.
     Replaced,
+    /// `trace` of the mirror leaves it out.
+    Untraced,
 }
 
 /// A value in up to three parts.
@@ -84,16 +88,24 @@ pub struct Draft<'a> {
     /// `None`: as the request has it.
     authority: Option<Parts<'a>>,
     path: Option<NewPath<'a>>,
+    tracing: Option<Box<Tracing<'a>>>,
+    /// What it tells of the primary's response.
+    told: &'a [Told],
 }
 
 impl<'a> Draft<'a> {
     /// Finds the authority and the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched. A
-    /// path stays as it is where what it would become does not begin with `/`.
+    /// path stays as it is where what it would become does not begin with `/`. `random` draws the ids of a new trace.
     ///
     /// # Errors
     /// The path would become longer than the host takes, or its rewrite would take too long.
-    pub fn new(mirror: &'a Mirror, request: &'a Digest, matched_uri: Option<usize>) -> Result<Self, TooMuch> {
-        Self::redacted(mirror, request, matched_uri, None)
+    pub fn new(
+        mirror: &'a Mirror,
+        request: &'a Digest,
+        matched_uri: Option<usize>,
+        random: impl FnMut() -> u64,
+    ) -> Result<Self, TooMuch> {
+        Self::redacted(mirror, request, matched_uri, None, random)
     }
 
     /// Does the same for a copy on which this is hidden, before anything else is done.
@@ -105,6 +117,7 @@ impl<'a> Draft<'a> {
         request: &'a Digest,
         matched_uri: Option<usize>,
         redacted: Option<&'a Redacted>,
+        random: impl FnMut() -> u64,
     ) -> Result<Self, TooMuch> {
         let hidden = redacted.and_then(|redacted| redacted.path.as_deref());
         let split = || hidden.or(request.path()).map(split_path);
@@ -127,7 +140,13 @@ impl<'a> Draft<'a> {
         let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
         let path = path.filter(begins).or(hidden.map(|path| NewPath::Parts([path, b"", b""])));
         let redacted = redacted.map_or(&[][..], |redacted| &redacted.headers);
-        Ok(Self { request, mirror, redacted, authority, path })
+        let tracing = Tracing::new(mirror, request.map(), random);
+        Ok(Self { request, mirror, redacted, authority, path, tracing, told: &[] })
+    }
+
+    /// Lets the copy tell of the primary's response.
+    pub fn tell(&mut self, told: &'a [Told]) {
+        self.told = told;
     }
 
     /// Writes the headers of the copy, in the ABI's encoding, into `buffer`, whose content goes: the request's, in order,
@@ -180,7 +199,8 @@ impl<'a> Draft<'a> {
     fn changes(&self) -> Changes<'_> {
         let edits = &self.mirror.headers;
         let mut changes = Changes::default();
-        if edits.remove.is_empty() && edits.set.is_empty() && self.redacted.is_empty() {
+        let is_plain = edits.remove.is_empty() && edits.set.is_empty();
+        if is_plain && self.redacted.is_empty() && self.tracing.is_none() {
             for (place, cut) in self.request.cuts() {
                 if let Some(change) = self.change(*cut) {
                     changes.push(*place, change);
@@ -192,16 +212,24 @@ impl<'a> Draft<'a> {
         for (name, value) in &edits.add {
             changes.append(name.as_str(), value.as_bytes());
         }
+        if let Some(tracing) = &self.tracing
+            && let Some(old) = tracing.old()
+        {
+            changes.append(trace::OLD, old);
+        }
+        for (name, value) in self.told {
+            changes.append(name, value.as_bytes());
+        }
         changes
     }
 
-    /// Finds the changes of a mirror that removes, sets or hides headers, by another walk over them.
+    /// Finds the changes of a mirror that removes, sets or hides headers, or edits those of traces, by another walk over them.
     fn edit<'c>(&'c self, changes: &mut Changes<'c>) {
         let edits = &self.mirror.headers;
         let mut is_set: SmallVec<[bool; 8]> = edits.set.iter().map(|_| false).collect();
         let mut cuts = self.request.cuts();
         let mut redacted = self.redacted.iter().peekable();
-        for (place, name, _) in self.request.map().places() {
+        for (place, name, value) in self.request.map().places() {
             let hidden = redacted.next_if(|(hidden, _)| *hidden == place).map(|(_, value)| &value[..]);
             let change = if let [(cut_at, cut), rest @ ..] = cuts
                 && *cut_at == place
@@ -214,16 +242,20 @@ impl<'a> Draft<'a> {
                 Some(Change::Gone(NotCopied::Removed))
             } else {
                 let mut settings = edits.set.iter().zip(&mut is_set);
-                // The first of several values is replaced, the others go.
-                let found = settings.find(|((set, _), _)| set.as_str().as_bytes() == name);
-                let set = found.map(|((_, new), is_set)| {
-                    if std::mem::replace(is_set, true) {
+                match settings.find(|((set, _), _)| set.as_str().as_bytes() == name) {
+                    // The first of several values is replaced, the others go.
+                    Some(((_, new), is_set)) => Some(if std::mem::replace(is_set, true) {
                         Change::Gone(NotCopied::Replaced)
                     } else {
                         Change::Value([new.as_bytes(), b"", b""])
-                    }
-                });
-                set.or(hidden.map(|value| Change::Value([value, b"", b""])))
+                    }),
+                    None => match self.tracing.as_ref().and_then(|tracing| tracing.edit(name, hidden.unwrap_or(value)))
+                    {
+                        Some(Edit::Value(parts)) => Some(Change::Value(parts)),
+                        Some(Edit::Gone) => Some(Change::Gone(NotCopied::Untraced)),
+                        None => hidden.map(|value| Change::Value([value, b"", b""])),
+                    },
+                }
             };
             if let Some(change) = change {
                 changes.push(place, change);
@@ -276,6 +308,7 @@ pub fn shadow(authority: &[u8]) -> [&[u8]; 3] {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::core::primary::Primary;
     use crate::core::redact::{Hide, Redaction};
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -296,7 +329,7 @@ mod tests {
     fn copy(mirror: &Mirror, request: &[(&str, &[u8])], marker: Option<&HeaderName>) -> Vec<String> {
         let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
         let request = Digest::new(headers, marker);
-        let draft = Draft::new(mirror, &request, Some("/api".len())).unwrap();
+        let draft = Draft::new(mirror, &request, Some("/api".len()), || 7).unwrap();
         let copied = draft.write(marker, Vec::new()).unwrap();
         copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
     }
@@ -349,7 +382,7 @@ mod tests {
         let request = Digest::new(headers, None);
         let redact = mirror.redact.as_ref().unwrap();
         let redacted = Redaction::new(redact, Hide::Mask, &request, b"", 0).unwrap().make().unwrap();
-        let draft = Draft::redacted(&mirror, &request, Some("/api".len()), Some(&redacted)).unwrap();
+        let draft = Draft::redacted(&mirror, &request, Some("/api".len()), Some(&redacted), || 7).unwrap();
         let copied = draft.write(None, Vec::new()).unwrap();
         copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
     }
@@ -436,7 +469,7 @@ mod tests {
                 request.body_came();
             }
             for mirror in [mirror(json!({})), mirror(edits.clone())] {
-                let copied = Draft::new(&mirror, &request, None).unwrap().write(None, Vec::new()).unwrap();
+                let copied = Draft::new(&mirror, &request, None, || 7).unwrap().write(None, Vec::new()).unwrap();
                 let copied =
                     copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
                 assert_eq!(copied.collect::<Vec<_>>(), expected, "{request:?}");
@@ -444,8 +477,47 @@ mod tests {
         }
         let listed = [(&b"content-length"[..], &b"0"[..]), (b"connection", b"content-length")];
         let listed = Digest::new(HeaderMap::from_pairs(listed), None);
-        let copied = Draft::new(&mirror(json!({})), &listed, None).unwrap().write(None, Vec::new());
+        let copied = Draft::new(&mirror(json!({})), &listed, None, || 7).unwrap().write(None, Vec::new());
         assert!(copied.unwrap().is_empty());
+    }
+
+    #[test]
+    fn headers_of_traces_and_of_the_primary_come_before_the_edits() {
+        let old = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request: [(&str, &[u8]); 8] = [
+            (":path", b"/api"),
+            ("x-mirrored-traceparent", b"a client's"),
+            ("x-mirrored-primary-status", b"a client's"),
+            ("x-mirrored-primary-ms", b"a client's"),
+            ("traceparent", old.as_bytes()),
+            ("tracestate", b"a=b"),
+            ("b3", b"1"),
+            ("x-request-id", b"5b1f3c2e-9f3a-9d0c-8d5e-0c7f1b2a3d4e"),
+        ];
+        let edits = json!({ "set": { "b3": "set" }, "add": { "via": "mirror" } });
+        let unsampled = format!("traceparent: {}0", old.strip_suffix('1').unwrap());
+        let (new, told) = (
+            format!("traceparent: 00-{:032x}-{:016x}-01", (7u128 << 64) + 7, 7),
+            format!("x-mirrored-traceparent: {old}"),
+        );
+        let (kept, id) = (format!("traceparent: {old}"), "x-request-id: 5b1f3c2e-9f3a-9d0c-8d5e-0c7f1b2a3d4e");
+        let no_trace = "x-request-id: 5b1f3c2e-9f3a-4d0c-8d5e-0c7f1b2a3d4e";
+        for (fields, expected) in [
+            (json!({}), &[":path: /api", &kept, "tracestate: a=b", "b3: 1", id][..]),
+            (json!({ "trace": "unsampled" }), &[":path: /api", &unsampled, "tracestate: a=b", "b3: 0", no_trace]),
+            (json!({ "trace": "new" }), &[":path: /api", &new, id, &told]),
+            (json!({ "trace": "new", "headers": edits }), &[":path: /api", &new, "b3: set", id, "via: mirror", &told]),
+        ] {
+            assert_eq!(copy(&mirror(fields.clone()), &request, None), expected, "{fields}");
+        }
+        let (mirror, request) =
+            (mirror(json!({})), Digest::new(HeaderMap::from_pairs([(&b"x-mirrored-primary-ms"[..], &b"1"[..])]), None));
+        let mut draft = Draft::new(&mirror, &request, None, || 7).unwrap();
+        let told = Primary { status: Some(503), took: Some(std::time::Duration::from_millis(12)) }.told();
+        draft.tell(&told);
+        let copied = draft.write(None, Vec::new()).unwrap();
+        let told: Vec<_> = copied.iter().collect();
+        assert_eq!(told, [(&b"x-mirrored-primary-status"[..], &b"503"[..]), (b"x-mirrored-primary-ms", b"12")]);
     }
 
     #[test]
@@ -463,7 +535,7 @@ mod tests {
         ];
         let mirror = mirror(json!({ "headers": { "remove": ["cookie"], "set": { "x-env": "c" } } }));
         let request = Digest::new(HeaderMap::from_pairs(request), Some(&marker()));
-        let draft = Draft::new(&mirror, &request, None).unwrap();
+        let draft = Draft::new(&mirror, &request, None, || 7).unwrap();
         let expected: [(&[u8], &[u8], NotCopied); 6] = [
             (b"connection", b"X-Hop", NotCopied::Never(Never::OfHop)),
             (b"te", b"gzip", NotCopied::Never(Never::OfHop)),
@@ -494,7 +566,7 @@ mod tests {
             let mirror = mirror(json!({ "headers": edits }));
             let pairs = request.iter().map(|(name, value)| (name.as_bytes(), *value));
             let request = Digest::new(HeaderMap::from_pairs(pairs), None);
-            let draft = Draft::new(&mirror, &request, None).unwrap();
+            let draft = Draft::new(&mirror, &request, None, || 7).unwrap();
             let copied = draft.write(None, Vec::new()).unwrap();
             assert_eq!(draft.is_grpc(&copied), expected, "{edits}");
         }
@@ -579,7 +651,7 @@ mod tests {
             let path = [path, query.as_bytes()].concat();
             let headers = HeaderMap::from_pairs([(&b":path"[..], &path[..])]);
             let request = Digest::new(headers, None);
-            assert_eq!(Draft::new(&mirror, &request, None).map(|_| ()), expected, "{}{query}", path.len());
+            assert_eq!(Draft::new(&mirror, &request, None, || 7).map(|_| ()), expected, "{}{query}", path.len());
         }
     }
 

@@ -31,13 +31,17 @@ labels! {
     Outcome {
         /// The host took it.
         Sent => "sent",
+        /// The time was outside the mirror's `from` and `until`.
+        Unscheduled => "unscheduled",
         /// The request was not sampled for this mirror.
         Unsampled => "unsampled",
         /// The body was longer than `limits.maxBodyBytes`.
         BodyTooLarge => "body_too_large",
         /// The request never ended: the client went, or was answered before its body was read.
         Incomplete => "incomplete",
-        /// `limits.maxInFlight` was reached.
+        /// The primary's response is none that the mirror's `when` asks for.
+        NotWanted => "not_wanted",
+        /// `limits.maxInFlight` was reached, or the mirror's own.
         InFlightLimit => "in_flight_limit",
         /// `limits.maxBufferedBytes` was reached.
         BufferLimit => "buffer_limit",
@@ -73,6 +77,13 @@ labels! {
         Timeout => "timeout",
         /// Not at all: refused, reset or too large.
         Failed => "failed",
+    }
+}
+
+impl Outcome {
+    /// Returns whether the configuration asks for it: then it is nothing to warn of.
+    pub fn is_asked_for(self) -> bool {
+        matches!(self, Self::Sent | Self::Unscheduled | Self::Unsampled | Self::NotWanted)
     }
 }
 

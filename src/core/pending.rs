@@ -49,13 +49,16 @@ pub struct Pending {
 
 impl Pending {
     /// Begins with the mirrors that are selected; nothing of the request is kept where there is none.
-    pub fn new<'a>(decision: Decision, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> bool) -> Self {
+    pub fn new<'a>(
+        decision: Decision,
+        rule: &'a Rule,
+        mut selects: impl FnMut(&'a Mirror) -> Result<(), Outcome>,
+    ) -> Self {
         let mut plans = SmallVec::new();
         for mirror in &rule.mirrors {
-            plans.push(if selects(mirror) {
-                Plan::Copy { with_body: mirror.body == BodyMode::Include }
-            } else {
-                Plan::Not(Outcome::Unsampled)
+            plans.push(match selects(mirror) {
+                Ok(()) => Plan::Copy { with_body: mirror.body == BodyMode::Include },
+                Err(outcome) => Plan::Not(outcome),
             });
         }
         Self { decision, request: Digest::default(), plans, is_waiting: false, body: Body::default(), held: 0 }
@@ -95,6 +98,29 @@ impl Pending {
         match budget.hold_request(self.request.size().saturating_add(size_of_val(&*self.plans))) {
             Some(held) => self.held = held,
             None => self.lose(Outcome::BufferLimit),
+        }
+    }
+
+    /// Tells whether any copy waits for the primary's response, too.
+    pub fn wants_response(&self, rule: &Rule) -> bool {
+        let mut copies = self.plans.iter().zip(&rule.mirrors);
+        copies.any(|(plan, mirror)| !mirror.when.is_empty() && matches!(plan, Plan::Copy { .. }))
+    }
+
+    /// Goes on, once the request is complete and the other mirrors have got their copies, to wait for the primary's response with
+    /// the body, of which [`Self::lend_body`] told. Where there is no room for that, or no body, no copy can wait.
+    pub fn wait_for_response(&mut self, body: Option<Vec<u8>>, budget: &mut Budget) {
+        if self.held == 0 {
+            self.wait(budget);
+        }
+        match body {
+            Some(body) if self.wants_body() && budget.wait(body.len()) => {
+                self.body = Body { length: body.len(), pieces: vec![body] };
+            }
+            _ => {
+                self.body.give_back(budget);
+                self.lose_body(Outcome::BufferLimit);
+            }
         }
     }
 
@@ -142,6 +168,19 @@ impl Pending {
     pub fn take_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
         budget.release_request(std::mem::take(&mut self.held));
         self.body.give_back(budget).into_one_piece()
+    }
+
+    /// Takes the body as [`Self::take_body`] does, once the response that it waited for is over.
+    pub fn take_waiting_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
+        budget.end_wait(self.body.length);
+        self.take_body(budget)
+    }
+
+    /// Takes the gathered body in one piece, as [`Self::take_body`] does, and leaves it in the budget.
+    pub fn lend_body(&mut self) -> Option<Vec<u8>> {
+        let body = std::mem::take(&mut self.body);
+        self.body.length = body.length;
+        body.into_one_piece()
     }
 
     fn wants_body(&self) -> bool {
@@ -283,9 +322,13 @@ mod tests {
 
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
         let decision = Decision { rule: 0, matched_uri: None };
-        let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
+        let mut pending = Pending::new(decision, rule, select);
         pending.read_headers(Digest::new(map(headers), None), rule, MAX_BODY, || true).unwrap();
         pending
+    }
+
+    fn select(mirror: &Mirror) -> Result<(), Outcome> {
+        if mirror.sample.share.is_never() { Err(Outcome::Unsampled) } else { Ok(()) }
     }
 
     fn map(headers: &[(&str, &[u8])]) -> HeaderMap {
@@ -332,7 +375,7 @@ mod tests {
         ] {
             let rule = &Config::from_bytes(text).unwrap().rules[0];
             let decision = Decision { rule: 0, matched_uri: None };
-            let mut pending = Pending::new(decision, rule, |mirror| mirror.sample.ratio.is_always());
+            let mut pending = Pending::new(decision, rule, select);
             let headers = map(&[(":method", method.as_bytes()), ("x-to", to.as_bytes())]);
             let read = pending.read_headers(Digest::new(headers, None), rule, MAX_BODY, || false);
             assert_eq!(read, expected, "{method} {to}");

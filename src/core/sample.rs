@@ -1,25 +1,53 @@
 //! Which of a rule's mirrors get a copy: percentages, sticky or at random.
 
-use crate::config::{KeySource, Ratio, Sample, Sticky};
+use crate::config::{KeySource, Mirror, Moment, Ratio, Sticky};
+use crate::core::outcome::Outcome;
 use crate::core::request::Request;
 use rand_core::Rng;
 use std::borrow::Cow;
 use xxhash_rust::xxh64::xxh64;
 
-/// The one random draw of a request, made when a mirror first asks for it and shared by all mirrors, so that a
-/// selection of 5 % lies inside one of 10 %.
-#[derive(Debug, Default)]
-pub struct Draw(Option<u32>);
+/// What the mirrors of a rule share while they are chosen for one request: one random draw and one reading of the clock, each
+/// made when a mirror first asks for it. So a selection of 5 % lies inside one of 10 %.
+#[derive(Debug)]
+pub struct Choice<R, C> {
+    generator: R,
+    clock: C,
+    drawn: Option<u32>,
+    now: Option<Moment>,
+}
 
-impl Draw {
+impl<R: Rng, C: Fn() -> Moment> Choice<R, C> {
+    /// Begins the choice for one request.
+    pub fn new(generator: R, clock: C) -> Self {
+        Self { generator, clock, drawn: None, now: None }
+    }
+
     /// Tells whether a mirror gets a copy of the request.
-    pub fn selects<'a>(&mut self, sample: &'a Sample, request: &Request<'a>, generator: &mut impl Rng) -> bool {
-        let ratio = sample.ratio;
-        if ratio.is_never() || ratio.is_always() {
-            return ratio.is_always();
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn selects<'a>(&mut self, mirror: &'a Mirror, request: &Request<'a>) -> Result<(), Outcome> {
+        if let Some(period) = &mirror.period
+            && !period.includes(self.now())
+        {
+            return Err(Outcome::Unscheduled);
         }
-        let sticky = sample.sticky.as_ref().and_then(|sticky| part_of_key(sticky, request));
-        ratio.includes(sticky.unwrap_or_else(|| *self.0.get_or_insert_with(|| random_part(generator))))
+        let ratio = mirror.sample.share.at(|| self.now());
+        if ratio.is_always() {
+            return Ok(());
+        }
+        if ratio.is_never() {
+            return Err(Outcome::Unsampled);
+        }
+        let sticky = mirror.sample.sticky.as_ref().and_then(|sticky| part_of_key(sticky, request));
+        let generator = &mut self.generator;
+        let part = sticky.unwrap_or_else(|| *self.drawn.get_or_insert_with(|| random_part(generator)));
+        if ratio.includes(part) { Ok(()) } else { Err(Outcome::Unsampled) }
+    }
+
+    fn now(&mut self) -> Moment {
+        *self.now.get_or_insert_with(&self.clock)
     }
 }
 
@@ -45,27 +73,46 @@ pub fn part_of_key<'a>(sticky: &'a Sticky, request: &Request<'a>) -> Option<u32>
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
 mod tests {
     use super::*;
-    use crate::config::HeaderName;
+    use crate::config::{Config, HeaderName, Share};
     use crate::core::request::Fixed;
     use proptest::prelude::*;
     use rand_core::SeedableRng;
     use rand_xoshiro::Xoshiro128PlusPlus;
+    use serde_json::{Value, json};
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
 
-    fn at_random(percentage: f64) -> Sample {
-        Sample { ratio: Ratio::from_percentage(percentage).unwrap(), sticky: None }
+    /// A mirror with these fields.
+    fn mirror(fields: Value) -> Mirror {
+        let mut mirror = json!({ "cluster": "c" });
+        mirror.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+        let text = json!({ "rules": [{ "mirrors": [mirror] }] }).to_string();
+        Config::from_bytes(text.as_bytes()).unwrap().rules[0].mirrors[0].clone()
     }
 
-    fn by(key: KeySource, percentage: f64, seed: u64) -> Sample {
-        Sample { sticky: Some(Sticky { key, seed }), ..at_random(percentage) }
+    fn at_random(percentage: f64) -> Mirror {
+        let mut mirror = mirror(json!({}));
+        mirror.sample.share = Share::Fixed(Ratio::from_percentage(percentage).unwrap());
+        mirror
+    }
+
+    fn by(key: KeySource, percentage: f64, seed: u64) -> Mirror {
+        let mut mirror = at_random(percentage);
+        mirror.sample.sticky = Some(Sticky { key, seed });
+        mirror
     }
 
     fn header() -> KeySource {
         KeySource::Header(HeaderName::new("x-user").unwrap())
     }
 
-    fn selects(sample: &Sample, source: &Fixed) -> bool {
-        let mut generator = Xoshiro128PlusPlus::seed_from_u64(1);
-        Draw::default().selects(sample, &Request::new(source, false), &mut generator)
+    fn never() -> Moment {
+        panic!("the clock is not needed")
+    }
+
+    fn selects(mirror: &Mirror, source: &Fixed) -> bool {
+        let generator = Xoshiro128PlusPlus::seed_from_u64(1);
+        Choice::new(generator, never).selects(mirror, &Request::new(source, false)).is_ok()
     }
 
     #[test]
@@ -82,14 +129,67 @@ mod tests {
         let source = Fixed::default();
         let mut generator = Xoshiro128PlusPlus::seed_from_u64(7);
         for percentage in [0.5, 5.0, 33.3333, 50.0, 99.0] {
-            let sample = at_random(percentage);
+            let mirror = at_random(percentage);
             let request = Request::new(&source, false);
             let draws = 200_000;
-            let drawn = (0..draws).filter(|_| Draw::default().selects(&sample, &request, &mut generator)).count();
-            let share = f64::from(u32::try_from(drawn).unwrap()) / f64::from(draws) * 100.0;
+            let selected = || Choice::new(&mut generator, never).selects(&mirror, &request).is_ok();
+            let drawn = std::iter::repeat_with(selected).take(draws).filter(|selected| *selected).count();
+            let draws = f64::from(u32::try_from(draws).unwrap());
+            let share = f64::from(u32::try_from(drawn).unwrap()) / draws * 100.0;
             // Six standard deviations: once in five hundred million runs, and the seed is fixed.
-            let tolerance = 6.0 * (percentage * (100.0 - percentage) / f64::from(draws)).sqrt();
+            let tolerance = 6.0 * (percentage * (100.0 - percentage) / draws).sqrt();
             assert!((share - percentage).abs() < tolerance, "{percentage}: {share}");
+        }
+    }
+
+    #[test]
+    fn the_time_decides_before_the_sample() {
+        let [first, last] = [("10", 100), ("12", 0)]
+            .map(|(hour, share)| json!({ "at": format!("2026-12-01T{hour}:00:00Z"), "percentage": share }));
+        let [from, until] = ["09", "13"].map(|hour| format!("2026-12-01T{hour}:00:00Z"));
+        let mirror = mirror(json!({ "ramp": [first, last], "from": from, "until": until }));
+        let (source, asked) = (Fixed::default(), Cell::new(0));
+        for (now, expected) in [
+            ("08:59:59.999", Err(Outcome::Unscheduled)),
+            ("09:00:00", Err(Outcome::Unsampled)),
+            ("09:59:59.999", Err(Outcome::Unsampled)),
+            ("10:00:00", Ok(())),
+            ("12:00:00", Err(Outcome::Unsampled)),
+            ("13:00:00", Err(Outcome::Unscheduled)),
+        ] {
+            let clock = || {
+                asked.set(asked.get() + 1);
+                Moment::parse(&format!("2026-12-01T{now}Z")).unwrap()
+            };
+            asked.set(0);
+            let mut choice = Choice::new(Xoshiro128PlusPlus::seed_from_u64(1), clock);
+            let request = Request::new(&source, false);
+            assert_eq!([(); 2].map(|()| choice.selects(&mirror, &request)), [expected; 2], "{now}");
+            assert_eq!(asked.get(), 1, "the clock is read once for all mirrors");
+        }
+    }
+
+    #[test]
+    fn a_sticky_ramp_keeps_who_was_in_on_every_replica() {
+        let step = |step| json!({ "at": format!("2026-12-01T0{step}:00:00Z"), "percentage": step * 20 });
+        let steps: Vec<_> = (0..5).map(step).collect();
+        let mirror = mirror(json!({ "ramp": steps, "consistentHash": { "httpHeaderName": "x-user" } }));
+        let mut before = BTreeSet::new();
+        for step in 0..5 {
+            let now = Moment::parse(&format!("2026-12-01T0{step}:30:00Z")).unwrap();
+            let selected = |seed| {
+                let is_selected = |user: &u32| {
+                    let (user, generator) = (user.to_string(), Xoshiro128PlusPlus::seed_from_u64(seed));
+                    let source = Fixed::new(&[("x-user", user.as_bytes())]);
+                    Choice::new(generator, || now).selects(&mirror, &Request::new(&source, false)).is_ok()
+                };
+                (0..2000).filter(is_selected).collect::<BTreeSet<_>>()
+            };
+            let now = selected(1);
+            assert_eq!(now, selected(2), "two replicas");
+            assert!(before.is_subset(&now));
+            assert!(now.len().abs_diff(step * 400) < 120, "{step}: {}", now.len());
+            before = now;
         }
     }
 
@@ -109,9 +209,9 @@ mod tests {
     fn a_request_without_the_key_falls_back_to_the_draw() {
         let source = Fixed::default();
         let mut generator = Xoshiro128PlusPlus::seed_from_u64(7);
-        let sample = by(header(), 50.0, 0);
+        let mirror = by(header(), 50.0, 0);
         let request = Request::new(&source, false);
-        let drawn = (0..1000).filter(|_| Draw::default().selects(&sample, &request, &mut generator)).count();
+        let drawn = (0..1000).filter(|_| Choice::new(&mut generator, never).selects(&mirror, &request).is_ok()).count();
         assert!((400..600).contains(&drawn), "{drawn}");
     }
 
@@ -125,10 +225,9 @@ mod tests {
             let sample = |share| if sticky { by(header(), share, seed) } else { at_random(share) };
             let (small, big) = (sample(small), sample(big));
             let request = Request::new(&source, false);
-            let mut draw = Draw::default();
-            let mut generator = Xoshiro128PlusPlus::seed_from_u64(seed);
-            let in_small = draw.selects(&small, &request, &mut generator);
-            prop_assert!(!in_small || draw.selects(&big, &request, &mut generator));
+            let mut choice = Choice::new(Xoshiro128PlusPlus::seed_from_u64(seed), never);
+            let in_small = choice.selects(&small, &request).is_ok();
+            prop_assert!(!in_small || choice.selects(&big, &request).is_ok());
         }
 
         #[test]

@@ -5,6 +5,7 @@
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
+use crate::config::Moment;
 use crate::core::header_map::HeaderMap;
 use crate::core::outcome::Response;
 use crate::core::request::Source;
@@ -144,22 +145,35 @@ fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     fetch(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
 }
 
-/// Returns the final status code that the client of the stream whose callback is being served got, if any.
-///
-/// An informational one is not final: a client that left after `100 Continue` got no answer. Nor did a client get the
-/// redirect that Envoy follows by itself: it gets the answer to the request that this makes, which is another stream.
-pub fn response_code() -> Option<u16> {
-    let code = property(b"response\0code")?;
-    let code = u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code >= 200)?;
-    let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
-    if (300..400).contains(&code) && is_followed() { None } else { Some(code) }
+/// How the stream ended whose callback is being served.
+#[derive(Clone, Copy)]
+pub struct StreamEnd {
+    /// Its final status code, if any: an informational one is not, so that a client which left after `100 Continue` got none.
+    pub code: Option<u16>,
+    /// How many nanoseconds its upstream took, from the first byte of the request to the last of the response; `None` where the
+    /// response was not an upstream's.
+    pub latency: Option<u64>,
 }
 
-/// Returns how many nanoseconds the upstream of the stream whose callback is being served took, from the first byte of the
-/// request to the last of the response; `None` where the response was not an upstream's.
-pub fn backend_latency() -> Option<u64> {
-    let latency = property(b"response\0backend_latency")?;
-    u64::try_from(i64::from_le_bytes(latency.try_into().ok()?)).ok()
+impl StreamEnd {
+    /// Asks the host.
+    pub fn read() -> Self {
+        let code = property(b"response\0code").and_then(number).and_then(|code| u16::try_from(code).ok());
+        let latency = property(b"response\0backend_latency").and_then(number).and_then(|took| u64::try_from(took).ok());
+        Self { code: code.filter(|code| *code >= 200), latency }
+    }
+
+    /// Returns the status code that the client got. It did not get the redirect that Envoy follows by itself: it gets the response to
+    /// the request that this makes, which is another stream.
+    pub fn code_for_client(&self) -> Option<u16> {
+        let is_followed = || property(b"response\0code_details").is_some_and(|details| details == b"internal_redirect");
+        self.code.filter(|code| !(300..400).contains(code) || !is_followed())
+    }
+}
+
+/// Reads a number as the host encodes it.
+fn number(bytes: Vec<u8>) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_le_bytes)
 }
 
 /// Reads a property; the parts of its path are separated by zero bytes.
@@ -329,11 +343,23 @@ pub fn log_level() -> LevelFilter {
 
 /// Returns the host's monotonic time, in nanoseconds from any fixed time.
 pub fn now() -> u64 {
+    time_of(MONOTONIC)
+}
+
+/// Returns the time of the day, which all workers and replicas share as far as their clocks agree.
+pub fn wall_clock() -> Moment {
+    Moment::since_epoch(time_of(REALTIME))
+}
+
+fn time_of(clock: u32) -> u64 {
     let mut now = 0;
     // SAFETY: the pointer is valid for the call. The clock is always there, and the precision no matter.
-    let _ = unsafe { clock_time_get(MONOTONIC, 0, &mut now) };
+    let _ = unsafe { clock_time_get(clock, 0, &mut now) };
     now
 }
+
+/// WASI's number of the clock that tells the nanoseconds since 1970.
+const REALTIME: u32 = 0;
 
 /// WASI's number of the monotonic clock.
 const MONOTONIC: u32 = 1;
@@ -349,11 +375,15 @@ unsafe extern "C" {
 /// # Safety
 /// The pointer is valid for the call.
 #[cfg(not(target_arch = "wasm32"))]
-unsafe fn clock_time_get(_clock: u32, _precision: u64, now: *mut u64) -> u32 {
+unsafe fn clock_time_get(clock: u32, _precision: u64, now: *mut u64) -> u32 {
+    use std::time::{Instant, UNIX_EPOCH};
     thread_local! {
-        static START: std::time::Instant = std::time::Instant::now();
+        static START: Instant = Instant::now();
     }
-    let elapsed = START.with(std::time::Instant::elapsed);
+    let elapsed = match clock {
+        REALTIME => UNIX_EPOCH.elapsed().unwrap_or_default(),
+        _ => START.with(Instant::elapsed),
+    };
     // SAFETY: the caller's promise.
     unsafe { *now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX) };
     0

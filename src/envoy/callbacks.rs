@@ -5,10 +5,11 @@
 //! a request that is not mirrored (bench/NOTES.md).
 
 use crate::core::pending::Pending;
+use crate::envoy::abi::StreamEnd;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::lifecycle;
 use crate::envoy::logger;
-use crate::envoy::root::Root;
+use crate::envoy::root::{Complete, Next, Root};
 use log::error;
 use proxy_wasm::traits::{Context, RootContext};
 use std::cell::{Cell, RefCell};
@@ -31,6 +32,8 @@ enum Awaited {
     End(Rc<Root>, Box<Pending>),
     /// The primary's response, which will be compared with the mirrors'.
     Response(Rc<Calls>),
+    /// The primary's response, on which it depends whether copies are sent, and who sends them.
+    Verdict(Rc<Root>, Box<Complete>),
 }
 
 /// Registers with the SDK what serves a module that is not finished: nothing does.
@@ -121,15 +124,18 @@ pub fn done(context: u32) -> bool {
     match remove(context) {
         // What is still waiting here never ended.
         Some(Awaited::End(root, pending)) => root.abort(context, *pending),
-        Some(Awaited::Response(calls)) => calls.ended(context),
+        Some(Awaited::Response(calls)) => calls.ended(context, StreamEnd::read),
+        Some(Awaited::Verdict(root, complete)) => root.conclude(context, *complete),
         Some(Awaited::Headers(_)) | None => {}
     }
     true
 }
 
 fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
-    if root.finish(stream, pending) {
-        insert(stream, Awaited::Response(Rc::clone(root.calls())));
+    match root.finish(stream, pending) {
+        Next::Nothing => {}
+        Next::Response => insert(stream, Awaited::Response(Rc::clone(root.calls()))),
+        Next::Verdict(complete) => insert(stream, Awaited::Verdict(root, complete)),
     }
 }
 

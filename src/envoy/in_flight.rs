@@ -4,7 +4,7 @@
 
 use crate::core::compare::{Answer, Pair, Pairs};
 use crate::core::outcome::{Answered, PrimaryClass, Response, classify};
-use crate::envoy::abi::{self, CurrentResponse};
+use crate::envoy::abi::{self, CurrentResponse, StreamEnd};
 use crate::envoy::ledger::{Common, MirrorMetrics, PrimaryMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,6 +19,10 @@ pub struct Calls {
     common: Rc<Common>,
     /// By their numbers. A table without a costly hash is no faster, and has to be rebuilt as it grows.
     open: RefCell<BTreeMap<u32, Call>>,
+    /// Whether any mirror has a limit of its own.
+    has_limits: bool,
+    /// How many of them there are of each mirror with a limit of its own, in the order of the addresses of their metrics.
+    by_mirror: RefCell<Vec<(usize, usize)>>,
     pairs: RefCell<Pairs<Rc<MirrorMetrics>>>,
 }
 
@@ -45,9 +49,9 @@ impl Call {
 }
 
 impl Calls {
-    /// Makes a root's calls, of which there are none yet.
-    pub fn new(common: Rc<Common>) -> Self {
-        Self { common, open: RefCell::default(), pairs: RefCell::default() }
+    /// Makes a root's calls, of which there are none yet. `has_limits`: some mirror has a limit of its own.
+    pub fn new(common: Rc<Common>, has_limits: bool) -> Self {
+        Self { common, has_limits, open: RefCell::default(), by_mirror: RefCell::default(), pairs: RefCell::default() }
     }
 
     /// Returns how many copies are in flight.
@@ -55,12 +59,26 @@ impl Calls {
         self.open.borrow().len()
     }
 
-    /// Takes in a copy that the host took under this number.
-    pub fn sent(&self, token: u32, call: Call) {
+    /// Returns how many copies of a mirror are in flight, which has a limit of its own.
+    pub fn in_flight_of(&self, mirror: &Rc<MirrorMetrics>) -> usize {
+        let mut counts = self.by_mirror.borrow_mut();
+        let address = Rc::as_ptr(mirror).addr();
+        match counts.binary_search_by_key(&address, |(address, _)| *address) {
+            Ok(at) => counts.get(at).map_or(0, |(_, count)| *count),
+            Err(at) => {
+                counts.insert(at, (address, 0));
+                0
+            }
+        }
+    }
+
+    /// Takes in a copy that the host took under this number. `since`: when its request was complete.
+    pub fn sent(&self, token: u32, call: Call, since: u64) {
         abi::add(self.common.in_flight, 1);
         if let Some(stream) = call.compared {
-            self.pairs.borrow_mut().sent(stream, call.sent_at, || Rc::clone(&call.metrics));
+            self.pairs.borrow_mut().sent(stream, since, || Rc::clone(&call.metrics));
         }
+        self.count_of_mirror(&call.metrics, |count| count.saturating_add(1));
         self.open.borrow_mut().insert(token, call);
     }
 
@@ -87,12 +105,14 @@ impl Calls {
     }
 
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
-    pub fn ended(&self, stream: u32) {
+    /// `read`: how it ended.
+    pub fn ended(&self, stream: u32, read: impl FnOnce() -> StreamEnd) {
         let awaited = self.pairs.borrow().awaited(stream).map(|(mirror, since)| (Rc::clone(mirror), since));
         let Some((mirror, since)) = awaited else { return };
-        let primary = abi::response_code().map(|status| {
+        let end = read();
+        let primary = end.code_for_client().map(|status| {
             // Neither a slow client nor a slow upload makes a primary slow.
-            let took = abi::now().saturating_sub(since).min(abi::backend_latency().unwrap_or(u64::MAX));
+            let took = abi::now().saturating_sub(since).min(end.latency.unwrap_or(u64::MAX));
             Answer { status, took, is_grpc: false }
         });
         if let Some(pairs) = mirror.pairs() {
@@ -102,9 +122,21 @@ impl Calls {
         complete.for_each(|pair| count_pair(&pair));
     }
 
+    /// Changes the count of a mirror, if it has one: once its limit has been asked about.
+    fn count_of_mirror(&self, mirror: &Rc<MirrorMetrics>, change: impl FnOnce(usize) -> usize) {
+        if self.has_limits {
+            let (mut counts, address) = (self.by_mirror.borrow_mut(), Rc::as_ptr(mirror).addr());
+            let at = counts.binary_search_by_key(&address, |(address, _)| *address);
+            if let Some((_, count)) = at.ok().and_then(|at| counts.get_mut(at)) {
+                *count = change(*count);
+            }
+        }
+    }
+
     /// Counts a copy that has a response, of this `:status`, or will never have one.
     fn close(&self, call: &Call, answered: Answered, at: u64, status: &[u8]) {
         abi::add(self.common.in_flight, -1);
+        self.count_of_mirror(&call.metrics, |count| count.saturating_sub(1));
         let (metrics, took) = (&call.metrics, at.saturating_sub(call.sent_at));
         metrics.class(answered.class).map(abi::count);
         match &answered.cause {

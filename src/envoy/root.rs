@@ -1,6 +1,6 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::config::{Config, Mirror, TooMuch};
+use crate::config::{Config, Mirror, Rule, TooMuch};
 use crate::core::budget::{Budget, Room};
 use crate::core::copy::Draft;
 use crate::core::digest::Digest;
@@ -8,19 +8,21 @@ use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
+use crate::core::primary::{Primary, Told};
 use crate::core::redact::{Failed, Hide, Key, Redacted, Redaction};
 use crate::core::request::Request;
-use crate::core::sample::Draw;
-use crate::envoy::abi::{self, CurrentRequest, Refusal};
+use crate::core::sample::Choice;
+use crate::envoy::abi::{self, CurrentRequest, Refusal, StreamEnd};
 use crate::envoy::in_flight::{Call, Calls};
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use crate::envoy::tokens::Tokens;
 use getrandom::SysRng;
 use log::debug;
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The largest buffer of a copy's headers that is kept for the next copy. Envoy takes headers of 60 KiB by default.
 const MOST_KEPT: usize = 64 << 10;
@@ -40,6 +42,34 @@ pub struct Root {
     /// Whether the last request had its headers read for good.
     map_pays: Cell<bool>,
     state: RefCell<State>,
+}
+
+/// What a stream is still needed for, once its request is complete.
+pub enum Next {
+    /// Nothing.
+    Nothing,
+    /// Its response is compared: see [`Calls::ended`].
+    Response,
+    /// It depends on its response whether copies are sent: see [`Root::conclude`].
+    Verdict(Box<Complete>),
+}
+
+/// A request that is complete, and whose response decides whether copies are sent.
+pub struct Complete {
+    pending: Pending,
+    /// When it was, see [`abi::now`].
+    at: u64,
+}
+
+/// What the copies of one request, that are sent at one moment, have in common.
+struct Batch<'a> {
+    pending: &'a Pending,
+    /// The stream of the request, where the responses are compared.
+    compared: Option<u32>,
+    /// What they tell of the primary's response, where they waited for that.
+    told: &'a [Told],
+    /// When the request was complete, if they waited; 0: now.
+    since: u64,
 }
 
 struct State {
@@ -76,9 +106,11 @@ impl Root {
         let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
         let budget = Budget::new(&config.limits, room);
         let ledger = metrics.ledger(&config, abi::define_metric)?;
+        let has_limits =
+            config.rules.iter().flat_map(|rule| &rule.mirrors).any(|mirror| mirror.max_in_flight.is_some());
         Ok(Self {
             matcher: Matcher::new(&config.rules),
-            calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
+            calls: Rc::new(Calls::new(Rc::clone(&ledger.common), has_limits)),
             ledger,
             tokens: config.limits.rate.map(|rate| Tokens::new(plugin, rate)),
             key,
@@ -135,8 +167,8 @@ impl Root {
             return None;
         }
         let generator = &mut self.state.borrow_mut().generator;
-        let mut draw = Draw::default();
-        Some(Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, request, generator)))
+        let mut choice = Choice::new(generator, abi::wall_clock);
+        Some(Pending::new(decision, rule, |mirror| choice.selects(mirror, request)))
     }
 
     /// Goes on with all headers of a request that some mirror is to get. What can never be mirrored is left out only now:
@@ -174,14 +206,17 @@ impl Root {
         self.finish(stream, pending);
     }
 
-    /// Sends the copies of a request whose plan is known, and counts their outcomes. True: the end of its stream is waited for, see
-    /// [`Calls::ended`].
-    pub fn finish(&self, stream: u32, mut pending: Pending) -> bool {
+    /// Sends the copies of a request whose plan is known, and counts their outcomes.
+    pub fn finish(&self, stream: u32, mut pending: Pending) -> Next {
         let index = pending.decision.rule;
-        let Some(rule) = self.config.rules.get(index) else { return false };
+        let Some(rule) = self.config.rules.get(index) else { return Next::Nothing };
+        if pending.wants_response(rule) {
+            return self.finish_but_for_response(stream, pending, rule);
+        }
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
         let compared = rule.compares_status.then_some(stream);
+        let batch = Batch { pending: &pending, compared, told: &[], since: 0 };
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
         for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
             let outcome = match plan {
@@ -189,18 +224,77 @@ impl Root {
                 Plan::Not(outcome) => *outcome,
                 Plan::Copy { with_body } => {
                     let body = if *with_body { body.as_deref() } else { Some(&[][..]) };
-                    match self.send(&pending, mirror, metrics, body, compared) {
-                        Ok(()) => Outcome::Sent,
-                        Err(outcome) => outcome,
-                    }
+                    self.send(&batch, mirror, metrics, body)
                 }
             };
-            if pending.is_waiting {
-                abi::add(metrics.waiting, -1);
-            }
-            enter(metrics, outcome);
+            close(metrics, outcome, pending.is_waiting);
         }
-        self.calls.wants_end(stream)
+        if self.calls.wants_end(stream) { Next::Response } else { Next::Nothing }
+    }
+
+    /// Does that for the mirrors that do not wait for the primary's response.
+    #[cold]
+    fn finish_but_for_response(&self, stream: u32, mut pending: Pending, rule: &Rule) -> Next {
+        let body = pending.lend_body();
+        self.settle(stream, &mut pending, rule, body.as_deref(), None);
+        pending.wait_for_response(body, &mut self.state.borrow_mut().budget);
+        self.publish_buffered();
+        if !pending.wants_response(rule) {
+            // There was no room to wait.
+            return self.finish(stream, pending);
+        }
+        if pending.is_waiting {
+            self.settle(stream, &mut pending, rule, None, None);
+        } else {
+            self.count_waiting(&mut pending);
+        }
+        Next::Verdict(Box::new(Complete { pending, at: abi::now() }))
+    }
+
+    /// Takes in that a stream is over, on whose response it depended whether copies are sent.
+    pub fn conclude(&self, stream: u32, Complete { mut pending, at }: Complete) {
+        let Some(rule) = self.config.rules.get(pending.decision.rule) else { return };
+        // Neither a slow client nor a slow upload makes a primary slow.
+        let since_complete = abi::now().saturating_sub(at);
+        let end = StreamEnd::read();
+        let took = end.latency.map(|latency| Duration::from_nanos(latency.min(since_complete)));
+        let primary = Primary { status: end.code, took };
+        let body = pending.take_waiting_body(&mut self.state.borrow_mut().budget);
+        self.publish_buffered();
+        self.settle(stream, &mut pending, rule, body.as_deref(), Some((&primary, at)));
+        self.calls.ended(stream, || end);
+    }
+
+    /// Sends the copies of a request that some mirror wants only after a certain response, and counts the outcomes. `primary`: the
+    /// response, once it is known, and when the request was complete; until then nothing becomes of the copies that wait for it.
+    fn settle(
+        &self,
+        stream: u32,
+        pending: &mut Pending,
+        rule: &Rule,
+        body: Option<&[u8]>,
+        primary: Option<(&Primary, u64)>,
+    ) {
+        let (primary, since) = primary.map_or((None, 0), |(primary, at)| (Some(primary), at));
+        let told = primary.map(Primary::told).unwrap_or_default();
+        let compared = rule.compares_status.then_some(stream);
+        let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(pending.decision.rule));
+        for (at, (mirror, metrics)) in mirrors.enumerate() {
+            let outcome = match (pending.plans.get(at), primary) {
+                (None | Some(Plan::Counted), _) => continue,
+                (Some(Plan::Not(outcome)), _) => *outcome,
+                (Some(Plan::Copy { .. }), None) if !mirror.when.is_empty() => continue,
+                (Some(Plan::Copy { .. }), Some(primary)) if !primary.is_wanted(mirror) => Outcome::NotWanted,
+                (Some(Plan::Copy { with_body }), _) => {
+                    let body = if *with_body { body } else { Some(&[][..]) };
+                    self.send(&Batch { pending, compared, told: &told, since }, mirror, metrics, body)
+                }
+            };
+            if let Some(plan) = pending.plans.get_mut(at) {
+                *plan = Plan::Counted;
+            }
+            close(metrics, outcome, pending.is_waiting);
+        }
     }
 
     /// Counts a request that a rule decided, for the rule and for each of its mirrors.
@@ -213,11 +307,13 @@ impl Root {
     fn count_waiting(&self, pending: &mut Pending) {
         pending.is_waiting = true;
         for (plan, metrics) in pending.plans.iter_mut().zip(self.ledger.mirrors(pending.decision.rule)) {
-            if let Plan::Not(outcome) = *plan {
-                enter(metrics, outcome);
-                *plan = Plan::Counted;
-            } else {
-                abi::add(metrics.waiting, 1);
+            match *plan {
+                Plan::Not(outcome) => {
+                    enter(metrics, outcome);
+                    *plan = Plan::Counted;
+                }
+                Plan::Copy { .. } => abi::add(metrics.waiting, 1),
+                Plan::Counted => {}
             }
         }
     }
@@ -228,47 +324,47 @@ impl Root {
         self.ledger.mirrors(index).iter().for_each(|metrics| enter(metrics, Outcome::Unsampled));
     }
 
-    fn send(
-        &self,
-        pending: &Pending,
-        mirror: &Mirror,
-        metrics: &Rc<MirrorMetrics>,
-        body: Option<&[u8]>,
-        compared: Option<u32>,
-    ) -> Result<(), Outcome> {
-        let body = body.ok_or(Outcome::BufferLimit)?;
+    /// Sends a copy, if no limit forbids it. `body`: none, where memory did not suffice for it.
+    #[inline]
+    fn send(&self, batch: &Batch<'_>, mirror: &Mirror, metrics: &Rc<MirrorMetrics>, body: Option<&[u8]>) -> Outcome {
+        let Some(body) = body else { return Outcome::BufferLimit };
         let sent_at = abi::now();
-        self.state.borrow().budget.admit(self.calls.in_flight())?;
-        let Some(tokens) = &self.tokens else {
-            return self.dispatch(pending, mirror, metrics, body, compared, sent_at);
-        };
-        if !tokens.take(sent_at) {
-            return Err(Outcome::RateLimit);
+        if let Err(outcome) = self.state.borrow().budget.admit(self.calls.in_flight()) {
+            return outcome;
         }
-        let dispatched = self.dispatch(pending, mirror, metrics, body, compared, sent_at);
-        if dispatched.is_err() {
+        if let Some(most) = mirror.max_in_flight
+            && self.calls.in_flight_of(metrics) >= most
+        {
+            return Outcome::InFlightLimit;
+        }
+        if let Some(tokens) = &self.tokens
+            && !tokens.take(sent_at)
+        {
+            return Outcome::RateLimit;
+        }
+        let Err(outcome) = self.dispatch(batch, mirror, metrics, body, sent_at) else { return Outcome::Sent };
+        if let Some(tokens) = &self.tokens {
             tokens.give_back(abi::now().saturating_sub(sent_at));
         }
-        dispatched
+        outcome
     }
 
     /// Sends a copy that no limit forbids.
     fn dispatch(
         &self,
-        pending: &Pending,
+        batch: &Batch<'_>,
         mirror: &Mirror,
         metrics: &Rc<MirrorMetrics>,
         body: &[u8],
-        compared: Option<u32>,
         sent_at: u64,
     ) -> Result<(), Outcome> {
         let Some(redact) = &mirror.redact else {
-            return self.hand_over(pending, mirror, metrics, (body, None), compared, sent_at);
+            return self.hand_over(batch, mirror, metrics, (body, None), sent_at);
         };
         let max_body = self.config.limits.max_body_bytes;
         let redaction = Hide::new(redact.with, self.key.as_deref())
             .ok_or(Failed::Memory)
-            .and_then(|hide| Redaction::new(redact, hide, &pending.request, body, max_body))
+            .and_then(|hide| Redaction::new(redact, hide, &batch.pending.request, body, max_body))
             .map_err(|failed| {
                 debug!("rule {}, mirror {}: {failed}", metrics.rule, metrics.mirror);
                 Outcome::RedactionFailed
@@ -280,7 +376,7 @@ impl Root {
         let sent = redaction.make().ok_or(Outcome::BufferLimit).and_then(|redacted| {
             let body = redacted.body.as_deref().unwrap_or(body);
             // What it took to find the values is no time of the mirror's.
-            self.hand_over(pending, mirror, metrics, (body, Some(&redacted)), compared, abi::now())
+            self.hand_over(batch, mirror, metrics, (body, Some(&redacted)), abi::now())
         });
         self.state.borrow_mut().budget.release(length);
         sent
@@ -289,18 +385,20 @@ impl Root {
     /// Hands a copy over to the host, with its body and what else is hidden on it.
     fn hand_over(
         &self,
-        pending: &Pending,
+        batch: &Batch<'_>,
         mirror: &Mirror,
         metrics: &Rc<MirrorMetrics>,
         (body, redacted): (&[u8], Option<&Redacted>),
-        compared: Option<u32>,
         sent_at: u64,
     ) -> Result<(), Outcome> {
+        let Batch { pending, compared, told, since } = *batch;
         let request = &pending.request;
         let cluster = pending::cluster(&mirror.target, request.map())?;
+        let random = || self.state.borrow_mut().generator.next_u64();
         // The host would not take what is too long.
-        let draft = Draft::redacted(mirror, request, pending.decision.matched_uri, redacted);
-        let draft = draft.map_err(|TooMuch| Outcome::NoCluster)?;
+        let draft = Draft::redacted(mirror, request, pending.decision.matched_uri, redacted, random);
+        let mut draft = draft.map_err(|TooMuch| Outcome::NoCluster)?;
+        draft.tell(told);
         let buffer = std::mem::take(&mut self.state.borrow_mut().buffer);
         let copied = draft.write(self.config.marker.as_ref(), buffer).ok_or(Outcome::BufferLimit)?;
         let is_grpc = draft.is_grpc(&copied);
@@ -310,8 +408,9 @@ impl Root {
             Refusal::UnknownCluster => Outcome::NoCluster,
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
-        self.calls
-            .sent(token, Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout });
+        let since = if since == 0 { sent_at } else { since };
+        let call = Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout };
+        self.calls.sent(token, call, since);
         Ok(())
     }
 
@@ -327,12 +426,21 @@ impl Root {
     }
 }
 
+/// Counts what became of a copy, which does not wait any more if it did.
+#[inline]
+fn close(metrics: &MirrorMetrics, outcome: Outcome, is_waiting: bool) {
+    if is_waiting {
+        abi::add(metrics.waiting, -1);
+    }
+    enter(metrics, outcome);
+}
+
 /// Counts why a copy was or was not sent.
 fn enter(metrics: &MirrorMetrics, outcome: Outcome) {
     let Some(counter) = metrics.outcome(outcome) else { return };
     abi::count(counter);
     debug!("rule {}, mirror {}: {}", metrics.rule, metrics.mirror, outcome.label());
-    if !matches!(outcome, Outcome::Sent | Outcome::Unsampled) {
+    if !outcome.is_asked_for() {
         metrics.warn_rarely(counter, outcome.label());
     }
 }

@@ -48,8 +48,17 @@ pub enum Unrouted {
     Mirror,
 }
 
+/// When a copy is sent, and how many of its mirror's may be in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// At the request's end.
+    No,
+    /// After the response, if that is a server error or none; so many at once.
+    Errors(usize),
+}
+
 #[derive(Debug, Clone, Copy)]
-pub struct Mirror(pub Target, pub Share, pub Part);
+pub struct Mirror(pub Target, pub Share, pub Part, pub Late);
 
 /// A rule, which decides the requests whose path is its name.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +91,8 @@ struct Open {
     headers: Headers,
     plans: Vec<Plan>,
     held: Vec<u8>,
+    /// The request is, and its response is waited for.
+    is_complete: bool,
 }
 
 /// A copy that was sent and not answered.
@@ -93,6 +104,8 @@ struct Call {
     is_grpc: bool,
     /// The stream whose answer is compared with this call's.
     compared: Option<u32>,
+    /// Its status, or none, if that stream is over.
+    primary: Option<Option<u16>>,
 }
 
 /// A copy and its request, of a rule that compares. A side that is over has a status, or none where it has no answer.
@@ -225,7 +238,7 @@ impl Ledger {
                 *plan = Plan::Entered;
             }
         }
-        self.open.insert(stream, Open { root, rule, headers, plans, held: Vec::new() });
+        self.open.insert(stream, Open { root, rule, headers, plans, held: Vec::new(), is_complete: false });
         self.enter_if_decided(stream, ends);
     }
 
@@ -262,22 +275,47 @@ impl Ledger {
     /// A stream ended, and with it a request that is not complete; its client got an answer of this status, if any. True:
     /// that is to be asked for.
     pub fn ended(&mut self, stream: u32, status: Option<u16>) -> bool {
-        if let Some(open) = self.open.get_mut(&stream) {
-            let waiting = open.plans.iter_mut().filter(|plan| matches!(plan, Plan::Whole | Plan::Bodiless));
-            waiting.for_each(|plan| *plan = Plan::Lost("incomplete"));
-        }
-        self.enter_if_decided(stream, true);
-        let pairs: Vec<_> = self.pairs.values_mut().filter(|pair| pair.stream == stream).collect();
-        let Some(rule) = pairs.first().map(|pair| pair.rule) else { return false };
         let status = status.filter(|status| *status >= 200);
-        pairs.into_iter().for_each(|pair| pair.primary = Some(status));
-        let class = status.map_or("none", |status| ["2xx", "3xx", "4xx", "5xx"][usize::from(status / 100 - 2)]);
-        self.count("primary_responses_total", rule, "", class, 1);
-        if status.is_some() {
-            self.count("primary_response_time_ms", rule, "", "", 1);
+        let is_late = self.open.get(&stream).is_some_and(|open| open.is_complete);
+        if is_late {
+            self.conclude(stream, status);
+        } else {
+            let plans = self.open.get_mut(&stream).into_iter().flat_map(|open| &mut open.plans);
+            let waiting = plans.filter(|plan| matches!(plan, Plan::Whole | Plan::Bodiless));
+            waiting.for_each(|plan| *plan = Plan::Lost("incomplete"));
+            self.enter_if_decided(stream, true);
         }
-        self.settle_pairs();
-        true
+        let mut compared = None;
+        for pair in self.pairs.values_mut().filter(|pair| pair.stream == stream) {
+            pair.primary = Some(status);
+            compared = Some(pair.rule);
+        }
+        for (_, call) in self.copies.iter_mut().filter(|(_, call)| call.compared == Some(stream)) {
+            call.primary = Some(status);
+            compared = Some(call.rule);
+        }
+        if let Some(rule) = compared {
+            let class = status.map_or("none", |status| ["2xx", "3xx", "4xx", "5xx"][usize::from(status / 100 - 2)]);
+            self.count("primary_responses_total", rule, "", class, 1);
+            if status.is_some() {
+                self.count("primary_response_time_ms", rule, "", "", 1);
+            }
+            self.settle_pairs();
+        }
+        is_late || compared.is_some()
+    }
+
+    /// The response came to a request that some mirrors get only after that.
+    fn conclude(&mut self, stream: u32, status: Option<u16>) {
+        let Open { root, rule, headers, plans, held, .. } = self.open.remove(&stream).unwrap();
+        for (mirror, plan) in rule.2.iter().zip(plans).filter(|(_, plan)| *plan != Plan::Entered) {
+            let outcome = if status.is_none_or(|status| status >= 500) {
+                self.send(root, stream, rule, *mirror, &headers, if plan == Plan::Whole { &held } else { &[] })
+            } else {
+                "not_wanted"
+            };
+            self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
+        }
     }
 
     /// A call was cancelled by the host, which says nothing of it.
@@ -345,8 +383,10 @@ impl Ledger {
         for (token, call) in tokens.iter().zip(calls) {
             if let Some(stream) = call.compared {
                 let (rule, mirror) = (call.rule, call.mirror.clone());
-                self.pairs
-                    .insert(*token, Pair { stream, rule, mirror, primary: None, copy: None, is_grpc: call.is_grpc });
+                self.pairs.insert(
+                    *token,
+                    Pair { stream, rule, mirror, primary: call.primary, copy: None, is_grpc: call.is_grpc },
+                );
             }
             self.calls.insert(*token, call);
         }
@@ -389,35 +429,85 @@ impl Ledger {
         if !self.open.get(&stream).is_some_and(|open| is_over || !waits(open)) {
             return;
         }
-        let Open { root, rule, headers, plans, held } = self.open.remove(&stream).unwrap();
-        for (mirror, plan) in rule.2.iter().zip(plans) {
-            let outcome = match plan {
+        let mut open = self.open.remove(&stream).unwrap();
+        let (root, rule) = (open.root, open.rule);
+        let is_late =
+            |mirror: &Mirror, plan: Plan| mirror.3 != Late::No && matches!(plan, Plan::Whole | Plan::Bodiless);
+        for (at, mirror) in rule.2.iter().enumerate().filter(|(_, mirror)| mirror.3 == Late::No) {
+            let outcome = match std::mem::replace(&mut open.plans[at], Plan::Entered) {
                 Plan::Entered => continue,
                 Plan::Lost(outcome) => outcome,
-                Plan::Whole | Plan::Bodiless => {
-                    let is_refused = mirror.2 == Part::Json && !held.is_empty();
-                    self.send(root, mirror.cluster(&headers).unwrap(), &headers, is_refused)
-                }
+                Plan::Whole => self.send(root, stream, rule, *mirror, &open.headers, &open.held),
+                Plan::Bodiless => self.send(root, stream, rule, *mirror, &open.headers, &[]),
             };
             self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
-            if outcome == "sent" {
-                let cluster = mirror.cluster(&headers).unwrap();
-                let body = if plan == Plan::Whole { held.clone() } else { Vec::new() };
-                let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
-                let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
-                let is_grpc = kind == b"application/grpc" || kind.starts_with(b"application/grpc+");
-                let compared = (rule.1 == Compare::Status).then_some(stream);
-                let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared };
-                self.copies.push((Copy { root, stream, cluster, body }, call));
-                if let Some(burst) = self.limits[&root].burst {
-                    *self.sent.entry(burst).or_default() += 1;
-                }
-            }
+        }
+        let waiting = self.open.values().filter(|open| open.root == root && open.is_complete);
+        let waiting: usize = waiting.map(|open| open.held.len()).sum();
+        let has_room = waiting + open.held.len() <= self.limits[&root].buffered / 2;
+        for (at, mirror) in rule.2.iter().enumerate() {
+            let plan = open.plans[at];
+            let outcome = match plan {
+                Plan::Whole if !has_room => "buffer_limit",
+                Plan::Lost(outcome) => outcome,
+                _ => continue,
+            };
+            self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
+            open.plans[at] = Plan::Entered;
+        }
+        if !open.plans.contains(&Plan::Whole) {
+            open.held.clear();
+        }
+        if rule.2.iter().zip(&open.plans).any(|(mirror, plan)| is_late(mirror, *plan)) {
+            open.is_complete = true;
+            self.open.insert(stream, open);
         }
     }
 
-    /// Finds out whether a copy that is ready can be sent. `is_refused`: what is to be hidden in it cannot be found.
-    fn send(&mut self, root: u32, cluster: Vec<u8>, headers: &Headers, is_refused: bool) -> &'static str {
+    /// Sends a copy that is due, unless something forbids it; returns the outcome.
+    fn send(
+        &mut self,
+        root: u32,
+        stream: u32,
+        rule: Rule,
+        mirror: Mirror,
+        headers: &Headers,
+        body: &[u8],
+    ) -> &'static str {
+        let cluster = mirror.cluster(headers).unwrap();
+        let outcome = self.may_send(root, rule, mirror, &cluster, headers, !body.is_empty());
+        if outcome == "sent" {
+            let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
+            let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
+            let is_grpc = kind == b"application/grpc" || kind.starts_with(b"application/grpc+");
+            let compared = (rule.1 == Compare::Status).then_some(stream);
+            let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared, primary: None };
+            self.copies.push((Copy { root, stream, cluster, body: body.to_vec() }, call));
+            if let Some(burst) = self.limits[&root].burst {
+                *self.sent.entry(burst).or_default() += 1;
+            }
+        }
+        outcome
+    }
+
+    /// Finds out whether a copy that is ready can be sent.
+    fn may_send(
+        &mut self,
+        root: u32,
+        rule: Rule,
+        mirror: Mirror,
+        cluster: &[u8],
+        headers: &Headers,
+        has_body: bool,
+    ) -> &'static str {
+        let is_refused = mirror.2 == Part::Json && has_body;
+        let of_mirror = |call: &&Call| call.root == root && call.rule == rule.0 && call.mirror == mirror.label();
+        let calls = || self.calls.values().chain(self.copies.iter().map(|(_, call)| call));
+        if let Late::Errors(most) = mirror.3
+            && calls().filter(of_mirror).count() >= most
+        {
+            return "in_flight_limit";
+        }
         let limits = self.limits[&root];
         let waiting = self.calls.values().filter(|call| call.root == root).count();
         let is_whole = [":authority", ":path", ":method"].iter().all(|name| first(headers, name).is_some());
@@ -431,7 +521,7 @@ impl Ledger {
         } else if !is_whole {
             "no_cluster"
         } else {
-            self.clusters.get(&cluster).copied().unwrap_or("no_cluster")
+            self.clusters.get(cluster).copied().unwrap_or("no_cluster")
         }
     }
 }

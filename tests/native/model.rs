@@ -1,7 +1,7 @@
 //! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
 //! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
 
-use crate::ledger::{Account, Compare, Copy, Ledger, Limits, Mirror, Part, Rule, Share, Target, Unrouted};
+use crate::ledger::{Account, Compare, Copy, Late, Ledger, Limits, Mirror, Part, Rule, Share, Target, Unrouted};
 use crate::steps::{Step, limits, pair, step};
 use fake_host::books;
 use fake_host::envoy::Envoy;
@@ -20,9 +20,9 @@ pub const RULES: &[Rule] = &[
         "bodies",
         Compare::Status,
         &[
-            Mirror(Target::Cluster("a"), Share::All, Part::Whole),
-            Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing),
-            Mirror(Target::Cluster("c"), Share::All, Part::Nothing),
+            Mirror(Target::Cluster("a"), Share::All, Part::Whole, Late::No),
+            Mirror(Target::Cluster("b"), Share::All, Part::WholeOrNothing, Late::No),
+            Mirror(Target::Cluster("c"), Share::All, Part::Nothing, Late::No),
         ],
         Unrouted::Mirror,
     ),
@@ -30,9 +30,9 @@ pub const RULES: &[Rule] = &[
         "named",
         Compare::Status,
         &[
-            Mirror(Target::Header("x-to"), Share::All, Part::WholeOrNothing),
-            Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole),
-            Mirror(Target::Cluster("unknown"), Share::All, Part::Nothing),
+            Mirror(Target::Header("x-to"), Share::All, Part::WholeOrNothing, Late::No),
+            Mirror(Target::Allowed("x-or", &["a", "drained"]), Share::All, Part::Whole, Late::No),
+            Mirror(Target::Cluster("unknown"), Share::All, Part::Nothing, Late::No),
         ],
         Unrouted::Ignore,
     ),
@@ -40,11 +40,21 @@ pub const RULES: &[Rule] = &[
         "sampled",
         Compare::Nothing,
         &[
-            Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
-            Mirror(Target::Cluster("b"), Share::None, Part::Whole),
-            Mirror(Target::Cluster("c"), Share::All, Part::Json),
+            Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole, Late::No),
+            Mirror(Target::Cluster("b"), Share::None, Part::Whole, Late::No),
+            Mirror(Target::Cluster("c"), Share::All, Part::Json, Late::No),
         ],
         Unrouted::Ignore,
+    ),
+    Rule(
+        "late",
+        Compare::Status,
+        &[
+            Mirror(Target::Cluster("a"), Share::All, Part::WholeOrNothing, Late::Errors(1)),
+            Mirror(Target::Cluster("b"), Share::All, Part::Whole, Late::No),
+            Mirror(Target::Cluster("c"), Share::HalfOfUsers, Part::Nothing, Late::Errors(1000)),
+        ],
+        Unrouted::Mirror,
     ),
 ];
 
@@ -69,6 +79,10 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
             Part::WholeOrNothing => fields["onOversizedBody"] = "omit".into(),
             Part::Nothing => fields["body"] = "omit".into(),
             Part::Json => fields["redact"] = json!({ "json": ["/a"], "headers": ["x-none"], "with": "pseudonym" }),
+        }
+        if let Late::Errors(most) = mirror.3 {
+            fields["when"] = json!([{ "status": ["5xx", "none"] }]);
+            fields["maxInFlight"] = most.into();
         }
         fields
     };
@@ -366,7 +380,7 @@ impl Run {
         self.envoy.retire(self.root());
         Envoy::host(|host| {
             assert!(host.roots.is_empty(), "a root that nobody needs stays");
-            assert_eq!(comparing(host), ["bodies", "named"].into(), "rules with series of pairs");
+            assert_eq!(comparing(host), ["bodies", "late", "named"].into(), "rules with series of pairs");
         });
         self.envoy.check();
     }

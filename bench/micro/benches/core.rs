@@ -6,7 +6,7 @@ use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::rc::Rc;
-use traffic_mirror::config::{Config, Limits};
+use traffic_mirror::config::{Config, Limits, Moment};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
@@ -14,7 +14,7 @@ use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::{Decision, Matcher};
 use traffic_mirror::core::pending::Pending;
 use traffic_mirror::core::request::{Request, Source};
-use traffic_mirror::core::sample::Draw;
+use traffic_mirror::core::sample::Choice;
 
 /// A request whose headers are at hand.
 struct Given(HeaderMap);
@@ -96,7 +96,7 @@ fn copying(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, headers), |b| {
                 b.iter(|| {
                     let request = Digest::new(black_box(map.clone()), config.marker.as_ref());
-                    let draft = Draft::new(mirror, &request, Some(4)).unwrap();
+                    let draft = Draft::new(mirror, &request, Some(4), || 1).unwrap();
                     draft.write(config.marker.as_ref(), Vec::new()).unwrap().size()
                 });
             });
@@ -115,9 +115,13 @@ fn sampling(c: &mut Criterion) {
     ] {
         let mirror = json!({ "cluster": "m", "percentage": 5, "consistentHash": key });
         let config = config(json!([{ "mirrors": [mirror] }]));
-        let sample = &config.rules[0].mirrors[0].sample;
+        let mirror = &config.rules[0].mirrors[0];
         group.bench_function(name, |b| {
-            b.iter(|| Draw::default().selects(sample, black_box(&Request::new(&source, false)), &mut generator));
+            b.iter(|| {
+                Choice::new(&mut generator, || Moment::since_epoch(0))
+                    .selects(mirror, black_box(&Request::new(&source, false)))
+                    .is_ok()
+            });
         });
     }
 }
@@ -133,7 +137,7 @@ fn gathering(c: &mut Criterion) {
             b.iter(|| {
                 let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
-                let mut pending = Pending::new(decision, rule, |_| true);
+                let mut pending = Pending::new(decision, rule, |_| Ok(()));
                 pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20, || true).unwrap();
                 for _ in 0..(1 << 20) / size {
                     pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));

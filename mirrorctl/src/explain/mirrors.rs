@@ -4,7 +4,9 @@ use super::request::Given;
 use crate::reply::Reply;
 use std::borrow::Cow;
 use std::rc::Rc;
-use traffic_mirror::config::{Authority, Config, HeaderName, KeySource, Mirror, PathRewrite, Ratio, Rule, Sample};
+use traffic_mirror::config::{
+    Authority, Config, HeaderName, KeySource, Mirror, Moment, PathRewrite, Ratio, Rule, Share, Trace, When,
+};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{Draft, NotCopied};
 use traffic_mirror::core::digest::{Digest, Never};
@@ -18,6 +20,8 @@ use traffic_mirror::core::sample::part_of_key;
 
 /// What a sample does with the request.
 enum Selection {
+    /// The moment is outside the mirror's `from` and `until`.
+    Unscheduled,
     Always,
     Never,
     /// Its key falls into this part.
@@ -29,8 +33,12 @@ enum Selection {
 }
 
 impl Selection {
-    fn new(sample: &Sample, given: &Given) -> Self {
-        let ratio = sample.ratio;
+    fn new(mirror: &Mirror, given: &Given, now: Moment) -> Self {
+        if mirror.period.is_some_and(|period| !period.includes(now)) {
+            return Self::Unscheduled;
+        }
+        let sample = &mirror.sample;
+        let ratio = sample.share.at(|| now);
         let sticky = || sample.sticky.as_ref().and_then(|sticky| part_of_key(sticky, &Request::new(given, true)));
         match ratio {
             _ if ratio.is_always() => Self::Always,
@@ -43,11 +51,13 @@ impl Selection {
     }
 
     fn is_possible(&self) -> bool {
-        !matches!(self, Self::Never | Self::Sticky(_, false))
+        !matches!(self, Self::Unscheduled | Self::Never | Self::Sticky(_, false))
     }
 
-    fn shown(&self, sample: &Sample) -> String {
-        let parts = sample.ratio.parts();
+    fn shown(&self, mirror: &Mirror, now: Moment) -> String {
+        let sample = &mirror.sample;
+        let parts = sample.share.at(|| now).parts();
+        let ramp = if matches!(sample.share, Share::Ramp(_)) { " (ramp)" } else { "" };
         let percentage = decimal(parts, Ratio::PARTS / 100);
         let key = sample.sticky.as_ref().map(|sticky| match &sticky.key {
             KeySource::Header(name) => format!("header {name}"),
@@ -57,15 +67,19 @@ impl Selection {
         });
         let key = key.unwrap_or_default();
         match self {
-            Self::Always => "100 %: selected".to_owned(),
-            Self::Never => "0 %: not selected".to_owned(),
+            Self::Unscheduled => "no copies now: from, until".to_owned(),
+            Self::Always => format!("100 %{ramp}: selected"),
+            Self::Never => format!("0 %{ramp}: not selected"),
             Self::Sticky(part, selected) => {
                 let (sign, not) = if *selected { ("<", "") } else { (">=", "not ") };
-                format!("{percentage} % by {key}: part {part} {sign} {parts} of {}: {not}selected", Ratio::PARTS)
+                format!("{percentage} %{ramp} by {key}: part {part} {sign} {parts} of {}: {not}selected", Ratio::PARTS)
             }
             Self::Drawn { keyless } => {
                 let why = if *keyless { format!(", for there is no {key}") } else { String::new() };
-                format!("{percentage} % at random{why}: selected with probability {}", decimal(parts, Ratio::PARTS))
+                format!(
+                    "{percentage} %{ramp} at random{why}: selected with probability {}",
+                    decimal(parts, Ratio::PARTS)
+                )
             }
         }
     }
@@ -80,15 +94,24 @@ fn decimal(parts: u32, whole: u32) -> String {
 }
 
 /// Explains what the mirrors of a rule get.
-pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision: Decision, given: &Given, body: &[u8]) {
+pub(crate) fn explain(
+    reply: &mut Reply,
+    config: &Config,
+    rule: &Rule,
+    decision: Decision,
+    given: &Given,
+    body: &[u8],
+    now: Moment,
+) {
     if rule.mirrors.is_empty() {
         reply.line("the rule has no mirrors: the request is mirrored nowhere");
         return;
     }
     let marker = config.marker.as_ref();
-    let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(&mirror.sample, given)).collect();
+    let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(mirror, given, now)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
-    let mut pending = Pending::new(decision, rule, |_| possible.next().unwrap_or_default());
+    let mut select = || if possible.next() == Some(true) { Ok(()) } else { Err(Outcome::Unsampled) };
+    let mut pending = Pending::new(decision, rule, |_| select());
     if pending.wants_end() {
         let request = Digest::new(Request::new(given, true).take_headers(), marker);
         let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
@@ -101,11 +124,15 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
     }
     for ((mirror, selection), plan) in rule.mirrors.iter().zip(&selections).zip(&pending.plans) {
         reply.line(format_args!("mirror {}", mirror.label));
-        reply.line(format_args!("  sample: {}", selection.shown(&mirror.sample)));
+        reply.line(format_args!("  sample: {}", selection.shown(mirror, now)));
         match plan {
             Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
             Plan::Not(_) | Plan::Counted => {}
             Plan::Copy { with_body } => {
+                if !mirror.when.is_empty() {
+                    reply
+                        .line(format_args!("  waits for the primary's response: sent if {}", conditions(&mirror.when)));
+                }
                 let body = if *with_body { body } else { b"" };
                 copy(reply, config, mirror, &pending.request, decision, body);
             }
@@ -114,6 +141,16 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
     if rule.compares_status && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. })) {
         reply.line("compare: a mirror's status and time are set beside the primary's");
     }
+}
+
+/// Says when a copy is sent that waits for the primary's response.
+fn conditions(when: &[When]) -> String {
+    let one = |when: &When| {
+        let status = when.status.as_ref().map(|statuses| format!("its status is {statuses}"));
+        let slower = when.slower_than.map(|least| format!("it took more than {least:?}"));
+        status.into_iter().chain(slower).collect::<Vec<_>>().join(" and ")
+    };
+    when.iter().map(one).collect::<Vec<_>>().join(", or ")
 }
 
 fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, decision: Decision, body: &[u8]) {
@@ -128,7 +165,7 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
     // Nothing else is done to the copy before, so that no hidden value is shown as what was there.
     let Hidden { request: hidden, body, values, is_masked } = hidden;
     let headers = hidden.map();
-    let Ok(draft) = Draft::new(mirror, &hidden, decision.matched_uri) else {
+    let Ok(draft) = Draft::new(mirror, &hidden, decision.matched_uri, || 1) else {
         let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
         reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
         return;
@@ -160,11 +197,12 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
     }
     for (name, value, why) in not_copied {
         let why = match why {
-            NotCopied::Never(Never::OfHop) => "belongs to one hop or to the router",
+            NotCopied::Never(Never::OfHop) => "belongs to one hop, to the router or to the filter",
             NotCopied::Never(Never::Listed) => "listed by connection",
             NotCopied::Never(Never::Marker) => "the marker, which a copy gets anew",
             NotCopied::Removed => "headers.remove",
             NotCopied::Replaced => "headers.set: one value takes the place of all",
+            NotCopied::Untraced => "trace",
         };
         reply.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
     }
@@ -239,6 +277,12 @@ fn why_different(
         None
     } else {
         let rewrite = match (name, &mirror.authority, &mirror.path) {
+            _ if !name.starts_with(b":") => {
+                return Some(format!(
+                    "trace{}",
+                    if mirror.trace == Trace::New { ": drawn anew for each copy" } else { "" }
+                ));
+            }
             (b":authority", Authority::Replace(_), _) => "rewrite.authority",
             (b":authority", ..) => "-shadow",
             (_, _, PathRewrite::Regex(..)) => "rewrite.uriRegexRewrite",

@@ -12,7 +12,8 @@ use crate::input::{bytes, documents};
 use crate::reply::Reply;
 use crate::tree::Tree;
 use request::{Given, LOCALHOST};
-use traffic_mirror::config::Config;
+use std::time::SystemTime;
+use traffic_mirror::config::{Config, Moment};
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::request::Request;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
     let body = description.body.as_deref().map(bytes).transpose()?;
     let given = Given::new(description, body.as_deref())?;
     let body = body.unwrap_or_default();
+    let now = description.at.unwrap_or_else(now);
     let mut reply = Reply::default();
     let mut all = Vec::new();
     let mut routes = Vec::new();
@@ -52,7 +54,7 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
             reply.line(format_args!("{}: {}", found.place, found.path));
         }
         match (found.read(), &found.configuration) {
-            (Ok(config), Ok((tree, _))) => explain(&mut reply, &config, tree, &given, &body),
+            (Ok(config), Ok((tree, _))) => explain(&mut reply, &config, tree, &given, &body, now),
             (Err(violations), _) => violations.lines().for_each(|line| reply.finding(at(&found.place, &line))),
             (Ok(_), Err(violation)) => reply.finding(at(&found.place, violation)),
         }
@@ -65,7 +67,7 @@ fn is_route(tree: &Tree) -> bool {
     tree.text_at(&["kind"]).is_some_and(|kind| ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&kind))
 }
 
-fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body: &[u8]) {
+fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body: &[u8], now: Moment) {
     let matcher = Matcher::new(&config.rules);
     let decision = matcher.decide(&Request::new(given, true));
     for line in rules::explain(tree, config, given, decision.map(|decision| decision.rule)) {
@@ -74,6 +76,12 @@ fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body:
     if let Some(decision) = decision
         && let Some(rule) = config.rules.get(decision.rule)
     {
-        mirrors::explain(reply, config, rule, decision, given, body);
+        mirrors::explain(reply, config, rule, decision, given, body, now);
     }
+}
+
+/// Returns the moment of this machine's clock.
+fn now() -> Moment {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Moment::since_epoch(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

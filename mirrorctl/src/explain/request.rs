@@ -2,6 +2,7 @@
 
 use clap::Args;
 use std::net::IpAddr;
+use traffic_mirror::config::Moment;
 use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::request::Source;
 
@@ -32,6 +33,13 @@ pub(crate) struct Description {
     /// Envoy has no cluster for the request: it has no route, or Envoy responds itself
     #[arg(long, conflicts_with = "cluster_name")]
     unrouted: bool,
+    /// When the request comes, for `ramp`, `from` and `until`, such as 2026-12-01T09:00:00Z; absent: now
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) at: Option<Moment>,
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text).ok_or_else(|| "not a date, time and offset as in RFC 3339".to_owned())
 }
 
 /// A request that the core can be asked about.
@@ -137,6 +145,7 @@ pub(super) mod tests {
             route_name: Some("r".to_owned()),
             cluster_name: Some("c".to_owned()),
             unrouted: false,
+            at: None,
         };
         Given::new(&description, None).unwrap()
     }

@@ -44,7 +44,7 @@ pub(super) fn large_bodies(subject: &Subject<'_>) -> Vec<Finding> {
 
 /// Counts the mirrors that may get a body.
 fn mirrors_with_body(rule: &Rule) -> usize {
-    let gets = |mirror: &&Mirror| mirror.body == BodyMode::Include && !mirror.sample.ratio.is_never();
+    let gets = |mirror: &&Mirror| mirror.body == BodyMode::Include && !mirror.is_off();
     rule.mirrors.iter().filter(gets).count()
 }
 

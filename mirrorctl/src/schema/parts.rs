@@ -25,6 +25,9 @@ pub(super) const POINTER: &str = r"^(/([^~/]|~[01])*)*$";
 /// A duration as Go writes it.
 pub(super) const DURATION: &str = r"^(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
+/// A moment as RFC 3339 writes it.
+pub(super) const MOMENT: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
 /// A whole number, which may be written as a string too.
 pub(super) struct Whole<const MIN: u64, const MAX: u64>;
 

@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "described, not read")]
 
 use super::parts::{
-    ASKED_FOR, COOKIE, DURATION, HEADER, NAME, POINTER, VALUE, Whole, at_least_one, at_most_one, exactly_one, needs,
-    needs_name_for,
+    ASKED_FOR, COOKIE, DURATION, HEADER, MOMENT, NAME, POINTER, VALUE, Whole, at_least_one, at_most_one, exactly_one,
+    needs, needs_name_for,
 };
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const MOST_BODY: u64 = 64 << 20;
@@ -128,7 +129,7 @@ struct StringMatch {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("allOf" = [
     exactly_one(&["cluster", "destination", "clusterHeader"]),
-    at_most_one(&["percentage", "fraction"]),
+    at_most_one(&["percentage", "fraction", "ramp"]),
     needs("allowedClusters", "clusterHeader"),
     needs_name_for(r"^[.]+$"),
 ]))]
@@ -152,6 +153,16 @@ struct Mirror {
     percentage: Option<f64>,
     /// Instead of `percentage`.
     fraction: Option<Fraction>,
+    /// Instead of `percentage`: the share as a function of time. Each holds from its moment to the next; before the first there are no
+    /// copies. Moments ascend.
+    #[schemars(length(min = 1))]
+    ramp: Option<Vec<Step>>,
+    /// There are no copies before this moment, such as `2026-12-01T09:00:00Z`.
+    #[schemars(regex(pattern = MOMENT))]
+    from: Option<String>,
+    /// There are no copies from this moment on.
+    #[schemars(regex(pattern = MOMENT))]
+    until: Option<String>,
     /// Sample by a key of the request instead of at random: the same key is selected always or never.
     consistent_hash: Option<ConsistentHash>,
     /// Changes to authority and path of the copy.
@@ -170,6 +181,70 @@ struct Mirror {
     /// How long to wait for the response: `1ms` to `1h`. Default `5s`.
     #[schemars(regex(pattern = DURATION))]
     timeout: Option<String>,
+    /// How many copies may be sent and have no response yet, for each Envoy worker thread, beside `limits.maxInFlight`.
+    max_in_flight: Option<Whole<1, { u32::MAX as u64 }>>,
+    /// The copy is sent once the primary's response is over, and only if one entry holds.
+    #[schemars(length(min = 1))]
+    when: Option<Vec<When>>,
+    /// The headers of traces. `unsampled`: they say that the copy is not sampled. `new`: the copy begins a trace of its own, with the
+    /// old `traceparent` in `x-mirrored-traceparent`. Default `keep`.
+    trace: Option<Trace>,
+}
+
+/// A step of a ramp.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Step {
+    /// When it begins, such as `2026-12-01T09:00:00Z`.
+    #[schemars(regex(pattern = MOMENT))]
+    at: String,
+    /// Share of requests; four decimals count.
+    #[schemars(range(min = 0, max = 100))]
+    #[schemars(extend("anyOf" = [{ "enum": [0, 100] }, { "minimum": 0.00005, "exclusiveMaximum": 99.99995 }]))]
+    percentage: f64,
+}
+
+/// Conditions on the primary's response, all of which must hold; at least one.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("allOf" = [at_least_one(&["status", "slowerThan"])]))]
+struct When {
+    /// Its status: a code, a class (`5xx`), a range (`500-503`), or `none`: the client got no response. For gRPC the HTTP status.
+    #[schemars(length(min = 1))]
+    status: Option<Vec<Status>>,
+    /// The upstream took longer than this: `1ms` to `1h`. What Envoy responds itself does not hold.
+    #[schemars(regex(pattern = DURATION))]
+    slower_than: Option<String>,
+}
+
+/// A code, a class, a range, or `none`.
+struct Status;
+
+impl JsonSchema for Status {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Status".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "integer", "minimum": 100, "maximum": 599 },
+                { "type": "string", "pattern": "^([1-5]xx|[1-5][0-9]{2}|[1-5][0-9]{2}-[1-5][0-9]{2}|none)$" },
+            ]
+        })
+    }
+}
+
+/// What becomes of the headers of traces.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum Trace {
+    Keep,
+    Unsampled,
+    New,
 }
 
 /// Name of an Envoy cluster.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Every outcome that a copy can have.
-pub const OUTCOMES: [&str; 12] = [
+pub const OUTCOMES: [&str; 14] = [
     "sent",
+    "unscheduled",
     "unsampled",
     "body_too_large",
     "incomplete",
+    "not_wanted",
     "in_flight_limit",
     "buffer_limit",
     "rate_limit",

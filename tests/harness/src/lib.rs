@@ -145,7 +145,11 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl Mesh {
-    async fn start(setup: Setup) -> Result<Self, Refused> {
+    /// Starts a test's world by itself: for what needs two.
+    ///
+    /// # Errors
+    /// What Envoy said when it refused to start.
+    pub async fn start(setup: Setup) -> Result<Self, Refused> {
         let refused = TcpSocket::new_v4().unwrap();
         refused.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let primary = Upstream::start("primary", setup.primary).await;

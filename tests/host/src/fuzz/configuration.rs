@@ -108,7 +108,7 @@ fn decides_and_rewrites(config: &Config) {
     let request = Digest::new(given.headers.clone(), config.marker.as_ref());
     let is_complete = |mirror: &Mirror, matched| {
         // What takes too many steps is not sent.
-        Draft::new(mirror, &request, matched).ok().is_none_or(|draft| {
+        Draft::new(mirror, &request, matched, || 1).ok().is_none_or(|draft| {
             let headers = draft.write(config.marker.as_ref(), Vec::new()).unwrap();
             headers.len() >= 3
         })

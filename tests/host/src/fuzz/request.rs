@@ -11,7 +11,7 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use traffic_mirror::config::{Rule, Target};
+use traffic_mirror::config::{Mirror, Moment, Ratio, Rule, Target};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
@@ -19,7 +19,7 @@ use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{Pending, Plan};
 use traffic_mirror::core::request::Request;
-use traffic_mirror::core::sample::Draw;
+use traffic_mirror::core::sample::Choice;
 
 /// Checks what becomes of the request that the bytes spell.
 pub fn check(bytes: &[u8]) {
@@ -29,6 +29,15 @@ pub fn check(bytes: &[u8]) {
     if is_possible && case.way == Way::Exports {
         case.through_the_exports(&copies);
     }
+}
+
+/// When the requests of the core come.
+fn now() -> Moment {
+    Moment::since_epoch(0)
+}
+
+fn ratio(mirror: &Mirror) -> Ratio {
+    mirror.sample.share.at(now)
 }
 
 /// A copy that is to be sent.
@@ -50,12 +59,12 @@ impl Case {
         assert_eq!(decision.map(|decision| decision.rule), self.first_rule_by_itself());
         let Some(decision) = decision else { return Vec::new() };
         let rule = &self.config.rules[decision.rule];
-        let (mut draw, mut generator) = (Draw::default(), Xoshiro128PlusPlus::seed_from_u64(0));
-        let mut pending = Pending::new(decision, rule, |mirror| draw.selects(&mirror.sample, &request, &mut generator));
+        let mut choice = Choice::new(Xoshiro128PlusPlus::seed_from_u64(0), now);
+        let mut pending = Pending::new(decision, rule, |mirror| choice.selects(mirror, &request));
         let digest = Digest::new(request.headers().clone(), self.config.marker.as_ref());
         let selected: Vec<_> = pending.plans.iter().map(|plan| *plan != Plan::Not(Outcome::Unsampled)).collect();
         for (selected, mirror) in selected.iter().zip(&rule.mirrors) {
-            let ratio = mirror.sample.ratio;
+            let ratio = ratio(mirror);
             assert!(*selected || !ratio.is_always(), "an unselected mirror at 100 %");
             assert!(!*selected || !ratio.is_never(), "a selected mirror at 0 %");
         }
@@ -104,7 +113,7 @@ impl Case {
             };
             assert_eq!(found, expected, "{mirror:?}");
             let Ok(body) = found else { continue };
-            let draft = Draft::new(mirror, &pending.request, pending.decision.matched_uri).unwrap();
+            let draft = Draft::new(mirror, &pending.request, pending.decision.matched_uri, || 1).unwrap();
             let written = draft.write(self.config.marker.as_ref(), b"what was there".to_vec()).unwrap();
             let headers = wire::strict(written.as_abi()).expect("headers that the host could not read");
             assert_eq!(headers, self.headers_for(mirror, pending.decision), "{mirror:?}");
@@ -154,7 +163,7 @@ impl Case {
             End::Trailers => envoy.trailers(stream),
         }
         envoy.end_answered(stream, self.status);
-        let samples = self.config.rules.iter().flat_map(|rule| &rule.mirrors).map(|mirror| mirror.sample.ratio);
+        let samples = self.config.rules.iter().flat_map(|rule| &rule.mirrors).map(ratio);
         if samples.into_iter().all(|ratio| ratio.is_always() || ratio.is_never()) {
             Envoy::host(|host| {
                 let sent = host.sent.iter().map(|call| Copy {
