@@ -188,3 +188,47 @@ fn tests_contradict(root: Option<&Tree>, leaf: Option<&Tree>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::yaml;
+
+    #[test]
+    fn a_match_lies_inside_its_root_or_contradicts_it() {
+        for (root, leaf, expected) in [
+            ("{uri: {prefix: /a}}", "{uri: {prefix: /a/b}}", false),
+            ("{uri: {prefix: /a}}", "{uri: {exact: /ab}}", false),
+            ("{uri: {prefix: /a}}", "{uri: {prefix: /}}", true),
+            ("{uri: {prefix: /a}}", "{uri: {regex: /a.*}}", true),
+            ("{uri: {exact: /a}}", "{uri: {exact: /a}}", false),
+            ("{uri: {exact: /a}}", "{uri: {prefix: /a}}", true),
+            ("{uri: {regex: /a}}", "{uri: {exact: /a}}", true),
+            ("{uri: {prefix: /a}}", "{method: {exact: GET}}", false),
+            ("{headers: {x: {exact: '1'}}}", "{headers: {x: {exact: '2'}}}", true),
+            ("{headers: {x: {exact: '1'}}}", "{headers: {z: {exact: '2'}}}", false),
+            ("{ignoreUriCase: true}", "{}", true),
+            ("{ignore_uri_case: true}", "{ignoreUriCase: true}", false),
+            ("{port: 80}", "{port: 81}", true),
+            ("{port: 80}", "{}", false),
+            ("{sourceNamespace: a}", "{}", true),
+            ("{sourceLabels: {a: b}}", "{sourceLabels: {a: c}}", true),
+            ("{gateways: [a, b]}", "{gateways: [a]}", false),
+            ("{gateways: [a]}", "{gateways: [b]}", true),
+        ] {
+            let [one, other] = [root, leaf].map(|text| yaml(text).remove(0).unwrap());
+            assert_eq!(contradict(&one, &other), expected, "{root} {leaf}");
+        }
+    }
+
+    #[test]
+    fn what_both_have_the_delegate_says() {
+        let [root, leaf, expected] = [
+            "{uri: {prefix: /a}, headers: {x: {exact: '1'}, z: {exact: '1'}}}",
+            "{headers: {x: {exact: '1'}}, method: {exact: GET}}",
+            "{headers: {x: {exact: '1'}, z: {exact: '1'}}, method: {exact: GET}, uri: {prefix: /a}}",
+        ]
+        .map(|text| yaml(text).remove(0).unwrap());
+        assert_eq!(merge_match(&root, &leaf), expected);
+    }
+}

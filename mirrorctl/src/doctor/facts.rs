@@ -1,6 +1,7 @@
 //! What is known of a running Envoy: values that were read once.
 
 use crate::facts::envoy::{Envoy, Manager, clusters_of_route, each_route};
+use crate::facts::field::{items, text};
 use crate::findings::{Subject, clusters_of};
 use crate::found::{Found, configurations};
 use crate::input::Document;
@@ -8,7 +9,11 @@ use crate::metrics::counters::{Counters, Mirror as Count, Rule};
 use crate::metrics::plain::Stats;
 use crate::tree::Tree;
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 use traffic_mirror::config::{Config, Mirror, Violations};
+
+/// How long an Envoy may take to get its first configuration.
+const STARTING: Duration = Duration::from_secs(60);
 
 /// What was read, as it was said.
 #[derive(Debug, Default)]
@@ -106,6 +111,27 @@ impl<'a> Facts<'a> {
         managers
     }
 
+    /// Returns when a configuration came, as the dump has it.
+    pub(crate) fn since(&self, found: &Found) -> Option<&str> {
+        let document = self.said.documents.iter().find(|one| one.place.to_string() == found.place.to_string())?;
+        let resource = resource(document, &found.path)?;
+        text(resource, &["last_updated"]).or_else(|| text(resource, &["active_state", "last_updated"]))
+    }
+
+    /// Tells whether the plugin is there since the Envoy started, so that both have counted the same requests.
+    pub(crate) fn is_as_old_as_envoy(&self) -> bool {
+        let dumps = self.said.documents.iter().flat_map(|document| items(&document.tree, &["configs"]));
+        let started =
+            dumps.filter(|dump| dump.get("bootstrap").is_some()).find_map(|dump| text(dump, &["last_updated"]));
+        let is_old = |came: Option<&str>| {
+            let came_and_started = came.and_then(time).zip(started.and_then(time));
+            came_and_started.is_some_and(|(came, started)| {
+                came.duration_since(started).is_ok_and(|late| late < STARTING) || came < started
+            })
+        };
+        self.plugins.valid.iter().all(|(found, _)| is_old(self.since(found)))
+    }
+
     /// Adds up a metric of the managers in which the plugin is, first and last.
     pub(crate) fn of_managers(&self, metric: &str) -> [f64; 2] {
         let names: BTreeSet<_> = self.managers().iter().map(|(manager, _)| manager.metrics() + metric).collect();
@@ -158,6 +184,24 @@ impl<'a> Facts<'a> {
             Some((hosts.len() as f64, hosts.iter().filter(is_healthy).count() as f64))
         })
     }
+}
+
+/// Returns the resource of a dump in which a path stands.
+fn resource<'d>(document: &'d Document, path: &str) -> Option<&'d Tree> {
+    let mut names = path.split('.');
+    let of_list = |name: &str| {
+        let (list, index) = name.strip_suffix(']')?.split_once('[')?;
+        Some((list.to_owned(), index.parse::<usize>().ok()?))
+    };
+    let (list, index) = of_list(names.next()?)?;
+    let first = document.tree.get(&list)?.items().get(index)?;
+    // In a complete dump, a resource stands one level deeper than where it was asked for alone.
+    let deeper = names.next().and_then(of_list).and_then(|(list, index)| first.get(&list)?.items().get(index));
+    deeper.or(Some(first))
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
 }
 
 /// Names a metric of a cluster.

@@ -32,7 +32,7 @@ pub(crate) fn ask(name: &str, wait: Duration) -> Result<Said, String> {
         take(said, resource, tree);
         Ok(())
     };
-    add(&mut said, "bootstrap", "mask=bootstrap.stats_config,bootstrap.layered_runtime")?;
+    add(&mut said, "bootstrap", "mask=bootstrap.stats_config,bootstrap.layered_runtime,last_updated")?;
     for resource in ["static_listeners", "dynamic_listeners", "ecds_filters"] {
         add(&mut said, resource, &format!("resource={resource}"))?;
     }

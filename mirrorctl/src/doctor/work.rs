@@ -46,7 +46,7 @@ fn plugin(facts: &Facts<'_>, found: &Found, config: &Config, all: &[&Found]) -> 
         [one] => format!(", in {one}"),
         [first, rest @ ..] => format!(", in {first} and {} more", rest.len()),
     };
-    let since = updated(facts, found).map(|time| format!(", since {time}")).unwrap_or_default();
+    let since = facts.since(found).map(|time| format!(", since {time}")).unwrap_or_default();
     format!(
         "plugin {name}: rules: {}, mirrors: {mirrors}, module {}{where_}{since}\n",
         config.rules.len(),
@@ -62,13 +62,4 @@ fn module(owner: &Tree) -> String {
         (None, Some(sha)) => format!("sha256:{}", sha.get(..12).unwrap_or(sha)),
         (None, None) => "not named".to_owned(),
     }
-}
-
-/// Returns when a configuration came, if it did not come with the bootstrap.
-fn updated<'f>(facts: &'f Facts<'_>, found: &Found) -> Option<&'f str> {
-    let document = facts.said.documents.iter().find(|one| one.place.to_string() == found.place.to_string())?;
-    let configs = document.tree.get("configs")?.items();
-    let index = found.path.strip_prefix("configs[")?.split(']').next()?.parse::<usize>().ok()?;
-    let resource = configs.get(index)?;
-    text(resource, &["last_updated"]).or_else(|| text(resource, &["active_state", "last_updated"]))
 }

@@ -4,7 +4,7 @@ use crate::mirrorctl;
 use crate::stats::beside;
 use harness::bootstrap::{Delivery, FILTER, Form, cluster};
 use harness::client::{Req, raw};
-use harness::process::Folder;
+use harness::process::{Folder, trapping_module};
 use harness::upstream::{Answer, Received, Service};
 use harness::{Mesh, Setup, eventually, run_into_a_trap};
 use serde_json::{Value, json};
@@ -389,6 +389,42 @@ fn files_say_the_same_as_the_envoy_and_gauges_that_no_request_holds_are_stuck() 
         // And a VM that is dead sees nothing any more.
         let many = ("http.main.downstream_rq_total: 2", "http.main.downstream_rq_total: 2000");
         assert_eq!(changed(&[all_good, many]).0[0], "not-reached");
+        // One that came later is not dead: many requests came before it.
+        let dump = fs::read_to_string(folder.path("config_dump.json")).unwrap();
+        let mut later: Value = serde_json::from_str(&dump).unwrap();
+        for config in later["configs"].as_array_mut().unwrap() {
+            for listener in config["static_listeners"].as_array_mut().into_iter().flatten() {
+                listener["last_updated"] = json!("2999-01-01T00:00:00.000Z");
+            }
+        }
+        fs::write(folder.path("config_dump.json"), later.to_string()).unwrap();
+        let (codes, _, out) = changed(&[all_good, many]);
+        assert!(!codes.iter().any(|code| code == "not-reached"), "{out}");
+    });
+}
+
+#[test]
+fn a_module_that_trapped_leaves_what_waited_and_sees_nothing_any_more() {
+    let module = trapping_module().to_str().unwrap();
+    let setup = to("mirror").changed(move |bootstrap| {
+        let vm = bootstrap.pointer_mut(&format!("{FILTERS}/0/typed_config/config/vm_config")).unwrap();
+        vm["code"]["local"]["filename"] = json!(module);
+    });
+    run_into_a_trap(setup, async |mesh| {
+        mesh.send(Req::get("/")).await;
+        mesh.responses("rule-0", "mirror", "2xx", 1).await;
+        let half = b"POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello";
+        let upload = raw(mesh.address("main"), half).await;
+        mesh.until("the half to be held", |ledger| ledger.buffered_bytes() == 5).await;
+        mesh.send(Req::get("/").header("x-trap", "1")).await;
+        drop(upload);
+        names_first(mesh, "error waits-stuck").await;
+        for _ in 0..400 {
+            mesh.send(Req::get("/")).await;
+        }
+        names_first(mesh, "error not-reached").await;
+        let (_, _, out) = ask(mesh, "0s").await;
+        assert!(out.contains("search Envoy's log for a trap"), "{out}");
     });
 }
 
