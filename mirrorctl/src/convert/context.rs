@@ -85,7 +85,7 @@ impl<'a> Manifest<'a> {
         let group = version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
         if let Some(other) = group.filter(|group| !groups.contains(group)) {
             if ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&kind) {
-                let what = format_args!("{other}: left out: not a {kind} of {}", groups.concat());
+                let what = format_args!("{other}: not converted: not a {kind} of {}", groups.concat());
                 notes.note(&notes.warnings, &document.place, "apiVersion", what);
             }
             return None;

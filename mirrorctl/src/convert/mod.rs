@@ -308,7 +308,7 @@ impl Conversion {
                 Some(Owner::Istio)
             }
             Owner::EnvoyGateway if is_istios => {
-                warn(format!("left out: {proxy} is Envoy Gateway's: convert it with -o envoyextensionpolicy"));
+                warn(format!("not converted: {proxy} is Envoy Gateway's: convert it with -o envoyextensionpolicy"));
                 None
             }
             Owner::EnvoyGateway if !is_envoy_gateways && !self.writes_routes() => {
@@ -321,12 +321,12 @@ impl Conversion {
                 if matches!(proxy, Proxy::Unnamed) {
                     return Some(Owner::EnvoyGateway);
                 }
-                warn(format!("left out: {proxy} is Istio's: convert it with -o wasmplugin"));
+                warn(format!("not converted: {proxy} is Istio's: convert it with -o wasmplugin"));
                 None
             }
             Owner::Other(controller) => {
                 warn(format!(
-                    "left out: {proxy} is made by {controller}, and how its clusters are called is not known"
+                    "not converted: {proxy} is made by {controller}, and how its clusters are called is not known"
                 ));
                 None
             }

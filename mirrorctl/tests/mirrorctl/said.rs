@@ -109,7 +109,7 @@ fn what_the_plugin_does_not_take_is_told_where_it_stands_in_the_files() {
         ),
         (
             virtual_service(
-                "headers: {request: {set: {a: \"b\\nc\"}}}, mirrors: [{destination: {host: n, port: {number: 80}}}]",
+                "headers: {request: {set: {a: \"b\\nc\"}}}, mirrors: [{destination: {host: other, port: {number: 80}}}]",
             ),
             "(VirtualService a): spec.http[1].mirrors[0]: headers.set.a: (not shown): control characters cannot stand in a header",
         ),
