@@ -46,6 +46,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Tells whether something is to be said of a gateway for the first time.
+    pub(super) fn is_first(&self, gateway: &str) -> bool {
+        self.said.borrow_mut().insert(gateway.to_owned())
+    }
+
     /// Notes something once, however many rules a route becomes.
     pub(super) fn note(&self, notes: &RefCell<Vec<String>>, place: &Place, path: &str, what: impl Display) {
         let note = format!("{place}: {path}: {what}");

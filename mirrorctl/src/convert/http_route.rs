@@ -78,10 +78,19 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
         let Some(proxy) = parent.proxy.filter(|proxy| resource.proxies.contains(proxy)) else { continue };
         let known = resource.around.gateways.get(&proxy).is_some();
         for field in ["port", "sectionName"].iter().filter_map(|name| parent.node.field(name)).filter(|_| !known) {
-            resource.warn(
-                field.path(),
-                "not checked: the rule also matches requests to other listeners: no file has the Gateway",
-            );
+            let path = field.path();
+            match &proxy {
+                // Once for all of its routes: each would say the same.
+                Proxy::Gateway(_, name) if resource.around.notes.is_first(name) => resource.warn(
+                    path,
+                    format_args!(
+                        "not checked, as in all routes of {name}: the rules also match requests to its other listeners; give a file \
+                         with this Gateway too"
+                    ),
+                ),
+                Proxy::Gateway(..) => {}
+                _ => resource.warn(path, "not checked: the rule also matches requests to other ports of the Service"),
+            }
         }
         let taken = match proxy {
             Proxy::Mesh => {

@@ -336,7 +336,7 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
         ),
         (
             parent("{kind: Service, name: s, port: 80}"),
-            "spec.parentRefs[0].port: not checked: the rule also matches requests to other listeners",
+            "spec.parentRefs[0].port: not checked: the rule also matches requests to other ports of the Service",
         ),
         (
             parent("{kind: Service, name: s, namespace: other}"),

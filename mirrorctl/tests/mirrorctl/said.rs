@@ -119,3 +119,30 @@ fn what_the_plugin_does_not_take_is_told_where_it_stands_in_the_files() {
         assert!(ran.code == 1 && ran.out.is_empty() && told, "{text}\n{expected}\n{ran:?}");
     }
 }
+
+#[test]
+fn what_all_routes_of_a_gateway_have_is_said_once() {
+    let route = |name: &str, gateway: &str| {
+        format!(
+            "kind: HTTPRoute\nmetadata: {{name: {name}}}\nspec: {{parentRefs: [{{name: {gateway}, sectionName: http}}], hostnames: \
+             [{name}.test], rules: [{{backendRefs: [{{name: b, port: 80}}], filters: [{{type: RequestMirror, requestMirror: \
+             {{backendRef: {{name: m, port: 80}}}}}}]}}]}}\n"
+        )
+    };
+    let text = [route("a", "g"), route("b", "g"), route("c", "h")].join("---\n");
+    let said = mirrorctl(&["convert", "-"], &text).err;
+    let about = |gateway: &str| said.matches(&format!("not checked, as in all routes of default/{gateway}: ")).count();
+    assert_eq!((about("g"), about("h")), (1, 1), "{said}");
+    let gateways: String = ["g", "h"]
+        .map(|name| {
+            format!(
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\nspec: {{gatewayClassName: \
+                 istio, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}\n"
+            )
+        })
+        .concat();
+    let classes =
+        "---\nkind: GatewayClass\nmetadata: {name: istio}\nspec: {controllerName: istio.io/gateway-controller}\n";
+    let ran = mirrorctl(&["convert", "--strict", "-"], &(text + &gateways + classes));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
