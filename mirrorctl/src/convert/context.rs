@@ -46,6 +46,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Tells whether something is to be said of a gateway for the first time.
+    pub(super) fn is_first(&self, gateway: &str) -> bool {
+        self.said.borrow_mut().insert(gateway.to_owned())
+    }
+
     /// Notes something once, however many rules a route becomes.
     pub(super) fn note(&self, notes: &RefCell<Vec<String>>, place: &Place, path: &str, what: impl Display) {
         let note = format!("{place}: {path}: {what}");
@@ -85,7 +90,7 @@ impl<'a> Manifest<'a> {
         let group = version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
         if let Some(other) = group.filter(|group| !groups.contains(group)) {
             if ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&kind) {
-                let what = format_args!("{other}: left out: not a {kind} of {}", groups.concat());
+                let what = format_args!("{other}: not converted: not a {kind} of {}", groups.concat());
                 notes.note(&notes.warnings, &document.place, "apiVersion", what);
             }
             return None;

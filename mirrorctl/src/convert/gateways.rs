@@ -201,7 +201,10 @@ impl Gateways {
             let name = proxy.name();
             if is_there {
                 let namespace = manifest.namespace;
-                resource.warn(path, format_args!("the Gateway {name} takes no such route from {namespace}: left out"));
+                resource.warn(
+                    path,
+                    format_args!("the Gateway {name} takes no such route from {namespace}: not converted for it"),
+                );
             } else {
                 resource.warn(path, format_args!("the Gateway {name} has none of them: no request comes here"));
             }

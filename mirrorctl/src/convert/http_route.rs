@@ -78,7 +78,19 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
         let Some(proxy) = parent.proxy.filter(|proxy| resource.proxies.contains(proxy)) else { continue };
         let known = resource.around.gateways.get(&proxy).is_some();
         for field in ["port", "sectionName"].iter().filter_map(|name| parent.node.field(name)).filter(|_| !known) {
-            resource.warn(field.path(), "left out: the plugin does not know its listener");
+            let path = field.path();
+            match &proxy {
+                // Once for all of its routes: each would say the same.
+                Proxy::Gateway(_, name) if resource.around.notes.is_first(name) => resource.warn(
+                    path,
+                    format_args!(
+                        "not checked, as in all routes of {name}: the rules also match requests to its other listeners; give a file \
+                         with this Gateway too"
+                    ),
+                ),
+                Proxy::Gateway(..) => {}
+                _ => resource.warn(path, "not checked: the rule also matches requests to other ports of the Service"),
+            }
         }
         let taken = match proxy {
             Proxy::Mesh => {
@@ -223,7 +235,7 @@ fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Opti
             }
             "ResponseHeaderModifier" | "CORS" => {}
             kind => {
-                resource.warn(filter.path(), format_args!("{kind}: what it does to requests is left out of the copy"))
+                resource.warn(filter.path(), format_args!("{kind}: what it does to requests is not done to the copy"))
             }
         }
     }
@@ -239,8 +251,10 @@ fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Opti
         match filter.text_at("type").unwrap_or_default() {
             "RequestHeaderModifier" if backends.len() == 1 => edit_headers(resource, &filter, &mut changes),
             "ResponseHeaderModifier" => {}
-            _ if backends.len() == 1 => resource.warn(filter.path(), "left out of the copy"),
-            _ => resource.warn(filter.path(), "left out: the plugin does not know which backend was chosen"),
+            _ if backends.len() == 1 => resource.warn(filter.path(), "not done to the copy"),
+            _ => {
+                resource.warn(filter.path(), "not done to the copy: the plugin does not know which backend was chosen")
+            }
         }
     }
     let number = resource.manifest.number;

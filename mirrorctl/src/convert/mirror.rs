@@ -60,12 +60,12 @@ impl Changes {
                 if ["host", ":authority"].contains(&&*name.to_ascii_lowercase()) {
                     self.authority = Some((*value).to_owned());
                 } else if value.contains('%') {
-                    resource.warn(&path, "the plugin does not fill in Envoy's variables: left out of the copy");
+                    resource.warn(&path, "not done to the copy: the plugin does not fill in Envoy's variables");
                 } else if is_editable(resource, &path, name) {
                     let list = if kind == "set" { &mut self.set } else { &mut self.add };
                     let is_known = list.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
                     if is_known && kind == "add" {
-                        resource.warn(&path, "added once more: left out of the copy");
+                        resource.warn(&path, "added once more: the copy has it once");
                         continue;
                     }
                     // Of what is set twice, the last counts.
@@ -171,7 +171,7 @@ fn numbered(mirror: &Tree, names: &mut HashSet<String>) -> String {
 fn is_editable(resource: &Resource<'_>, path: &str, name: &str) -> bool {
     let is_free = HeaderName::new(name).is_some_and(|name| !never_copied(name.as_str().as_bytes()));
     if !is_free {
-        resource.warn(path, format_args!("{name} belongs to one hop: left out of the copy"));
+        resource.warn(path, format_args!("not done to the copy: {name} belongs to one hop"));
     }
     is_free
 }

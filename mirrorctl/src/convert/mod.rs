@@ -36,7 +36,7 @@ use grants::Grants;
 use output::{Clients, Installation};
 use owner::Owner;
 use plan::{Chosen, Plan, Workload};
-use route::Table;
+use route::{Source, Table};
 use services::Services;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -128,6 +128,8 @@ fn gateway(text: &str) -> Result<String, String> {
 struct Converted {
     proxies: Vec<Proxy>,
     rules: Vec<Tree>,
+    /// What each rule was made of.
+    sources: Vec<Source>,
     installation: Installation,
     /// Routes that make the clusters of mirrors, and what belongs to them.
     extra: Vec<Tree>,
@@ -173,16 +175,19 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     if reply.has_findings() {
         return Ok(reply);
     }
+    for one in &converted {
+        let config = Tree::field("rules", one.rules.clone());
+        if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
+            violations.lines().for_each(|line| reply.finding(at_its_source(&line, &one.sources, &all)));
+        }
+    }
+    if reply.has_findings() {
+        return Ok(reply);
+    }
     let are_several = converted.len() > 1;
     let mut is_first = true;
     for one in converted {
         let config = Tree::field("rules", one.rules);
-        if let Err(violations) = Config::from_bytes(config.json().as_bytes()) {
-            for line in violations.lines() {
-                reply.finding(format_args!("what was converted is not a configuration: {line}"));
-            }
-            return Ok(reply);
-        }
         let mut parts = Vec::new();
         if conversion.output != Form::Routes {
             let proxies: Vec<_> = one.proxies.iter().map(Proxy::to_string).collect();
@@ -262,12 +267,12 @@ impl Conversion {
                     _ => http_route::add(&mut table, &resource),
                 }
             }
-            let (rules, origins) = table.rules();
-            carried.extend(origins);
+            let (rules, sources) = table.rules();
+            carried.extend(sources.iter().flat_map(|source| &source.mirrors).cloned());
             if !rules.is_empty() {
                 let extra = extra.take().into_values().flatten().collect();
                 let installation = self.installation(workload, &gateways);
-                converted.push(Converted { proxies: workload.proxies.clone(), rules, installation, extra });
+                converted.push(Converted { proxies: workload.proxies.clone(), rules, sources, installation, extra });
             }
         }
         if let Some(host) = services.unused().filter(|_| chosen.takes_all() && notes.errors.borrow().is_empty()) {
@@ -303,7 +308,7 @@ impl Conversion {
                 Some(Owner::Istio)
             }
             Owner::EnvoyGateway if is_istios => {
-                warn(format!("left out: {proxy} is Envoy Gateway's: convert it with -o envoyextensionpolicy"));
+                warn(format!("not converted: {proxy} is Envoy Gateway's: convert it with -o envoyextensionpolicy"));
                 None
             }
             Owner::EnvoyGateway if !is_envoy_gateways && !self.writes_routes() => {
@@ -316,12 +321,12 @@ impl Conversion {
                 if matches!(proxy, Proxy::Unnamed) {
                     return Some(Owner::EnvoyGateway);
                 }
-                warn(format!("left out: {proxy} is Istio's: convert it with -o wasmplugin"));
+                warn(format!("not converted: {proxy} is Istio's: convert it with -o wasmplugin"));
                 None
             }
             Owner::Other(controller) => {
                 warn(format!(
-                    "left out: {proxy} is made by {controller}, and how its clusters are called is not known"
+                    "not converted: {proxy} is made by {controller}, and how its clusters are called is not known"
                 ));
                 None
             }
@@ -369,6 +374,25 @@ impl Conversion {
                 "note: routes without a timeout wait for ever, their copies 5s: `timeout` of a mirror changes it",
             );
         }
+    }
+}
+
+/// Puts the place in the files before what the plugin has against a rule: `rules[2].mirrors[0].rewrite: …`.
+fn at_its_source(line: &str, sources: &[Source], all: &[Document]) -> String {
+    let number = |text: &str| text.parse::<usize>().ok();
+    let found = line.strip_prefix("rules[").and_then(|rest| rest.split_once(']')).and_then(|(rule, rest)| {
+        let source: &Source = sources.get(number(rule)?)?;
+        let mirror = rest.strip_prefix(".mirrors[").and_then(|rest| rest.split_once(']')).and_then(|(mirror, rest)| {
+            let (document, path) = source.mirrors.get(number(mirror)?)?;
+            Some((all.get(*document)?, path.clone(), rest))
+        });
+        mirror.or_else(|| Some((all.get(source.document)?, format!("the route {}", source.name), rest)))
+    });
+    match found {
+        Some((document, path, rest)) => {
+            at(&document.place, &format_args!("{path}: {}", rest.trim_start_matches(['.', ':', ' '])))
+        }
+        None => format!("what was converted is not a configuration: {line}"),
     }
 }
 

@@ -43,7 +43,8 @@ impl<'a> Plan<'a> {
                 _ => http_route::proxies(manifest),
             };
             for (path, kind) in &unknown {
-                let what = format_args!("{kind}: left out: only Gateways and Services are known as parents");
+                let what =
+                    format_args!("{kind}: not converted for it: only Gateways and Services are known as parents");
                 notes.note(&notes.warnings, manifest.place, path, what);
             }
             if !unknown.is_empty() || !proxies.iter().all(|proxy| chosen.has(proxy)) {

@@ -55,6 +55,8 @@ struct Host {
 pub(super) struct Table {
     routes: Vec<Route>,
     hosts: Vec<Host>,
+    /// The numbers of the documents that routes stand in.
+    documents: Vec<usize>,
     /// The places of hosts in their list.
     places: HashMap<Domain, usize>,
     /// The resources that domains of the mesh are of.
@@ -66,6 +68,7 @@ impl Table {
     pub(super) fn add(&mut self, document: usize, domains: &[Domain], routes: Vec<Route>) {
         let first = self.routes.len();
         self.routes.extend(routes);
+        self.documents.resize(self.routes.len(), document);
         let numbers: Vec<_> = (first..self.routes.len()).collect();
         for domain in domains {
             match self.places.get(domain).and_then(|place| self.hosts.get_mut(*place)) {
@@ -103,17 +106,18 @@ impl Table {
         taken
     }
 
-    /// Writes the rules, and tells whose mirrors they have.
-    pub(super) fn rules(mut self) -> (Vec<Tree>, HashSet<Origin>) {
+    /// Writes the rules, and tells of each what it was made of.
+    pub(super) fn rules(mut self) -> (Vec<Tree>, Vec<Source>) {
         self.sort();
         let mut rules: Vec<Rule<'_>> = Vec::new();
         for host in &self.hosts {
-            let routes = host.routes.iter().filter_map(|number| self.routes.get(*number));
-            for route in routes {
+            let routes =
+                host.routes.iter().filter_map(|number| self.routes.get(*number).zip(self.documents.get(*number)));
+            for (route, document) in routes {
                 match rules.last_mut() {
                     // Matches of one route that no other stands between.
                     Some(last) if last.is_of(host, route) => last.add(route),
-                    _ => rules.push(Rule::new(host, route)),
+                    _ => rules.push(Rule::new(host, route, *document)),
                 }
                 if route.takes_all() {
                     break;
@@ -124,6 +128,7 @@ impl Table {
             let rest = last.map(|last| Rule {
                 name: format!("{}-rest", last.name),
                 host,
+                document: last.document,
                 entries: Vec::new(),
                 mirrors: &[],
                 origins: &[],
@@ -142,8 +147,9 @@ impl Table {
             }
         }
         let mut names = Names::default();
-        let origins = needed.iter().flat_map(|rule| rule.origins).cloned().collect();
-        (needed.into_iter().rev().map(|rule| rule.write(&mut names)).collect(), origins)
+        needed.reverse();
+        let sources = needed.iter().map(|rule| rule.source()).collect();
+        (needed.into_iter().map(|rule| rule.write(&mut names)).collect(), sources)
     }
 
     /// Orders hosts and routes as Envoy tries them.
@@ -179,10 +185,22 @@ impl Table {
     }
 }
 
+/// What a rule was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The number of the document.
+    pub(super) document: usize,
+    /// What the rule is called after.
+    pub(super) name: String,
+    /// Where its mirrors stand.
+    pub(super) mirrors: Vec<Origin>,
+}
+
 /// A rule to be written.
 struct Rule<'a> {
     name: String,
     host: &'a Host,
+    document: usize,
     /// None: every request to the host.
     entries: Vec<Tree>,
     mirrors: &'a [Tree],
@@ -190,10 +208,11 @@ struct Rule<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn new(host: &'a Host, route: &'a Route) -> Self {
+    fn new(host: &'a Host, route: &'a Route, document: usize) -> Self {
         Self {
             name: route.name.clone(),
             host,
+            document,
             entries: route.entries.clone(),
             mirrors: &route.mirrors,
             origins: &route.origins,
@@ -210,6 +229,10 @@ impl<'a> Rule<'a> {
         } else {
             self.entries.extend_from_slice(&route.entries);
         }
+    }
+
+    fn source(&self) -> Source {
+        Source { document: self.document, name: self.name.clone(), mirrors: self.origins.to_vec() }
     }
 
     fn write(&self, names: &mut Names) -> Tree {

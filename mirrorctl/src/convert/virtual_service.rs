@@ -12,9 +12,12 @@ use traffic_mirror::config::Config;
 
 /// What a match may ask that the plugin cannot know, and why.
 const UNKNOWABLE: [(&str, &str); 3] = [
-    ("port", "the plugin does not know the port that the request was sent to"),
-    ("sourceLabels", "the plugin does not know its workload: use the selector where it is installed"),
-    ("sourceNamespace", "the plugin does not know its workload: install it in that namespace alone"),
+    ("port", "the rule also matches requests to other ports: the plugin does not know to which one a request was sent"),
+    (
+        "sourceLabels",
+        "the rule also matches requests of other workloads: use the selector where the plugin is installed",
+    ),
+    ("sourceNamespace", "the rule also matches requests of other namespaces: install the plugin in that one alone"),
 ];
 
 /// Finds what the routes of a VirtualService are for. One without hosts is a delegate of others.
@@ -86,7 +89,8 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>, delegates: &Delega
     }
     if let Some(older) = table.add_first(manifest.number, &manifest.key(), domains, routes) {
         let guess = if manifest.has_age() { "" } else { " (without creationTimestamp, the first by name)" };
-        let what = format_args!("left out: a sidecar takes the older of two for one host: {older}{guess}");
+        let what =
+            format_args!("nothing of it is converted: a sidecar takes the older of two for one host: {older}{guess}");
         resource.warn("spec.hosts", what);
     }
 }
@@ -202,7 +206,7 @@ fn is_for(resource: &Resource<'_>, entry: &Node<'_>) -> bool {
     }
     let is_for = resource.proxies.iter().any(|proxy| named.contains(proxy));
     if is_for {
-        let what = "left out: the plugin does not know which of the gateways of its workload a request came to";
+        let what = "not checked: the rule also matches requests to other gateways of the workload: the plugin does not know to which one a request came";
         resource.warn(&join(entry.path(), "gateways"), what);
     }
     is_for
@@ -212,7 +216,7 @@ fn is_for(resource: &Resource<'_>, entry: &Node<'_>) -> bool {
 fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> (Tree, bool) {
     for (name, value) in entry.entries().into_iter().filter(|(_, value)| *value.tree() != Tree::Null) {
         if let Some((_, why)) = UNKNOWABLE.iter().find(|(field, _)| is_field(name, field)) {
-            resource.warn(value.path(), format_args!("{}: left out: {why}", value.tree().json()));
+            resource.warn(value.path(), format_args!("{}: not checked: {why}", value.tree().json()));
         }
     }
     let test = |name: &str| field(entry, name).map(|test| read_test(&test));
@@ -220,7 +224,7 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> (Tree, bool) {
         let keep = |(key, value): (&str, Node<'_>)| {
             let is_claim = key.starts_with('@');
             if is_claim {
-                resource.warn(value.path(), "left out: the plugin does not know the claims of a token");
+                resource.warn(value.path(), "not checked: the rule also matches requests with other tokens: the plugin does not know their claims");
             }
             (!is_claim).then(|| (key.to_owned(), read_test(&value)))
         };
@@ -292,7 +296,7 @@ fn read_changes(resource: &Resource<'_>, http: &Node<'_>) -> Changes {
         [one] => edit(&mut changes, one),
         several => {
             for request in several.iter().filter_map(edits_of).filter(|request| request.object().is_some()) {
-                let what = "left out of the copy: the plugin does not know which destination was chosen";
+                let what = "not done to the copy: the plugin does not know which destination was chosen";
                 resource.warn(request.path(), what);
             }
         }
@@ -318,7 +322,7 @@ pub(super) fn timeout(resource: &Resource<'_>, given: &Node<'_>) -> Option<Strin
     }
     let is_zero = !text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
     if !is_zero {
-        let what = format_args!("{text}: left out: the plugin waits between 1ms and 1h, by default 5s");
+        let what = format_args!("{text}: not carried over, copies wait 5s: the plugin waits between 1ms and 1h");
         resource.warn(given.path(), what);
     }
     None

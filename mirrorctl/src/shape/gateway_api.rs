@@ -31,6 +31,14 @@ pub(super) const GATEWAY: &[Field] = &resource(Open(&[
     ("tls", Any),
 ]));
 
+pub(super) const GATEWAY_CLASS: &[Field] =
+    &resource(Open(&[("controllerName", Text), ("description", Any), ("parametersRef", Any)]));
+
+pub(super) const REFERENCE_GRANT: &[Field] = &resource(Open(&[
+    ("from", List(&Open(&[("group", Text), ("kind", Text), ("namespace", Text)]))),
+    ("to", List(&Open(&[("group", Text), ("kind", Text), ("name", Text)]))),
+]));
+
 const LISTENER: &[Field] = &[
     ("name", Text),
     ("hostname", Text),

@@ -97,6 +97,8 @@ fn shape_of(root: &Node<'_>) -> Option<(&'static [Field], Spelling)> {
         "Gateway" if is_gateway_api => Some((gateway_api::GATEWAY, Spelling::Camel)),
         "Service" => Some((SERVICE, Spelling::Camel)),
         "HTTPRoute" if is_gateway_api => Some((gateway_api::HTTP_ROUTE, Spelling::Camel)),
+        "GatewayClass" if is_gateway_api => Some((gateway_api::GATEWAY_CLASS, Spelling::Camel)),
+        "ReferenceGrant" if is_gateway_api => Some((gateway_api::REFERENCE_GRANT, Spelling::Camel)),
         "GRPCRoute" if is_gateway_api => Some((gateway_api::GRPC_ROUTE, Spelling::Camel)),
         _ => None,
     }

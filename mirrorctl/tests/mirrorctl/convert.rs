@@ -282,41 +282,62 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
     let parent = |parent: &str| http_route(filter).replace("rules:", &format!("parentRefs: [{parent}], rules:"));
     let more = |field: &str| virtual_service(&format!("{mirror}, {field}"));
     for (text, path) in [
-        (route("port: 80"), "spec.http[0].match[0].port: 80: left out: the plugin does not know the port"),
-        (route("sourceLabels: {app: x}"), "spec.http[0].match[0].sourceLabels: {\"app\":\"x\"}: left out"),
-        (route("source_labels: {app: x}"), "spec.http[0].match[0].source_labels: {\"app\":\"x\"}: left out"),
-        (route("sourceNamespace: x"), "spec.http[0].match[0].sourceNamespace: \"x\": left out"),
+        (
+            route("port: 80"),
+            "spec.http[0].match[0].port: 80: not checked: the rule also matches requests to other ports",
+        ),
+        (
+            route("sourceLabels: {app: x}"),
+            "spec.http[0].match[0].sourceLabels: {\"app\":\"x\"}: not checked: the rule also matches requests of other workloads",
+        ),
+        (
+            route("source_labels: {app: x}"),
+            "spec.http[0].match[0].source_labels: {\"app\":\"x\"}: not checked: the rule also matches requests of other workloads",
+        ),
+        (
+            route("sourceNamespace: x"),
+            "spec.http[0].match[0].sourceNamespace: \"x\": not checked: the rule also matches requests of other namespaces",
+        ),
         (
             route("headers: {'@request.auth.claims.sub': {exact: x}}"),
-            "spec.http[0].match[0].headers.@request.auth.claims.sub: left out",
+            "spec.http[0].match[0].headers.@request.auth.claims.sub: not checked: the rule also matches requests with other tokens",
         ),
         (
             more("delegate: {name: x}")
                 .replace("http: [", &format!("http: [{{match: [{{uri: {{exact: /a}}}}], {mirror}}}, ")),
             "spec.http[1].delegate: not followed",
         ),
-        (more("timeout: 2h"), "spec.http[0].timeout: 2h: left out: the plugin waits between 1ms and 1h"),
+        (
+            more("timeout: 2h"),
+            "spec.http[0].timeout: 2h: not carried over, copies wait 5s: the plugin waits between 1ms and 1h",
+        ),
         (
             more("headers: {request: {set: {host2: '%PROTOCOL%'}}}"),
-            "spec.http[0].headers.request.set.host2: the plugin does not fill in",
+            "spec.http[0].headers.request.set.host2: not done to the copy: the plugin does not fill in",
         ),
         (
             more("headers: {request: {add: {a: b}}}, route: [{headers: {request: {add: {A: c}}}}]"),
-            "spec.http[0].route[0].headers.request.add.A: added once more: left out of the copy",
+            "spec.http[0].route[0].headers.request.add.A: added once more: the copy has it once",
         ),
-        (more("headers: {request: {remove: [te]}}"), "spec.http[0].headers.request.remove: te belongs to one hop"),
+        (
+            more("headers: {request: {remove: [te]}}"),
+            "spec.http[0].headers.request.remove: not done to the copy: te belongs to one hop",
+        ),
         (
             more("route: [{}, {headers: {request: {set: {a: b}}}}]"),
-            "spec.http[0].route[1].headers.request: left out of the copy",
+            "spec.http[0].route[1].headers.request: not done to the copy",
         ),
         (
             http_route(
                 "matches: [{path: {value: /a}}, {path: {value: /b}}], filters: [{type: RequestHeaderModifier, \
                         requestHeaderModifier: {remove: [te]}}, {type: RequestMirror, requestMirror: {backendRef: {name: m, port: 80}}}]",
             ),
-            "spec.rules[0].filters[0].requestHeaderModifier.remove: te belongs to one hop",
+            "spec.rules[0].filters[0].requestHeaderModifier.remove: not done to the copy: te belongs to one hop",
         ),
-        (parent("{kind: Service, name: s, port: 80}"), "spec.parentRefs[0].port: left out"),
+        (
+            parent("{kind: Service, name: s, port: 80}"),
+            "spec.parentRefs[0].port: not checked: the rule also matches requests to other ports of the Service",
+        ),
         (
             parent("{kind: Service, name: s, namespace: other}"),
             "spec.parentRefs[0].namespace: a route of another namespace",
@@ -330,7 +351,7 @@ fn what_the_plugin_cannot_know_is_warned_of_or_refused() {
             http_route(&format!(
                 "backendRefs: [{{name: b, filters: [{{type: RequestHeaderModifier}}]}}, {{name: c}}], {filter}"
             )),
-            "spec.rules[0].backendRefs[0].filters[0]: left out",
+            "spec.rules[0].backendRefs[0].filters[0]: not done to the copy",
         ),
     ] {
         let (_, said) = rules(&text, &[]);

@@ -167,7 +167,7 @@ fn there_is_a_configuration_for_each_gateway_and_for_the_mesh() {
                 ),
             &[],
             &["a-0 m.shop:80"],
-            &["match[0].gateways: left out: the plugin does not know which of the gateways"],
+            &["match[0].gateways: not checked: the rule also matches requests to other gateways"],
         ),
     ]);
     for (args, expected) in [
@@ -289,7 +289,7 @@ fn catch_alls_come_last_in_a_gateway_and_end_the_routes_of_a_resource() {
 #[test]
 fn hosts_are_those_that_a_gateway_takes_from_a_namespace() {
     let on = |hosts: &str| istio("gw", "app: x", hosts) + &vs("a", "gateways: [gw]");
-    let refused = &["spec.hosts: the Gateway shop/gw takes no such route from shop: left out"][..];
+    let refused = &["spec.hosts: the Gateway shop/gw takes no such route from shop: not converted for it"][..];
     let allowed = |allowed: &str| {
         gateway("istio", &format!("{{name: x, allowedRoutes: {allowed}}}")) + &route("HTTPRoute", "a", ON_G)
     };

@@ -79,3 +79,70 @@ fn a_host_that_its_gateway_does_not_have_is_told() {
     let fits = gateway.replace("b.test", "'*.test'");
     assert!(!mirrorctl(&["convert", "-"], &format!("{fits}---\n{route}")).err.contains("none of them"));
 }
+
+#[test]
+fn what_the_plugin_does_not_take_is_told_where_it_stands_in_the_files() {
+    let first = "kind: VirtualService\nmetadata: {name: first}\nspec: {hosts: [first], http: [{mirror: {host: m, port: {number: 80}}}]}\n---\n";
+    let virtual_service = |route: &str| {
+        format!(
+            "{first}kind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [a], http: [{{redirect: {{uri: /}}, match: [{{uri: {{exact: /x}}}}]}}, {{{route}}}]}}\n"
+        )
+    };
+    let http_route = |rule: &str| {
+        format!(
+            "{first}kind: HTTPRoute\nmetadata: {{name: a}}\nspec: {{rules: [{{{rule}, backendRefs: [{{name: b, port: 80}}], filters: [{{type: RequestMirror, requestMirror: {{backendRef: {{name: m, port: 80}}}}}}]}}]}}\n"
+        )
+    };
+    let mirror = "mirror: {host: m, port: {number: 80}}";
+    for (text, expected) in [
+        (
+            http_route("matches: [{path: {type: RegularExpression, value: '('}}]"),
+            "(HTTPRoute a): the route a-0: match[0].uri.regex: \"(\": not a regular expression: unclosed group",
+        ),
+        (
+            virtual_service(&format!("match: [{{headers: {{a b: {{exact: x}}}}}}], {mirror}")),
+            "(VirtualService a): the route a-1: match[0].headers.a b: {…}: not the name of a header",
+        ),
+        (
+            virtual_service(&format!("rewrite: {{uriRegexRewrite: {{match: '(', rewrite: x}}}}, {mirror}")),
+            "(VirtualService a): spec.http[1].mirror: rewrite.uriRegexRewrite.match: \"(\": not a regular expression: unclosed group",
+        ),
+        (
+            virtual_service(
+                "headers: {request: {set: {a: \"b\\nc\"}}}, mirrors: [{destination: {host: other, port: {number: 80}}}]",
+            ),
+            "(VirtualService a): spec.http[1].mirrors[0]: headers.set.a: (not shown): control characters cannot stand in a header",
+        ),
+    ] {
+        let ran = mirrorctl(&["convert", "-"], &text);
+        let told = ran.err.lines().any(|line| line == format!("stdin: document 2 {expected}"));
+        assert!(ran.code == 1 && ran.out.is_empty() && told, "{text}\n{expected}\n{ran:?}");
+    }
+}
+
+#[test]
+fn what_all_routes_of_a_gateway_have_is_said_once() {
+    let route = |name: &str, gateway: &str| {
+        format!(
+            "kind: HTTPRoute\nmetadata: {{name: {name}}}\nspec: {{parentRefs: [{{name: {gateway}, sectionName: http}}], hostnames: \
+             [{name}.test], rules: [{{backendRefs: [{{name: b, port: 80}}], filters: [{{type: RequestMirror, requestMirror: \
+             {{backendRef: {{name: m, port: 80}}}}}}]}}]}}\n"
+        )
+    };
+    let text = [route("a", "g"), route("b", "g"), route("c", "h")].join("---\n");
+    let said = mirrorctl(&["convert", "-"], &text).err;
+    let about = |gateway: &str| said.matches(&format!("not checked, as in all routes of default/{gateway}: ")).count();
+    assert_eq!((about("g"), about("h")), (1, 1), "{said}");
+    let gateways: String = ["g", "h"]
+        .map(|name| {
+            format!(
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\nspec: {{gatewayClassName: \
+                 istio, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}\n"
+            )
+        })
+        .concat();
+    let classes =
+        "---\nkind: GatewayClass\nmetadata: {name: istio}\nspec: {controllerName: istio.io/gateway-controller}\n";
+    let ran = mirrorctl(&["convert", "--strict", "-"], &(text + &gateways + classes));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}

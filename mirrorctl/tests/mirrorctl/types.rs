@@ -351,7 +351,30 @@ fn names_that_are_not_known_are_errors_where_they_may_decide_and_else_warnings()
         assert!(ran.code == 1 && ran.out.is_empty(), "{ran:?}");
         assert!(said.split_once("): ").is_some_and(|(_, said)| said.starts_with(expected)), "{said}\n{expected}");
     }
+    let grpc = json!({"kind": "GRPCRoute", "metadata": {"name": "a"}, "spec": {"rules": [{
+        "matches": [{"method": {"service": "a"}}], "backendRefs": [{"name": "b", "port": 80}], "filters": [],
+    }]}});
+    for (pointer, expected) in [
+        ("/spec/rules/0", "spec.rules[0].timeouts: 5: unknown field; known here: name, matches"),
+        ("/spec/rules/0/matches/0", "spec.rules[0].matches[0].timeouts: 5: unknown field; known here: method, headers"),
+        (
+            "/spec/rules/0/matches/0/method",
+            "spec.rules[0].matches[0].method.timeouts: 5: unknown field; known here: type, service",
+        ),
+    ] {
+        let said = mirrorctl(&["convert", "-"], &with(&grpc, pointer, "timeouts", json!(5)).to_string()).err;
+        assert!(said.contains(&format!("stdin: document 1 (GRPCRoute a): {expected}")), "{said}\n{expected}");
+    }
+    let grant = json!({"apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant", "metadata": {"name": "a"}, "spec": {
+        "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}], "to": [{"group": "", "kind": "Service"}],
+    }});
+    let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "a"}, "spec": {
+        "controllerName": "example.com/a",
+    }});
     for (document, pointer, name) in [
+        (&grant, "/spec", "newer"),
+        (&grant, "/spec/to/0", "newer"),
+        (&class, "/spec", "newer"),
         (&http_route, "/spec/parentRefs/0", "newer"),
         (&istio, "/spec", "newer"),
         (&istio, "/spec/servers/0", "newer"),

@@ -24,21 +24,25 @@ fn what_belongs_to_envoy_gateway_gets_its_clusters() {
             files(ENVOY_GATEWAY, &any, http()),
             &["-o", "wasmplugin"],
             &[],
-            &["left out: the gateway edge/g is Envoy Gateway's", "nothing is mirrored", "nothing is sent there"],
+            &["not converted: the gateway edge/g is Envoy Gateway's", "nothing is mirrored", "nothing is sent there"],
         ),
         (
             "nor Istio's in its own",
             gateway("istio", &any) + &http(),
             &["-o", "envoyextensionpolicy"],
             &[],
-            &["left out: the gateway edge/g is Istio's", "nothing is mirrored", "nothing is sent there"],
+            &["not converted: the gateway edge/g is Istio's", "nothing is mirrored", "nothing is sent there"],
         ),
         (
             "another controller",
             files("example.com/x", &any, http()),
             &[],
             &[],
-            &["left out: the gateway edge/g is made by example.com/x", "nothing is mirrored", "nothing is sent there"],
+            &[
+                "not converted: the gateway edge/g is made by example.com/x",
+                "nothing is mirrored",
+                "nothing is sent there",
+            ],
         ),
         ("Istio by its controller", files("istio.io/gateway-controller", &any, http()), &[], &["a-0 m.shop:80"], &[]),
         (
@@ -87,7 +91,8 @@ fn what_belongs_to_envoy_gateway_gets_its_clusters() {
         assert_eq!(made["spec"]["rules"][0].get("matches").unwrap_or(&Value::Null), &matched, "{listener}");
         assert_eq!(made["spec"]["rules"][0]["backendRefs"], json!([{"name": "m", "port": 80}]));
         assert_eq!(connections["spec"]["targetRefs"][0]["name"], "mirror-g-m-80");
-        assert!(mirrorctl(&["check", "-"], &out).ok().contains(": ok: 1 rule, 1 mirror"));
+        let checked = mirrorctl(&["check", "-"], &out);
+        assert!(checked.code == 0 && checked.out.contains(": ok: 1 rule, 1 mirror"), "{checked:?}");
         // The filter that makes Envoy Gateway's own cluster goes, for the route makes another.
         let routes = mirrorctl(&["convert", "-", "--routes"], &text).out;
         assert!(routes.contains("name: mirror-g-m-80") && !routes.contains("RequestMirror"), "{routes}");
@@ -193,7 +198,7 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
             &[],
             &["a-0 m.shop:80"],
             &[
-                "VirtualService shop/b): spec.hosts: left out: a sidecar takes the older of two for one host: shop/a (without creationTimestamp",
+                "VirtualService shop/b): spec.hosts: nothing of it is converted: a sidecar takes the older of two for one host: shop/a (without creationTimestamp",
             ],
         ),
         (
@@ -201,7 +206,9 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
             old(vs("b", ""), "2020") + &old(vs("a", ""), "2021"),
             &[],
             &["b-0 m.shop:80"],
-            &["VirtualService shop/a): spec.hosts: left out: a sidecar takes the older of two for one host: shop/b"],
+            &[
+                "VirtualService shop/a): spec.hosts: nothing of it is converted: a sidecar takes the older of two for one host: shop/b",
+            ],
         ),
         ("of two hosts", two("hosts: [b.test]"), &[], &["b-0 m.shop:80, a-0 m.shop:80"], &[]),
         (
@@ -238,29 +245,35 @@ fn routes_that_are_not_known_are_left_out_and_the_others_converted() {
             http("{kind: XListenerSet, name: x}") + &plain,
             &[],
             mesh,
-            &["spec.parentRefs[0].kind: XListenerSet: left out"],
+            &["spec.parentRefs[0].kind: XListenerSet: not converted for it"],
         ),
         (
             "another mesh",
             http("{kind: Mesh, name: x}") + &plain,
             &[],
             mesh,
-            &["spec.parentRefs[0].kind: Mesh: left out"],
+            &["spec.parentRefs[0].kind: Mesh: not converted for it"],
         ),
-        ("an entry", http("{kind: ServiceEntry, name: x}") + &plain, &[], mesh, &["ServiceEntry: left out"]),
+        (
+            "an entry",
+            http("{kind: ServiceEntry, name: x}") + &plain,
+            &[],
+            mesh,
+            &["ServiceEntry: not converted for it"],
+        ),
         (
             "AppMesh's",
             vs("a", "").replace("networking.istio.io/v1", "appmesh.k8s.aws/v1beta2") + &plain,
             &[],
             mesh,
-            &["apiVersion: appmesh.k8s.aws: left out: not a VirtualService of networking.istio.io"],
+            &["apiVersion: appmesh.k8s.aws: not converted: not a VirtualService of networking.istio.io"],
         ),
         (
             "Gloo's",
             vs("a", "").replace("networking.istio.io", "gateway.solo.io") + &plain,
             &[],
             mesh,
-            &["gateway.solo.io: left out"],
+            &["gateway.solo.io: not converted"],
         ),
         ("no backends", rule("") + &plain, &[], mesh, &[none]),
         ("an empty list of them", rule(", backendRefs: []") + &plain, &[], mesh, &[none]),
