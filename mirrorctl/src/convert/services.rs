@@ -137,7 +137,7 @@ impl Services {
     fn listener(&self, resource: &Resource<'_>) -> Option<u64> {
         let manifest = resource.manifest;
         let in_mesh = resource.proxies.contains(&Proxy::Mesh) && manifest.kind == "VirtualService";
-        let hosts = in_mesh.then(|| manifest.items("hosts")).unwrap_or_default();
+        let hosts = if in_mesh { manifest.items("hosts") } else { Vec::new() };
         let hosts = hosts.iter().filter_map(|host| Some(resource.full_name(host.text()?)));
         let ports: BTreeSet<_> = hosts.filter_map(|host| self.ports.get(&host)).flatten().copied().collect();
         ports.first().copied().filter(|_| ports.len() == 1)
