@@ -1,11 +1,11 @@
 //! The counters of one reading: what is counted for each rule and each of its mirrors.
 
 use super::histogram::Histogram;
-use super::text::samples;
+use super::text::{Sample, samples};
 use std::collections::BTreeMap;
 
 /// The labels of the filter's metrics.
-const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
+pub(crate) const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
 
 /// Counts by a label's value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -133,6 +133,15 @@ impl Counters {
             let name = sample.name;
             return Err(format!("a label is still in a metric's name, {name}: stats_config or extraStatTags lacks it"));
         }
+        let counters = Self::of(samples);
+        if counters.rules.is_empty() {
+            return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
+        }
+        Ok(counters)
+    }
+
+    /// Takes samples, whatever there is.
+    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = Sample<'a>>) -> Self {
         let mut counters = Self::default();
         for sample in samples {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
@@ -171,10 +180,7 @@ impl Counters {
                 }
             }
         }
-        if counters.rules.is_empty() {
-            return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
-        }
-        Ok(counters)
+        counters
     }
 
     /// Returns what has come since an earlier reading; what is in flight and held stays as it is now.

@@ -421,7 +421,8 @@ fn each_form_is_one_that_check_finds_and_takes() {
                 let found = path.split('.').fold(document, |value, name| &value[name]);
                 assert_eq!(*found, config["rules"], "{form} {file}");
             }
-            assert!(mirrorctl(&["check", "-"], &ran.out).ok().contains(": ok: "), "{form} {file}");
+            let checked = mirrorctl(&["check", "-"], &ran.out);
+            assert!(checked.code == 0 && checked.out.contains(": ok: "), "{form} {file}: {}", checked.err);
         }
     }
 }

@@ -12,8 +12,10 @@
 
 mod check;
 mod clusters;
+mod codes;
 mod convert;
 mod converted;
+mod doctor;
 mod explain;
 mod explained;
 mod generated;
