@@ -224,6 +224,17 @@ impl<'a> Resource<'a> {
         self.around.service(name, namespace)
     }
 
+    /// Warns of a Service of the mesh of whose name there are others: a client's own namespace decides which one it means.
+    pub(super) fn warn_of_short(&self, path: &str, name: &str, namespace: &str) {
+        if let Some(other) = self.around.services.namesake(name, namespace).filter(|_| self.manifest.mirrors()) {
+            let what = format_args!(
+                "clients in {other} mean another Service by {name}, and the plugin takes it for the one in {namespace}: install it \
+                 where no client of {other} is"
+            );
+            self.warn(path, what);
+        }
+    }
+
     /// Finds the port of a host: the one that is given, or the only one that is known.
     pub(super) fn port(&self, given: Option<&Node<'_>>, host: &str, path: &str) -> Option<u64> {
         self.around.services.port(self, given, host, path)
@@ -241,4 +252,15 @@ impl Around<'_> {
     pub(super) fn service(&self, name: &str, namespace: &str) -> String {
         format!("{name}.{namespace}.svc.{}", self.cluster_domain)
     }
+
+    /// Finds the name and the namespace of the Service that a full name is of.
+    pub(super) fn service_of<'h>(&self, host: &'h str) -> Option<(&'h str, &'h str)> {
+        service_of(host, self.cluster_domain)
+    }
+}
+
+/// Finds the name and the namespace of the Service that a full name is of.
+pub(super) fn service_of<'h>(host: &'h str, cluster_domain: &str) -> Option<(&'h str, &'h str)> {
+    let service = host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?;
+    service.split_once('.').filter(|(name, namespace)| *name != "*" && !namespace.contains('.'))
 }

@@ -72,8 +72,15 @@ impl<'a> Delegates<'a> {
     }
 }
 
-/// Puts the routes of a delegate under one of its root; those that contradict it are left out.
-pub(super) fn merge(root: &Tree, path: &str, number: usize, delegate: &Manifest<'_>) -> Vec<Merged> {
+/// Puts the routes of a delegate under one of its root; those that contradict it are left out. `full` makes a full name of a
+/// host of the delegate, which is in another namespace than its root's.
+pub(super) fn merge(
+    root: &Tree,
+    path: &str,
+    number: usize,
+    delegate: &Manifest<'_>,
+    full: &dyn Fn(&str) -> String,
+) -> Vec<Merged> {
     let routes = delegate.root.tree().at(&["spec", "http"]).map(Tree::items).unwrap_or_default();
     let merge = |(index, own): (usize, &Tree)| {
         let matches = merge_matches(list(root), list(own))?;
@@ -82,6 +89,7 @@ pub(super) fn merge(root: &Tree, path: &str, number: usize, delegate: &Manifest<
             Some(_) => (delegate.number, join(&own_path, name)),
             None => (number, join(path, name)),
         };
+        let own = &with_full_names(own, full);
         let mut fields: Vec<_> =
             own.fields().iter().filter(|(name, _)| name != "match" && name != "name").cloned().collect();
         for name in INHERITED {
@@ -97,6 +105,30 @@ pub(super) fn merge(root: &Tree, path: &str, number: usize, delegate: &Manifest<
         Some(Merged { http: Tree::Map(fields), mirror: origin("mirror"), mirrors: origin("mirrors") })
     };
     routes.iter().enumerate().filter_map(merge).collect()
+}
+
+/// Gives the hosts that mirrors of a route go to their full names.
+fn with_full_names(http: &Tree, full: &dyn Fn(&str) -> String) -> Tree {
+    let edit = |tree: &Tree, edit: &dyn Fn(&str, &Tree) -> Tree| match tree {
+        Tree::Map(fields) => Tree::Map(fields.iter().map(|(name, value)| (name.clone(), edit(name, value))).collect()),
+        other => other.clone(),
+    };
+    let destination = |tree: &Tree| {
+        edit(tree, &|name, value| match value.text().filter(|_| name == "host") {
+            Some(host) => full(host).into(),
+            None => value.clone(),
+        })
+    };
+    edit(http, &|name, value| match (name, value) {
+        ("mirror", value) => destination(value),
+        ("mirrors", Tree::List(mirrors)) => {
+            let mirror = |mirror: &Tree| {
+                edit(mirror, &|name, value| if name == "destination" { destination(value) } else { value.clone() })
+            };
+            mirrors.iter().map(mirror).collect::<Vec<_>>().into()
+        }
+        (_, value) => value.clone(),
+    })
 }
 
 fn list(http: &Tree) -> &[Tree] {

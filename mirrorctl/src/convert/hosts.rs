@@ -1,5 +1,6 @@
 //! The hosts that routes are for, and how the plugin asks for them: by `:authority`, which may have any case and a port.
 
+use super::context::service_of;
 use super::pattern::literal;
 use crate::tree::Tree;
 use std::cmp::Reverse;
@@ -71,12 +72,9 @@ impl Domain {
     /// Reads a full name; that of a Service has its shorter ones.
     pub(super) fn of_mesh(host: &str, cluster_domain: &str) -> Option<Self> {
         let domain = Self::new(host)?;
-        let service = host.strip_suffix(cluster_domain).and_then(|service| service.strip_suffix(".svc."));
-        match service.and_then(|service| service.split_once('.')) {
-            Some((name, namespace)) if name != "*" && !namespace.contains('.') => {
-                Some(Self::Names(vec![Name::of_service(name, namespace, cluster_domain)]))
-            }
-            _ => Some(domain),
+        match service_of(host, cluster_domain) {
+            Some((name, namespace)) => Some(Self::Names(vec![Name::of_service(name, namespace, cluster_domain)])),
+            None => Some(domain),
         }
     }
 

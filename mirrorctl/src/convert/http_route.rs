@@ -90,6 +90,7 @@ fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
                     );
                     resource.warn(&join(parent.node.path(), "namespace"), what);
                 }
+                resource.warn_of_short(&join(parent.node.path(), "name"), parent.name, parent.namespace);
                 vec![Domain::Names(vec![Name::of_service(
                     parent.name,
                     parent.namespace,
@@ -219,7 +220,7 @@ fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Opti
             "URLRewrite" => {
                 let Some(rewrite) = filter.field("urlRewrite") else { continue };
                 changes.authority = rewrite.text_at("hostname").map(str::to_owned).or(changes.authority);
-                changes.path = rewrite.field("path").map_or(Path::Keep, |path| read_rewrite(&path, uri));
+                changes.path = rewrite.field("path").map_or(Path::Keep, |path| read_rewrite(resource, &path, uri));
             }
             "ResponseHeaderModifier" | "CORS" => {}
             kind => {
@@ -266,15 +267,18 @@ fn read_edit<'t>(edit: &Node<'t>) -> Option<(&'t str, &'t str)> {
     edit.text_at("name").zip(edit.text_at("value"))
 }
 
-/// Reads a change of the path; a prefix is replaced by elements, as it is matched.
-fn read_rewrite(rewrite: &Node<'_>, uri: &Uri<'_>) -> Path {
+/// Reads a change of the path; a prefix is replaced by elements, as it is matched, but for `/`: Istio and Envoy Gateway put the
+/// new text in its place, and nothing between.
+fn read_rewrite(resource: &Resource<'_>, rewrite: &Node<'_>, uri: &Uri<'_>) -> Path {
     if let Some(path) = rewrite.text_at("replaceFullPath") {
         return Path::whole(path);
     }
     let (Some(new), Uri::Prefix(prefix)) = (rewrite.text_at("replacePrefixMatch"), uri) else { return Path::Keep };
+    let slashes = if *resource.owner == Owner::EnvoyGateway { "*" } else { "?" };
     let prefix = pattern::literal(prefix);
     match new.trim_end_matches('/') {
-        "" => Path::Regex(format!("^{prefix}/?"), "/".to_owned()),
+        "" => Path::Regex(format!("^{prefix}/{slashes}"), "/".to_owned()),
+        new if prefix.is_empty() => Path::Regex("^/".to_owned(), pattern::replacement(new)),
         new => Path::Regex(format!("^{prefix}"), pattern::replacement(new)),
     }
 }

@@ -1,6 +1,7 @@
 //! What the files say of hosts: their ports, their other names, their subsets.
 
-use super::context::{Manifest, Resource};
+use super::context::{Manifest, Resource, service_of};
+use super::gateways::Proxy;
 use crate::node::Node;
 use crate::tree::Tree;
 use std::cell::RefCell;
@@ -24,6 +25,8 @@ pub(super) struct Services {
     /// Services that stand for a name outside of the cluster.
     external: HashMap<String, String>,
     subsets: HashMap<String, HashSet<String>>,
+    /// The namespaces in which there is a Service of a name.
+    namespaces: HashMap<String, BTreeSet<String>>,
     /// The ports that routes name for a host.
     routed: HashMap<String, BTreeSet<u64>>,
 }
@@ -47,6 +50,7 @@ impl Services {
         let text = |name| manifest.spec.as_ref()?.text_at(name);
         match (manifest.kind, manifest.name) {
             ("Service", Some(name)) => {
+                self.namespaces.entry(name.to_owned()).or_default().insert(manifest.namespace.to_owned());
                 let host = format!("{name}.{}.svc.{cluster_domain}", manifest.namespace);
                 if text("type") == Some("ExternalName")
                     && let Some(external) = text("externalName")
@@ -68,6 +72,11 @@ impl Services {
                 }
             }
             ("VirtualService", _) => {
+                for host in manifest.items("hosts").iter().filter_map(Node::text).map(full) {
+                    if let Some((name, namespace)) = service_of(&host, cluster_domain) {
+                        self.namespaces.entry(name.to_owned()).or_default().insert(namespace.to_owned());
+                    }
+                }
                 // What is wrong there is said where routes are read.
                 let routes = manifest.root.tree().at(&["spec", "http"]).map(Tree::items).unwrap_or_default();
                 for destination in routes.iter().filter_map(|http| http.get("route")).flat_map(Tree::items) {
@@ -90,6 +99,11 @@ impl Services {
     /// Returns the name that a host stands for.
     pub(super) fn external_name(&self, host: &str) -> Option<&str> {
         self.external.get(host).map(String::as_str)
+    }
+
+    /// Finds another namespace with a Service of a name.
+    pub(super) fn namesake(&self, name: &str, namespace: &str) -> Option<&str> {
+        self.namespaces.get(name)?.iter().map(String::as_str).find(|other| *other != namespace)
     }
 
     /// Tells whether a document is about a host.
@@ -119,6 +133,16 @@ impl Services {
         found
     }
 
+    /// Finds the port at which a sidecar takes the requests of a VirtualService: to Istio it is the port of a mirror that names none.
+    fn listener(&self, resource: &Resource<'_>) -> Option<u64> {
+        let manifest = resource.manifest;
+        let in_mesh = resource.proxies.contains(&Proxy::Mesh) && manifest.kind == "VirtualService";
+        let hosts = if in_mesh { manifest.items("hosts") } else { Vec::new() };
+        let hosts = hosts.iter().filter_map(|host| Some(resource.full_name(host.text()?)));
+        let ports: BTreeSet<_> = hosts.filter_map(|host| self.ports.get(&host)).flatten().copied().collect();
+        ports.first().copied().filter(|_| ports.len() == 1)
+    }
+
     /// Finds the port of a host; warns of one that its Service does not have.
     pub(super) fn port(
         &self,
@@ -136,6 +160,22 @@ impl Services {
                 resource.warn(path, format_args!("{port}: {host} has no such port: its copies reach nobody"));
             }
             return Some(port);
+        }
+        if let Some(listener) = self.listener(resource).filter(|_| given.is_none()) {
+            match known {
+                Some(known) if known.contains(&listener) => return Some(listener),
+                Some(_) => {
+                    let what = format_args!(
+                        "missing: Istio takes the port {listener} of the VirtualService's host, which {host} has not, and mirrors \
+                         nothing"
+                    );
+                    resource.warn(path, what);
+                }
+                None => {
+                    resource.tell(path, format_args!("{listener}, as the VirtualService's host has it"));
+                    return Some(listener);
+                }
+            }
         }
         let every = || self.given.iter().find(|(host, _)| host == EVERY).map(|(_, port)| *port);
         let routed = || match self.routed.get(host) {

@@ -58,6 +58,9 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>, delegates: &Delega
         let full = resource.full_name(text);
         // A gateway's clients know a service by the name that its VirtualService has, and by no shorter one.
         let domain = if in_mesh { Domain::of_mesh(&full, resource.around.cluster_domain) } else { Domain::new(&full) };
+        if in_mesh && let Some((name, namespace)) = resource.around.service_of(&full) {
+            resource.warn_of_short(host.path(), name, namespace);
+        }
         match domain {
             Some(domain) => domains.push(domain),
             None => resource.error(host.path(), format_args!("{}: not a host", host.tree().json())),
@@ -116,7 +119,8 @@ fn read_or_follow(
         }
         return;
     };
-    for (part, merged) in merge(http.tree(), http.path(), number, delegate).iter().enumerate() {
+    let full = |host: &str| resource.around.full_name(host, delegate.namespace);
+    for (part, merged) in merge(http.tree(), http.path(), number, delegate, &full).iter().enumerate() {
         if routes.last().is_some_and(Route::takes_all) {
             break;
         }

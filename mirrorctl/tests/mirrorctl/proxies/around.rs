@@ -205,6 +205,41 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
         ),
         ("of two hosts", two("hosts: [b.test]"), &[], &["b-0 m.shop:80, a-0 m.shop:80"], &[]),
         (
+            "a short name that is of another Service elsewhere",
+            vs("a", "hosts: [s]") + &service("s", "other", "ports: [{port: 80}]"),
+            &[],
+            &["a-0 m.shop:80"],
+            &["spec.hosts[0]: clients in other mean another Service by s"],
+        ),
+        (
+            "a short name of a route's Service",
+            route("HTTPRoute", "a", "parentRefs: [{kind: Service, name: s}]")
+                + &service("s", "other", "ports: [{port: 80}]"),
+            &[],
+            &["a-0 m.shop:80"],
+            &["spec.parentRefs[0].name: clients in other mean another Service by s"],
+        ),
+        (
+            "the port of the sidecar's listener",
+            vs("a", "hosts: [s], http: [{mirror: {host: m}}]")
+                + &service("s", "shop", "ports: [{port: 8080}]")
+                + &service("m", "shop", "ports: [{port: 80}, {port: 8080}]"),
+            &[],
+            &["a-0 m.shop:8080"],
+            &[],
+        ),
+        (
+            "the port of the sidecar's listener, which the mirror has not",
+            vs("a", "hosts: [s], http: [{mirror: {host: m}}]")
+                + &service("s", "shop", "ports: [{port: 8080}]")
+                + &service("m", "shop", "ports: [{port: 80}]"),
+            &[],
+            &["a-0 m.shop:80"],
+            &[
+                "missing: Istio takes the port 8080 of the VirtualService's host, which m.shop.svc.cluster.local has not",
+            ],
+        ),
+        (
             "the port that routes to the host have",
             vs("a", "http: [{mirror: {host: m}, route: [{destination: {host: m, port: {number: 8080}}}]}]"),
             &[],
@@ -304,6 +339,31 @@ fn the_only_backend_changes_the_copy_too() {
 }
 
 #[test]
+fn a_prefix_is_replaced_as_the_proxy_does_it() {
+    let rule = |prefix: &str, new: &str| {
+        let rewrite = format!(
+            "{{type: URLRewrite, urlRewrite: {{path: {{type: ReplacePrefixMatch, replacePrefixMatch: {new}}}}}}}"
+        );
+        let filters = FILTER.replace("filters: [", &format!("filters: [{rewrite}, "));
+        format!("{ON_G}, rules: [{{matches: [{{path: {{value: {prefix}}}}}], {filters}, backendRefs: [{{name: b}}]}}]")
+    };
+    for (controller, prefix, new, expected) in [
+        ("istio.io/gateway-controller", "/a", "/b", ["^/a", "/b"]),
+        ("istio.io/gateway-controller", "/a/", "/", ["^/a/?", "/"]),
+        ("istio.io/gateway-controller", "/", "/b/", ["^/", "/b"]),
+        (ENVOY_GATEWAY, "/a", "/", ["^/a/*", "/"]),
+        (ENVOY_GATEWAY, "/", "/b", ["^/", "/b"]),
+    ] {
+        let text = class(controller)
+            + &gateway("c", &format!("{{name: x, {ALL}}}"))
+            + &route("HTTPRoute", "a", &rule(prefix, new));
+        let tree: Value = serde_saphyr::from_str(&mirrorctl(&["convert", "-"], &text).out).unwrap();
+        let rewrite = &tree["rules"][0]["mirrors"][0]["rewrite"]["uriRegexRewrite"];
+        assert_eq!([&rewrite["match"], &rewrite["rewrite"]], expected, "{controller} {prefix} {new}");
+    }
+}
+
+#[test]
 fn delegates_are_followed_as_istio_merges_them() {
     let root = |http: &str| vs("root", &format!("http: [{{{http}}}]"));
     let delegate = |http: &str| vs("d", &format!("hosts: [], http: [{http}]")).replace("hosts: [], ", "");
@@ -331,6 +391,16 @@ fn delegates_are_followed_as_istio_merges_them() {
             named(&format!(", {MIRROR}")) + &delegate(&format!("{{{}}}", mirror("x"))),
             &[],
             &["root-0-0 x.shop:80"],
+            &[],
+        ),
+        (
+            "hosts of its own namespace",
+            named("")
+                .replace("namespace: shop}}", "namespace: other}}")
+                .replace("d, namespace: shop", "d, namespace: other")
+                + &delegate(&format!("{{{}}}", mirror("x"))).replace("namespace: shop", "namespace: other"),
+            &[],
+            &["root-0-0 x.other:80"],
             &[],
         ),
         (
