@@ -121,7 +121,7 @@ def tables(one, istiod, folder):
             here, anywhere = domains(table), {name for other in routes[proxy.name] for name in domains(other)}
             asked = [request for request in one.requests(proxy.is_gateway)
                      if (is_served(request["host"], here) or not is_served(request["host"], anywhere))
-                     and not is_elsewhere(request["host"], proxy)]
+                     and not is_elsewhere(request["host"], proxy, table)]
             made = twins.Table(f"{proxy.name} {table['name']}", table, plugin, asked)
             found.append((made, said))
     return found
@@ -138,9 +138,13 @@ def is_served(host, names):
     return any(name == domain or domain.startswith("*") and name.endswith(domain[1:]) for domain in names)
 
 
-def is_elsewhere(host, proxy):
-    """Whether a host is the short name of another namespace's Service, which is no name for this proxy's clients."""
+def is_elsewhere(host, proxy, table):
+    """Whether a host is none for this proxy's clients: the short name of another namespace's Service, or a Service without the port
+    that the table is for, though istiod may have a route of it there."""
     name = host.lower().partition(":")[0]
+    for (space, own), ports in world.SERVICES.items():
+        if name == f"{own}.{space}" or name.startswith(f"{own}.{space}.svc") or name == own and space == proxy.namespace:
+            return not proxy.is_gateway and table["name"].isdigit() and int(table["name"]) not in ports
     if os.environ.get("SHORT"):
         return name in {name for _, name in world.SERVICES}
     return name in {name for _, name in world.SERVICES} and (proxy.namespace, name) not in world.SERVICES
