@@ -16,7 +16,7 @@ use facts::{Facts, Plugins};
 use std::path::PathBuf;
 
 /// Codes in the order of causes: what stands before another may be its reason.
-const CAUSES: [&str; 35] = [
+const CAUSES: [&str; 38] = [
     "not-loaded",
     "refused",
     "invalid-kept",
@@ -26,6 +26,8 @@ const CAUSES: [&str; 35] = [
     "all-ignored",
     "nothing-matches",
     "all-unsampled",
+    "all-unscheduled",
+    "none-wanted",
     "never",
     "no-cluster-header",
     "cluster-not-allowed",
@@ -48,6 +50,7 @@ const CAUSES: [&str; 35] = [
     "buffer-limit",
     "body-too-large",
     "rate-limit",
+    "redaction-failed",
     "incomplete-requests",
     "waits-stuck",
     "does-not-add-up",

@@ -359,8 +359,21 @@ fn files_say_the_same_as_the_envoy_and_gauges_that_no_request_holds_are_stuck() 
         let (live, ..) = ask(mesh, "0s").await;
         let live: Vec<_> = live.iter().map(|code| code.split_once(' ').unwrap().1.to_owned()).collect();
         assert_eq!((from(&folder).0, from(&folder).1), (live, 1));
-        // A VM that trapped takes its requests and copies with it, and leaves the gauges.
         let stats = fs::read_to_string(folder.path("stats.txt")).unwrap();
+        // Outcomes that other configurations have.
+        for (outcome, code) in [
+            ("unscheduled", "all-unscheduled"),
+            ("not_wanted", "none-wanted"),
+            ("redaction_failed", "redaction-failed"),
+        ] {
+            let mirror = "rule=.=rule-0;.;mirror=.=refused;.;outcome=.=";
+            let sent = stats
+                .replace(&format!("{mirror}sent;.;copies_total: 2"), &format!("{mirror}{outcome};.;copies_total: 2"));
+            let sent = sent.replace("class=.=failed;.;responses_total: 2", "class=.=failed;.;responses_total: 0");
+            fs::write(folder.path("stats.txt"), sent).unwrap();
+            assert_eq!(from(&folder).0[0], code, "{}", from(&folder).2);
+        }
+        // A VM that trapped takes its requests and copies with it, and leaves the gauges.
         let changed = |pairs: &[(&str, &str)]| {
             let mut text = stats.clone();
             for (before, after) in pairs {
