@@ -49,8 +49,7 @@ pub(crate) fn run(check: &Check) -> Result<Reply, String> {
     }
     if check.ignore_others && !is_checked {
         let what = "no plugin configuration found in any file";
-        say(check.json, &mut reply, what);
-        all.extend(check.json.then(|| no_plugin(check.files.join(" "), what.to_owned())));
+        all.push(Finding::error("no-plugin", check.files.join(" "), what.to_owned(), NO_PLUGIN));
     }
     if all.iter().any(|finding| check.strict || finding.severity == Severity::Error) {
         reply.fail();
@@ -66,6 +65,9 @@ pub(crate) fn run(check: &Check) -> Result<Reply, String> {
     }
     Ok(reply)
 }
+
+/// What to do where there is no plugin.
+const NO_PLUGIN: &str = "name a file with a configuration of the plugin";
 
 /// Checks a file, and tells whether there was something to check; the lines of what is wrong are replied where JSON does not
 /// have them.
@@ -125,7 +127,7 @@ fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(bool, Vec<Findin
     if !is_checked && !check.ignore_others {
         let what = format!("no plugin configuration found{}", kind(readable.iter().map(|document| &document.tree)));
         say(json, reply, &format!("{file}: {what}"));
-        findings.push(no_plugin(file.to_owned(), what));
+        findings.push(Finding::error("no-plugin", file.to_owned(), what, NO_PLUGIN));
     }
     if !json {
         // They have been told, in the plugin's own words.
@@ -135,10 +137,6 @@ fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(bool, Vec<Findin
     let envoy = Envoy::read(&readable);
     findings.extend(findings::all(&Subject { documents: &readable, plugins: &plugins, envoy, shows_literals: true }));
     Ok((is_checked, findings))
-}
-
-fn no_plugin(file: String, what: String) -> Finding {
-    Finding::error("no-plugin", file, what, "name a file with a configuration of the plugin")
 }
 
 /// Tells of something wrong, where JSON does not.

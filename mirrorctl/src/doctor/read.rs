@@ -95,10 +95,10 @@ fn take(said: &mut Said, resource: &str, mut dump: Tree) {
     let place = Place::named(format!("{}: {resource}", said.name));
     let mut rejected = Vec::new();
     strip(&mut dump, &mut rejected);
-    let rejected = rejected.into_iter().map(|tree| Document { place: place.clone(), tree, text: None });
+    let rejected = rejected.into_iter().map(|tree| Document::new(place.clone(), tree));
     said.rejected.extend(rejected);
     if dump != Tree::Null {
-        said.documents.push(Document { place, tree: dump, text: None });
+        said.documents.push(Document::new(place, dump));
     }
 }
 

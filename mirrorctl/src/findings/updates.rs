@@ -3,6 +3,7 @@
 use super::{Finding, Subject, place};
 use crate::facts::field::{at, is_set, text};
 use crate::tree::{Tree, join};
+use std::collections::HashMap;
 use traffic_mirror::config::OnInvalid;
 
 /// Resources of which Istio and Envoy Gateway make filters that proxies get by ECDS.
@@ -17,10 +18,10 @@ const HIGRESS: &str = "extensions.higress.io/";
 /// Finds configurations that go by ECDS and would be refused if they were wrong: Envoy then answers 500 where there is none yet.
 pub(super) fn no_keep_last(subject: &Subject<'_>) -> Vec<Finding> {
     let refused = subject.plugins.iter().filter(|(_, config)| config.on_invalid == OnInvalid::Refuse);
-    let goes_by_ecds = |place: &str, path: &str| {
-        let document = subject.documents.iter().find(|document| document.place.to_string() == place);
-        document.is_some_and(|document| is_delivered("", &document.tree, path))
-    };
+    let documents: HashMap<_, _> =
+        subject.documents.iter().rev().map(|document| (document.place.to_string(), document)).collect();
+    let goes_by_ecds =
+        |place: &str, path: &str| documents.get(place).is_some_and(|document| is_delivered("", &document.tree, path));
     refused
         .filter(|(found, _)| goes_by_ecds(&found.place.to_string(), &found.path))
         .map(|(found, _)| {

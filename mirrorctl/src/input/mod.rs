@@ -23,6 +23,13 @@ pub(crate) struct Document {
     pub(crate) text: Option<String>,
 }
 
+impl Document {
+    /// Makes one that has no text of its own.
+    pub(crate) fn new(place: Place, tree: Tree) -> Self {
+        Self { place, tree, text: None }
+    }
+}
+
 /// Where a document stands, and what it is; prints as `file.yaml: document 2 (WasmPlugin test/traffic-mirror)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -93,7 +100,7 @@ fn read(file: &str, keeps_text: bool) -> Result<Vec<Result<Document, String>>, S
                 documents.push(Ok(Document { place: place(name), tree, text }));
             }
             Ok(Resources::Many(trees)) => {
-                let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree, text: None });
+                let document = |tree: Tree| Ok(Document::new(place(resource(&tree)), tree));
                 documents.extend(trees.into_iter().map(document));
             }
             Err(mismatch) => documents.push(Err(format!("{}: {mismatch}", place(name)))),
