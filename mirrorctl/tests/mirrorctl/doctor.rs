@@ -131,8 +131,9 @@ fn one_configuration_in_many_listeners_is_told_once() {
         mesh.send(Req::get("/")).await;
         let ran = beside(&["doctor", &mesh.envoy.admin.to_string(), "--wait", "0s"]).await;
         let lines = |part: &str| ran.out.lines().filter(|line| line.contains(part)).count();
-        assert_eq!((lines("plugin traffic_mirror"), lines("in main and 2 more")), (1, 1), "{}", ran.out);
-        assert_eq!((lines("[shared-cluster]"), lines(".mirrors[0] and 2 more: warning: ")), (1, 1), "{}", ran.out);
+        assert_eq!((lines("plugin traffic_mirror: rules: 1"), lines("in main and 2 more")), (1, 1), "{}", ran.out);
+        let place = "plugin traffic_mirror: rules[0].mirrors[0]: warning: ";
+        assert_eq!((lines("[shared-cluster]"), lines(place)), (1, 1), "{}", ran.out);
     });
 }
 
