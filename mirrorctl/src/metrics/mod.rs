@@ -4,6 +4,7 @@ pub(crate) mod agreement;
 pub(crate) mod counters;
 pub(crate) mod histogram;
 pub(crate) mod plain;
+pub(crate) mod prometheus;
 pub(crate) mod rows;
 pub(crate) mod source;
 pub(crate) mod sums;

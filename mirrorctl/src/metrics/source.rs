@@ -9,8 +9,8 @@ use std::thread::sleep;
 use std::time::Duration;
 use ureq::Agent;
 
-/// Of all that Envoy counts, what is the filter's.
-const PAGE: &str = "/stats/prometheus?filter=traffic_mirror";
+/// Of all that Envoy counts, what is the filter's, and for how long it has counted: `traffic_mirror|server.uptime`.
+const PAGE: &str = "/stats/prometheus?filter=traffic_mirror%7Cserver.uptime";
 /// How often, and how long apart, counters are read again that do not add up.
 const READINGS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_many_names() {
-        let page = "http://127.0.0.1:9901/stats/prometheus?filter=traffic_mirror";
+        let page = "http://127.0.0.1:9901/stats/prometheus?filter=traffic_mirror%7Cserver.uptime";
         for name in ["127.0.0.1:9901", "127.0.0.1:9901/", "http://127.0.0.1:9901", "http://127.0.0.1:9901/"] {
             assert_eq!(url(name), page);
         }
