@@ -191,6 +191,17 @@ fn a_configuration_that_was_rejected_is_named_with_its_reason() {
 }
 
 #[test]
+fn a_configuration_that_was_rejected_for_its_key_is_named_too() {
+    let redact = json!({"headers": ["authorization"], "with": "pseudonym"});
+    let setup = Setup::new(rule(json!({"cluster": "mirror", "redact": redact}))).delivered_by(Delivery::Ecds);
+    run_into_a_trap(setup, async |mesh| {
+        names_first(mesh, "error refused").await;
+        let (_, _, out) = ask(mesh, "0s").await;
+        assert!(out.contains("needs a key in the VM's environment"), "{out}");
+    });
+}
+
+#[test]
 fn a_wrong_configuration_that_keeps_the_last_is_named_with_its_reason() {
     let keeping = |mirror: Value| json!({"rules": [{"mirrors": [mirror]}], "onInvalid": "keepLast"});
     let setup = Setup::new(keeping(json!({"cluster": "mirror"}))).delivered_by(Delivery::Ecds);
@@ -305,6 +316,15 @@ fn limits_that_are_used_up_are_named() {
     run_into_a_trap(chosen(json!({"allowedClusters": ["mirror"]})), async |mesh| {
         mesh.send(Req::get("/").header("x-to", "primary")).await;
         names_first(mesh, "error cluster-not-allowed").await;
+    });
+}
+
+#[test]
+fn bodies_that_cannot_be_looked_at_are_named() {
+    let mirror = json!({"cluster": "mirror", "redact": {"json": ["/email"]}});
+    run_into_a_trap(Setup::new(rule(mirror)), async |mesh| {
+        mesh.send(Req::post("/", "no JSON").header("content-type", "application/json")).await;
+        names_first(mesh, "error redaction-failed").await;
     });
 }
 
@@ -485,6 +505,7 @@ fn secretive(broken: bool) -> Value {
             "rewrite": {"uri": format!("/{SECRET}"), "authority": format!("{SECRET}.test")},
             "headers": {"set": {"x-api-key": SECRET}, "add": {"cookie": SECRET}},
             "consistentHash": {"httpHeaderName": "x-user"},
+            "redact": {"headers": [format!("x-{SECRET}")], "json": [format!("/{SECRET}")]},
         }],
     }, {"name": "all", "mirrors": [{"cluster": "refused", "headers": {"set": {"authorization": format!("Bearer {SECRET}")}}}]}]});
     if broken {
