@@ -99,6 +99,11 @@ fn not_loaded(facts: &Facts<'_>) -> Option<Finding> {
         return Some(Finding::error("not-loaded", place, what, hint));
     }
     if !has_counted && !facts.stats().is_empty() {
+        if facts.stats().sum("extension_config_discovery.", ".config_fail") > 0.0 {
+            let what = "the configuration was rejected, and has no error that shows in it".to_owned();
+            let hint = "search Envoy's log for component wasm; `redact: {with: pseudonym}` needs a key in the VM's environment";
+            return Some(Finding::error("refused", place, what, hint));
+        }
         let fetched = facts.stats().get("wasm.remote_load_fetch_failures");
         let running = facts.stats().sum("wasm.", ACTIVE);
         let what = if fetched > 0.0 {

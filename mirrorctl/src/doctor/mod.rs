@@ -9,6 +9,7 @@ mod sums;
 mod traffic;
 mod work;
 
+use crate::facts::field::text;
 use crate::findings::{self, Finding, Severity};
 use crate::reply::Reply;
 use clap::Args;
@@ -16,7 +17,7 @@ use facts::{Facts, Plugins};
 use std::path::PathBuf;
 
 /// Codes in the order of causes: what stands before another may be its reason.
-const CAUSES: [&str; 35] = [
+const CAUSES: [&str; 38] = [
     "not-loaded",
     "refused",
     "invalid-kept",
@@ -26,6 +27,8 @@ const CAUSES: [&str; 35] = [
     "all-ignored",
     "nothing-matches",
     "all-unsampled",
+    "all-unscheduled",
+    "none-wanted",
     "never",
     "no-cluster-header",
     "cluster-not-allowed",
@@ -48,6 +51,7 @@ const CAUSES: [&str; 35] = [
     "buffer-limit",
     "body-too-large",
     "rate-limit",
+    "redaction-failed",
     "incomplete-requests",
     "waits-stuck",
     "does-not-add-up",
@@ -97,11 +101,11 @@ pub(crate) fn run(question: &Question) -> Result<Reply, String> {
         return Ok(reply);
     }
     reply.text(&work::describe(&facts));
-    let is_shown = |finding: &&Finding| question.notes || finding.severity != Severity::Note;
-    findings.iter().filter(is_shown).for_each(|finding| reply.line(finding));
     if findings.iter().all(|finding| finding.severity == Severity::Note) {
         reply.line("Nothing found that keeps copies from being made or answered.");
     }
+    let is_shown = |finding: &&Finding| question.notes || finding.severity != Severity::Note;
+    findings.iter().filter(is_shown).for_each(|finding| reply.line(finding));
     if let Some(notes) = findings::in_one_line(&findings).filter(|_| !question.notes) {
         reply.line(notes);
     }
@@ -115,8 +119,7 @@ fn all(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for finding in FINDERS.iter().flat_map(|find| find(facts)) {
         // Of what check and the counters say, the latter.
-        let is_told =
-            |told: &Finding| told.code == finding.code && (told.place == finding.place || is_counted(facts, told));
+        let is_told = |told: &Finding| *told == finding || (told.code == finding.code && is_counted(facts, told));
         if !findings.iter().any(is_told) {
             findings.push(finding);
         }
@@ -169,6 +172,19 @@ fn configured(facts: &Facts<'_>) -> Vec<Finding> {
         if keeps {
             finding.severity = Severity::Error;
         }
+        shorten(facts, finding);
     }
     findings
+}
+
+/// Names the plugin, where its configuration stands deep in a dump.
+fn shorten(facts: &Facts<'_>, finding: &mut Finding) {
+    for (found, _) in &facts.plugins.valid {
+        let path = format!("{}: {}", found.place, found.path);
+        if let Some(rest) = finding.place.strip_prefix(&path).filter(|rest| rest.is_empty() || rest.starts_with('.')) {
+            let plugin = text(&found.owner, &["name"]).unwrap_or_default();
+            finding.place = format!("{}: plugin {plugin}: {}", facts.said.name, rest.trim_start_matches('.'));
+            return;
+        }
+    }
 }

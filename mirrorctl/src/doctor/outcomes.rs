@@ -67,8 +67,8 @@ fn of_outcome(facts: &Facts<'_>, rule: &str, target: &str, outcome: &str, place:
         "in_flight_limit" => Finding::error(
             "in-flight-limit",
             place,
-            what("as many copies as limits.maxInFlight allows have no response yet"),
-            "shorten the mirror's timeout, or raise limits.maxInFlight; look at why the mirror is slow",
+            what("as many copies as maxInFlight allows have no response yet"),
+            "shorten the mirror's timeout, or raise maxInFlight; look at why the mirror is slow",
         ),
         "buffer_limit" => Finding::error(
             "buffer-limit",
@@ -87,6 +87,12 @@ fn of_outcome(facts: &Facts<'_>, rule: &str, target: &str, outcome: &str, place:
             place,
             what("limits.maxRequestsPerSecond is used up"),
             "raise it, or burst if requests come in bursts",
+        ),
+        "redaction_failed" => Finding::error(
+            "redaction-failed",
+            place,
+            what("a part of the request that `redact` names cannot be looked at"),
+            "look at the content-type, content-encoding and form of the bodies; set body: omit, or exclude such requests",
         ),
         "incomplete" => Finding::error(
             "incomplete-requests",

@@ -71,14 +71,11 @@ pub(super) fn is_seen(facts: &Facts<'_>) -> bool {
 /// Finds why nothing is copied of what the plugin sees.
 fn handled(facts: &Facts<'_>, last: &Counters, seen: f64) -> Vec<Finding> {
     let place = facts.said.name.clone();
-    let (mut outcomes, mut unsampled, mut waiting) = (0.0, 0.0, 0.0);
-    for (_, _, _, mirror) in last.pairs() {
-        outcomes += mirror.outcomes.sum();
-        unsampled += mirror.outcomes.get("unsampled");
-        waiting += mirror.waiting;
-    }
+    let count = |outcome: &str| last.pairs().map(|(_, _, _, mirror)| mirror.outcomes.get(outcome)).sum::<f64>();
+    let outcomes: f64 = last.pairs().map(|(_, _, _, mirror)| mirror.outcomes.sum()).sum();
+    let waiting: f64 = last.pairs().map(|(_, _, _, mirror)| mirror.waiting).sum();
     let ignored = last.ignored.sum();
-    if seen <= 0.0 || waiting > 0.0 {
+    if seen <= 0.0 || (outcomes <= 0.0 && waiting > 0.0) {
         return Vec::new();
     }
     if outcomes <= 0.0 && ignored > 0.0 {
@@ -90,13 +87,22 @@ fn handled(facts: &Facts<'_>, last: &Counters, seen: f64) -> Vec<Finding> {
         let hint = "`mirrorctl explain FILE --request 'GET http://host/path'` names the condition that fails";
         return vec![Finding::error("nothing-matches", place, what, hint)];
     }
-    if unsampled >= outcomes {
+    let [unsampled, unscheduled, unwanted] = ["unsampled", "unscheduled", "not_wanted"].map(count);
+    if unsampled + unscheduled + unwanted < outcomes {
+        return Vec::new();
+    }
+    vec![if unwanted >= unsampled.max(unscheduled) {
+        let what = format!("the responses to {unwanted} requests are none that `when` asks for");
+        Finding::error("none-wanted", place, what, "look at the statuses and times of the primary, and at `when`")
+    } else if unscheduled >= unsampled {
+        let what = format!("{unscheduled} requests came before `from` or after `until` of their mirrors");
+        Finding::error("all-unscheduled", place, what, "look at the times, and at the clock of the proxy")
+    } else {
         let what = format!("none of {outcomes} requests was selected by its mirror's share");
         let hint =
             "raise percentage or fraction, or wait: few requests, or few keys of consistentHash, may all fall outside";
-        return vec![Finding::error("all-unsampled", place, what, hint)];
-    }
-    Vec::new()
+        Finding::error("all-unsampled", place, what, hint)
+    }]
 }
 
 fn ignored_hint(last: &Counters) -> &'static str {

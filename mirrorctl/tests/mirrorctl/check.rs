@@ -10,7 +10,7 @@ const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s
 
 /// What the plugin says of [`BAD`], below a path.
 fn said_of_bad(path: &str) -> [String; 2] {
-    let fields = "name, cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+    let fields = "name, cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, redact, \
                   disableShadowHostSuffixAppend, body, onOversizedBody, timeout";
     [
         format!("{path}rules[0].mirrors[0].tiemout: (not shown): unknown field; known here: {fields}"),

@@ -450,6 +450,14 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
             options(json!({"retry_policy": {}})),
         ),
         (
+            "credentials-leave",
+            "warning",
+            configured(&rule(json!({"mirrors": [{"clusterHeader": "x"}]}))),
+            configured(&rule(
+                json!({"mirrors": [{"clusterHeader": "x", "headers": {"remove": ["authorization", "cookie"]}}]}),
+            )),
+        ),
+        (
             "never",
             "warning",
             configured(&mirror(json!({"percentage": 0}))),

@@ -131,8 +131,9 @@ fn one_configuration_in_many_listeners_is_told_once() {
         mesh.send(Req::get("/")).await;
         let ran = beside(&["doctor", &mesh.envoy.admin.to_string(), "--wait", "0s"]).await;
         let lines = |part: &str| ran.out.lines().filter(|line| line.contains(part)).count();
-        assert_eq!((lines("plugin traffic_mirror"), lines("in main and 2 more")), (1, 1), "{}", ran.out);
-        assert_eq!((lines("[shared-cluster]"), lines(".mirrors[0] and 2 more: warning: ")), (1, 1), "{}", ran.out);
+        assert_eq!((lines("plugin traffic_mirror: rules: 1"), lines("in main and 2 more")), (1, 1), "{}", ran.out);
+        let place = "plugin traffic_mirror: rules[0].mirrors[0]: warning: ";
+        assert_eq!((lines("[shared-cluster]"), lines(place)), (1, 1), "{}", ran.out);
     });
 }
 
@@ -187,6 +188,17 @@ fn a_configuration_that_was_rejected_is_named_with_its_reason() {
             assert!(out.contains("rules[0].mirrors[0].percentage: not between 0 and 100"), "{out}");
         });
     }
+}
+
+#[test]
+fn a_configuration_that_was_rejected_for_its_key_is_named_too() {
+    let redact = json!({"headers": ["authorization"], "with": "pseudonym"});
+    let setup = Setup::new(rule(json!({"cluster": "mirror", "redact": redact}))).delivered_by(Delivery::Ecds);
+    run_into_a_trap(setup, async |mesh| {
+        names_first(mesh, "error refused").await;
+        let (_, _, out) = ask(mesh, "0s").await;
+        assert!(out.contains("needs a key in the VM's environment"), "{out}");
+    });
 }
 
 #[test]
@@ -308,6 +320,15 @@ fn limits_that_are_used_up_are_named() {
 }
 
 #[test]
+fn bodies_that_cannot_be_looked_at_are_named() {
+    let mirror = json!({"cluster": "mirror", "redact": {"json": ["/email"]}});
+    run_into_a_trap(Setup::new(rule(mirror)), async |mesh| {
+        mesh.send(Req::post("/", "no JSON").header("content-type", "application/json")).await;
+        names_first(mesh, "error redaction-failed").await;
+    });
+}
+
+#[test]
 fn labels_that_stay_in_the_names_are_named() {
     let setup = to("mirror").changed(|bootstrap| bootstrap["stats_config"] = json!({}));
     after_requests(setup, "warning labels-missing");
@@ -359,8 +380,21 @@ fn files_say_the_same_as_the_envoy_and_gauges_that_no_request_holds_are_stuck() 
         let (live, ..) = ask(mesh, "0s").await;
         let live: Vec<_> = live.iter().map(|code| code.split_once(' ').unwrap().1.to_owned()).collect();
         assert_eq!((from(&folder).0, from(&folder).1), (live, 1));
-        // A VM that trapped takes its requests and copies with it, and leaves the gauges.
         let stats = fs::read_to_string(folder.path("stats.txt")).unwrap();
+        // Outcomes that other configurations have.
+        for (outcome, code) in [
+            ("unscheduled", "all-unscheduled"),
+            ("not_wanted", "none-wanted"),
+            ("redaction_failed", "redaction-failed"),
+        ] {
+            let mirror = "rule=.=rule-0;.;mirror=.=refused;.;outcome=.=";
+            let sent = stats
+                .replace(&format!("{mirror}sent;.;copies_total: 2"), &format!("{mirror}{outcome};.;copies_total: 2"));
+            let sent = sent.replace("class=.=failed;.;responses_total: 2", "class=.=failed;.;responses_total: 0");
+            fs::write(folder.path("stats.txt"), sent).unwrap();
+            assert_eq!(from(&folder).0[0], code, "{}", from(&folder).2);
+        }
+        // A VM that trapped takes its requests and copies with it, and leaves the gauges.
         let changed = |pairs: &[(&str, &str)]| {
             let mut text = stats.clone();
             for (before, after) in pairs {
@@ -471,6 +505,7 @@ fn secretive(broken: bool) -> Value {
             "rewrite": {"uri": format!("/{SECRET}"), "authority": format!("{SECRET}.test")},
             "headers": {"set": {"x-api-key": SECRET}, "add": {"cookie": SECRET}},
             "consistentHash": {"httpHeaderName": "x-user"},
+            "redact": {"headers": [format!("x-{SECRET}")], "json": [format!("/{SECRET}")]},
         }],
     }, {"name": "all", "mirrors": [{"cluster": "refused", "headers": {"set": {"authorization": format!("Bearer {SECRET}")}}}]}]});
     if broken {
