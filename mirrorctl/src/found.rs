@@ -16,6 +16,8 @@ pub(crate) struct Found {
     pub(crate) place: Place,
     /// The path in the document; empty where the document is the configuration.
     pub(crate) path: String,
+    /// What it is a part of: the resource, or Envoy's `PluginConfig`.
+    pub(crate) owner: Tree,
     /// Its tree, and the text that the plugin would be handed.
     pub(crate) configuration: Configuration,
     /// It may be the configuration of another plugin: nothing about it says that it is ours.
@@ -46,7 +48,8 @@ pub(crate) fn configurations(document: &Document) -> Vec<Found> {
     let root = Node::root(&document.tree, &mismatches);
     let mut add = |owner: &Node<'_>, path: String, configuration: Configuration| {
         let is_foreign = is_foreign(owner.tree(), &configuration);
-        found.push(Found { place: document.place.clone(), path, configuration, is_foreign });
+        let owner = owner.tree().clone();
+        found.push(Found { place: document.place.clone(), path, owner, configuration, is_foreign });
     };
     let kind = if let Tree::Map(_) = document.tree { root.kind() } else { None };
     match kind {
@@ -86,17 +89,19 @@ pub(crate) fn configurations(document: &Document) -> Vec<Found> {
     }
     for violation in mismatches.take() {
         let place = document.place.clone();
-        found.push(Found { place, path: String::new(), configuration: Err(violation), is_foreign: false });
+        let (owner, configuration) = (Tree::Null, Err(violation));
+        found.push(Found { place, path: String::new(), owner, configuration, is_foreign: false });
     }
     if found.is_empty() && !is_other(&document.tree) {
         let (place, configuration) = (document.place.clone(), plain(&document.tree));
-        found.push(Found { place, path: String::new(), configuration, is_foreign: false });
+        found.push(Found { place, path: String::new(), owner: Tree::Null, configuration, is_foreign: false });
     }
     found
 }
 
 /// Tells whether a document without a configuration is something else than a configuration with mistakes.
 fn is_other(tree: &Tree) -> bool {
+    const FIELDS: [&str; 4] = ["rules", "limits", "markerHeader", "onInvalid"];
     const ENVOY: [&str; 9] = [
         "static_resources",
         "dynamic_resources",
@@ -110,7 +115,10 @@ fn is_other(tree: &Tree) -> bool {
     ];
     let is_resource =
         tree.get("kind").is_some() && ["apiVersion", "metadata", "spec"].iter().any(|field| tree.get(field).is_some());
-    is_resource || ENVOY.iter().any(|field| tree.get(field).is_some())
+    // A field that is spelled wrong is still like one of ours.
+    let is_ours = |name: &str| FIELDS.iter().any(|own| strsim::jaro_winkler(own, name) > 0.8);
+    let is_foreign = !tree.fields().is_empty() && !tree.fields().iter().any(|(name, _)| is_ours(name));
+    is_resource || is_foreign || ENVOY.iter().any(|field| tree.get(field).is_some())
 }
 
 /// Tells whether neither the owner of a configuration nor its fields say that it is for this plugin.

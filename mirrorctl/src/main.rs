@@ -4,7 +4,9 @@
 mod admin;
 mod check;
 mod convert;
+mod doctor;
 mod explain;
+mod facts;
 mod findings;
 mod found;
 mod input;
@@ -36,14 +38,8 @@ enum Command {
     ///
     /// A file is a configuration in JSON or YAML, or it contains one: WasmPlugin, TrafficExtension, EnvoyExtensionPolicy,
     /// EnvoyFilter, or Envoy's own configuration. A warning is about a configuration that is valid, but probably not what was
-    /// meant; it ends with its code.
-    Check {
-        #[command(flatten)]
-        options: check::Options,
-        /// Files, folders or patterns (`'*.yaml'`) to check; `-` is standard input
-        #[arg(required = true)]
-        files: Vec<String>,
-    },
+    /// meant; it ends with its code. A note is about what is right for many: all notes are one line.
+    Check(check::Check),
     /// Explain what happens to a request: which rule decides, and which copy each mirror would get
     Explain {
         /// A file with a configuration, as for `check`; `-` is standard input
@@ -61,6 +57,12 @@ enum Command {
     /// Counters that do not add up are a finding. Envoy reads its counters one by one, so they are read a second time before
     /// that is reported.
     Stats(stats::Reading),
+    /// Ask a running Envoy why no copies arrive
+    ///
+    /// Says first what is at work, then what is found, the cause first, each with one thing to do. Findings about traffic are
+    /// told from totals since the Envoy started; the two readings tell what goes on now. What keeps copies from being made or
+    /// answered is a finding: exit code 1.
+    Doctor(doctor::Question),
     /// Watch for a while, and report whether each mirror is as good as its primary
     ///
     /// A mirror that is worse is a finding. Rules with `compare` get a verdict; for the others, the counts are shown. Envoy updates
@@ -90,10 +92,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Reply, String> {
     match command {
-        Command::Check { files, options } => check::run(&files, options),
+        Command::Check(check) => check::run(&check),
         Command::Explain { file, request } => explain::run(&file, &request),
         Command::Convert(conversion) => convert::run(&conversion),
         Command::Stats(reading) => stats::run(&reading),
+        Command::Doctor(question) => doctor::run(&question),
         Command::Report(watch) => report::run(&watch),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),

@@ -30,6 +30,11 @@ impl Reply {
     /// Adds a line of what is wrong.
     pub(crate) fn finding(&mut self, line: impl Display) {
         self.note(line);
+        self.fail();
+    }
+
+    /// Says by the exit code that something is wrong.
+    pub(crate) fn fail(&mut self) {
         self.has_findings = true;
     }
 

@@ -7,8 +7,9 @@ use serde_json::Number;
 use std::fmt;
 
 /// A value of a document.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Tree {
+    #[default]
     Null,
     Flag(bool),
     Number(Number),

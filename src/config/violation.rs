@@ -63,6 +63,11 @@ impl Violations {
         self.first.iter().map(Violation::to_string).chain(more)
     }
 
+    /// Returns the path, the value and what is allowed of each, at most 100 of them.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.first.iter().map(|violation| (&*violation.path, &*violation.value, &*violation.allowed))
+    }
+
     /// Moves all of them to where the configuration stands in a bigger document.
     pub fn below(self, parent: &str) -> Self {
         Self { first: self.first.into_iter().map(|violation| violation.below(parent)).collect(), ..self }

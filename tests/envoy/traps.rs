@@ -2,9 +2,8 @@
 //! that carry `x-trap`. The table of docs/operations.md is held against what is seen.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, StreamBody};
@@ -16,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use harness::client::{Body, BoxError, Req, raw, read_until};
-use harness::process::ROOT;
+use harness::process::{ROOT, trapping_module};
 use harness::upstream::{Answer, Received, Service};
 use harness::{Mesh, Setup, eventually, run_into_a_trap};
 
@@ -26,20 +25,6 @@ const SETTINGS: [&str; 4] =
 
 /// At this age a VM is no longer young: Envoy draws from 1 to 1.5 s.
 const OLD_ENOUGH: Duration = Duration::from_millis(1600);
-
-/// The filter with its trap, built and finished by the steps of `make build`.
-static MODULE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = Path::new(ROOT).join("target/trap");
-    let module = target.join("traffic_mirror.wasm");
-    let mut make = Command::new("make");
-    make.current_dir(ROOT).env("CARGO_TARGET_DIR", &target).env_remove("MAKEFLAGS");
-    make.args(["build", "FEATURES=trap-for-tests"]).arg(format!("MODULE={}", module.display()));
-    assert!(make.status().unwrap().success(), "{make:?}");
-    // By this text tests/module.rs makes sure that the module which users get has no trap.
-    let bytes = fs::read(&module).unwrap();
-    assert!(bytes.windows(14).any(|window| window == b"trap-for-tests"), "{} has no trap", module.display());
-    module
-});
 
 /// A primary that answers `/waits` when the gate opens; of `/begins`, the first half comes at once.
 fn primary(gate: &Arc<Semaphore>) -> Service {
@@ -72,7 +57,7 @@ async fn in_two(half: Option<&'static str>, gate: Arc<Semaphore>) -> Response<Bo
 
 /// Envoy with the trap in its filter, and told by `setting` what to do then.
 fn setup(setting: &str, gate: &Arc<Semaphore>) -> Setup {
-    let module: &Path = &MODULE;
+    let module = trapping_module();
     let (field, value) = setting.split_once(": ").unwrap();
     let (field, value) = (field.to_owned(), value.parse().map_or_else(|_| json!(value), Value::Bool));
     let plugin = json!({"rules": [{"mirrors": [{"cluster": "mirror"}]}]});

@@ -59,9 +59,9 @@ def own_mirror():
         until(lambda: check("request_mirror_policies" not in str(proxy.dump("dynamic_route_configs")), "Istio mirrors still"))
         ours = mirrored(one, proxy)
         same(ours, own, "what the mirror got")
-        same(seen_as(one), {("reviews-shadow:9080", "true")}, "authority and marker of our copies")
-    return ("the same requests at the mirror, of 50, and 30 % to 70 % of 200 for `percentage: 50`; Istio's own copies have neither "
-            "`-shadow` nor the marker")
+        same(seen_as(one), {("reviews:9080", "true")}, "authority and marker of our copies")
+    return ("the same requests at the mirror, of 50, and 30 % to 70 % of 200 for `percentage: 50`; neither has "
+            "`-shadow`, and only the plugin's copies have the marker")
 
 
 def seen_as(one):

@@ -1,56 +1,137 @@
 //! What converting a resource needs to know of the others, and to say of what does not carry over.
 
-use super::hosts::Domain;
+use super::gateways::{Gateways, Proxy};
+use super::grants::Grants;
+use super::owner::Owner;
+use super::services::Services;
 use crate::input::{Document, Place};
 use crate::node::{Mismatches, Node};
 use crate::shape;
-use crate::tree::join;
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use crate::tree::{Tree, join};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 
-/// The numbers that a port may have.
-const PORTS: RangeInclusive<u64> = 1..=65_535;
+const ISTIO: &str = "networking.istio.io";
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
-/// The kinds that converting reads.
-pub(super) const KINDS: [&str; 5] = ["VirtualService", "HTTPRoute", "Gateway", "Service", "ServiceEntry"];
+/// The kinds that are read, and the groups that they are of.
+pub(super) const KINDS: [(&str, &[&str]); 13] = [
+    ("VirtualService", &[ISTIO]),
+    ("HTTPRoute", &[GATEWAY_API]),
+    ("GRPCRoute", &[GATEWAY_API]),
+    ("Gateway", &[ISTIO, GATEWAY_API]),
+    ("GatewayClass", &[GATEWAY_API]),
+    ("ReferenceGrant", &[GATEWAY_API]),
+    ("ServiceEntry", &[ISTIO]),
+    ("DestinationRule", &[ISTIO]),
+    ("Service", &[""]),
+    ("Namespace", &[""]),
+    ("Deployment", &["apps"]),
+    ("DaemonSet", &["apps"]),
+    ("Pod", &[""]),
+];
 
 /// What is said while files are converted, each with its place and path.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) warnings: RefCell<Vec<String>>,
     pub(super) errors: RefCell<Vec<String>>,
+    /// What was found out, and might be known better by the user.
+    pub(super) words: RefCell<Vec<String>>,
+    /// How many mirrors are of routes that wait without an end.
+    pub(super) untimed: Cell<usize>,
     /// All of them: each is said once.
     said: RefCell<HashSet<String>>,
 }
 
+impl Notes {
+    /// Notes something once, however many rules a route becomes.
+    pub(super) fn note(&self, notes: &RefCell<Vec<String>>, place: &Place, path: &str, what: impl Display) {
+        let note = format!("{place}: {path}: {what}");
+        if self.said.borrow_mut().insert(note.clone()) {
+            notes.borrow_mut().push(note);
+        }
+    }
+}
+
 /// A document of a kind that converting reads.
 pub(super) struct Manifest<'a> {
+    /// Its place among all documents.
+    pub(super) number: usize,
     pub(super) place: &'a Place,
     pub(super) kind: &'a str,
     pub(super) name: Option<&'a str>,
     pub(super) namespace: &'a str,
+    pub(super) metadata: Option<Node<'a>>,
     pub(super) spec: Option<Node<'a>>,
+    pub(super) root: Node<'a>,
     created: Option<&'a str>,
 }
 
 impl<'a> Manifest<'a> {
     /// Reads what every kind has; `None`: it is of another kind, and nothing of it is read.
-    pub(super) fn read(document: &'a Document, namespace: &'a str, mismatches: &'a Mismatches) -> Option<Self> {
+    pub(super) fn read(
+        number: usize,
+        document: &'a Document,
+        namespace: &'a str,
+        mismatches: &'a Mismatches,
+        notes: &Notes,
+    ) -> Option<Self> {
         let root = Node::root(&document.tree, mismatches);
-        let kind = root.kind().filter(|kind| KINDS.contains(kind))?;
+        let kind = root.kind()?;
+        let (_, groups) = KINDS.iter().find(|(own, _)| *own == kind)?;
+        let version = root.tree().text_at(&["apiVersion"]);
+        let group = version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
+        if let Some(other) = group.filter(|group| !groups.contains(group)) {
+            if ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&kind) {
+                let what = format_args!("{other}: left out: not a {kind} of {}", groups.concat());
+                notes.note(&notes.warnings, &document.place, "apiVersion", what);
+            }
+            return None;
+        }
         shape::check(&root);
         let metadata = root.field("metadata");
         let text = |name| metadata.as_ref()?.text_at(name);
         Some(Self {
+            number,
             place: &document.place,
             kind,
             name: text("name"),
             namespace: text("namespace").unwrap_or(namespace),
-            spec: root.field("spec"),
             created: text("creationTimestamp"),
+            spec: root.field("spec"),
+            metadata,
+            root,
         })
+    }
+
+    /// Tells whether it is a route.
+    pub(super) fn is_route(&self) -> bool {
+        ["VirtualService", "HTTPRoute", "GRPCRoute"].contains(&self.kind)
+    }
+
+    /// Tells whether it is Istio's; a Gateway without `apiVersion` is by its fields.
+    pub(super) fn is_istio(&self) -> bool {
+        match self.root.tree().text_at(&["apiVersion"]) {
+            Some(version) => version.starts_with(ISTIO),
+            None => ["servers", "selector"].iter().any(|field| self.root.tree().at(&["spec", field]).is_some()),
+        }
+    }
+
+    /// Tells whether a mirror is named anywhere in it.
+    pub(super) fn mirrors(&self) -> bool {
+        let spec = self.root.tree().get("spec");
+        let list = |name| spec.and_then(|spec| spec.get(name)).map(Tree::items).unwrap_or_default().iter();
+        let is_mirror = |filter: &Tree| filter.text_at(&["type"]) == Some("RequestMirror");
+        let filters = |rule: &Tree| rule.get("filters").is_some_and(|filters| filters.items().iter().any(is_mirror));
+        list("http").any(|http| ["mirror", "mirrors"].iter().any(|name| http.get(name).is_some()))
+            || list("rules").any(filters)
+    }
+
+    /// Returns `namespace/name`.
+    pub(super) fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name.unwrap_or_default())
     }
 
     /// Returns the items of a field of `spec`.
@@ -58,80 +139,41 @@ impl<'a> Manifest<'a> {
         self.spec.as_ref().map(|spec| spec.items_at(name)).unwrap_or_default()
     }
 
-    /// Orders by age, the oldest first; without one, by namespace and name.
+    /// Orders by age, the oldest first. Those of one second, such as all that one `kubectl apply` makes, go by their names: in
+    /// Istio as `name.namespace`, in the Gateway API as `namespace/name`.
     pub(super) fn age(&self) -> (String, String) {
         let name = self.name.unwrap_or_default();
-        (self.created.unwrap_or("9999").to_owned(), format!("{}/{name}", self.namespace))
+        let own = if self.kind == "VirtualService" { format!("{name}.{}", self.namespace) } else { self.key() };
+        (self.created.unwrap_or("9999").to_owned(), own)
+    }
+
+    /// Tells whether it says when it was made.
+    pub(super) fn has_age(&self) -> bool {
+        self.created.is_some()
     }
 }
 
-/// The ports of hosts: Services and ServiceEntries by their full names.
-#[derive(Debug, Default)]
-pub(super) struct Ports {
-    /// What the user says, who may leave out a Service's namespace.
-    given: Vec<(String, Vec<u64>)>,
-    found: HashMap<String, Vec<u64>>,
-}
+/// Where a mirror stands: the number of its document, and its path there.
+pub(super) type Origin = (usize, String);
 
-impl Ports {
-    /// Begins with what the user says.
-    pub(super) fn new(given: &[(String, u64)]) -> Self {
-        let given = given.iter().map(|(host, port)| (host.clone(), vec![*port]));
-        Self { given: given.collect(), found: HashMap::new() }
-    }
-
-    /// Adds those of a document, if it has any.
-    pub(super) fn add(&mut self, manifest: &Manifest<'_>, cluster_domain: &str) {
-        let numbers = |field: &str| {
-            let ports = manifest.items("ports");
-            ports.iter().filter_map(|port| port.field(field)?.whole(PORTS)).collect::<Vec<_>>()
-        };
-        match (manifest.kind, manifest.name) {
-            ("Service", Some(name)) => {
-                let host = format!("{name}.{}.svc.{cluster_domain}", manifest.namespace);
-                self.found.entry(host).or_insert_with(|| numbers("port"));
-            }
-            ("ServiceEntry", _) => {
-                let hosts = manifest.items("hosts");
-                for host in hosts.iter().filter_map(Node::text) {
-                    self.found.entry(host.to_owned()).or_insert_with(|| numbers("number"));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn of(&self, host: &str) -> Option<&[u64]> {
-        let is_given = |own: &str| host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        let given = self.given.iter().find(|(own, _)| is_given(own));
-        given.map(|(_, ports)| ports).or_else(|| self.found.get(host)).map(Vec::as_slice)
-    }
-}
-
-/// The domains of Gateways, Istio's and the Gateway API's, by their namespaces and names.
-#[derive(Debug, Default)]
-pub(super) struct Gateways(HashMap<String, Vec<Domain>>);
-
-impl Gateways {
-    /// Adds those of a document, if it is a Gateway.
-    pub(super) fn add(&mut self, manifest: &Manifest<'_>) {
-        let ("Gateway", Some(name)) = (manifest.kind, manifest.name) else { return };
-        let (servers, listeners) = (manifest.items("servers"), manifest.items("listeners"));
-        // Istio's may name the namespace of the VirtualServices that they are for.
-        let hosts = servers.iter().flat_map(|server| server.items_at("hosts")).filter_map(|host| host.text());
-        let hosts = hosts.map(|host| host.rsplit('/').next().unwrap_or(host));
-        let listeners = listeners.iter().map(|listener| listener.text_at("hostname").unwrap_or("*"));
-        let domains = hosts.chain(listeners).filter_map(Domain::new).collect();
-        self.0.entry(format!("{}/{name}", manifest.namespace)).or_insert(domains);
-    }
-}
-
-/// A resource that is converted, and what there is around it.
+/// A resource that is converted for a workload, and what there is around it.
 pub(super) struct Resource<'a> {
     pub(super) manifest: &'a Manifest<'a>,
+    pub(super) around: &'a Around<'a>,
+    /// Those of the workload that the configuration is for.
+    pub(super) proxies: &'a [Proxy],
+    pub(super) owner: &'a Owner,
+    /// Routes that make a cluster of each mirror, by their names.
+    pub(super) extra: &'a RefCell<BTreeMap<String, Vec<Tree>>>,
+}
+
+/// What all resources have around them.
+pub(super) struct Around<'a> {
     pub(super) cluster_domain: &'a str,
-    pub(super) ports: &'a Ports,
+    pub(super) has_suffix: bool,
+    pub(super) services: &'a Services,
     pub(super) gateways: &'a Gateways,
+    pub(super) grants: &'a Grants,
     pub(super) notes: &'a Notes,
 }
 
@@ -143,12 +185,17 @@ impl<'a> Resource<'a> {
 
     /// Warns of what the converted configuration cannot say.
     pub(super) fn warn(&self, path: &str, what: impl Display) {
-        self.note(&self.notes.warnings, path, what);
+        self.note(&self.around.notes.warnings, path, what);
+    }
+
+    /// Says what was found out, and might be known better by the user.
+    pub(super) fn tell(&self, path: &str, what: impl Display) {
+        self.note(&self.around.notes.words, path, what);
     }
 
     /// Says what has to be changed before this can be converted.
     pub(super) fn error(&self, path: &str, what: impl Display) {
-        self.note(&self.notes.errors, path, what);
+        self.note(&self.around.notes.errors, path, what);
     }
 
     /// Says what has to be changed before there can be what was asked for.
@@ -157,72 +204,41 @@ impl<'a> Resource<'a> {
         None
     }
 
+    fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
+        self.around.notes.note(notes, self.manifest.place, path, what);
+    }
+
     /// Returns a field that has to be there.
     pub(super) fn required<'t>(&self, parent: &Node<'t>, name: &str) -> Option<Node<'t>> {
         parent.object()?;
         parent.field(name).or_else(|| self.refuse(&join(parent.path(), name), "missing"))
     }
 
-    /// Notes something once, however many rules a route becomes.
-    fn note(&self, notes: &RefCell<Vec<String>>, path: &str, what: impl Display) {
-        let note = format!("{}: {path}: {what}", self.manifest.place);
-        if self.notes.said.borrow_mut().insert(note.clone()) {
-            notes.borrow_mut().push(note);
-        }
-    }
-
     /// Returns the full name of a host, as Istio finds it: one without dots is a Service of the same namespace.
     pub(super) fn full_name(&self, host: &str) -> String {
-        if host.contains('.') || host.starts_with('*') {
-            return host.to_owned();
-        }
-        self.service(host, self.manifest.namespace)
+        self.around.full_name(host, self.manifest.namespace)
     }
 
     /// Returns the full name of a Service.
     pub(super) fn service(&self, name: &str, namespace: &str) -> String {
-        format!("{name}.{namespace}.svc.{}", self.cluster_domain)
+        self.around.service(name, namespace)
     }
 
-    /// Narrows domains to those that some gateways take; one that is in no file takes all.
-    pub(super) fn within(&self, domains: Vec<Domain>, gateways: &[String]) -> Vec<Domain> {
-        let find = |name: &String| self.gateways.0.get(name);
-        let Some(taken) = gateways.iter().map(find).collect::<Option<Vec<_>>>().filter(|taken| !taken.is_empty())
-        else {
-            return domains;
-        };
-        let mut narrowed = Vec::new();
-        for domain in
-            taken.into_iter().flatten().flat_map(|taken| domains.iter().filter_map(|domain| domain.meet(taken)))
-        {
-            if !narrowed.contains(&domain) {
-                narrowed.push(domain);
-            }
-        }
-        if narrowed.is_empty() && !domains.is_empty() {
-            let field = if self.manifest.kind == "VirtualService" { "spec.hosts" } else { "spec.hostnames" };
-            let names = gateways.join(", ");
-            self.warn(field, format_args!("the Gateway {names} has none of them: no request comes here"));
-        }
-        narrowed
-    }
-
-    /// Finds the port of a host: the one that is given, or the only one of its Service.
+    /// Finds the port of a host: the one that is given, or the only one that is known.
     pub(super) fn port(&self, given: Option<&Node<'_>>, host: &str, path: &str) -> Option<u64> {
-        if let Some(given) = given {
-            return given.whole(PORTS);
+        self.around.services.port(self, given, host, path)
+    }
+}
+
+impl Around<'_> {
+    pub(super) fn full_name(&self, host: &str, namespace: &str) -> String {
+        if host.contains('.') || host.starts_with('*') {
+            return host.to_owned();
         }
-        match self.ports.of(host) {
-            Some([port]) => Some(*port),
-            Some(ports) => {
-                let what =
-                    format!("missing: the Service {host} has {} ports; say which with --port {host}=PORT", ports.len());
-                self.refuse(path, what)
-            }
-            None => {
-                let what = "missing: give a file with its Service too, or say which with --port";
-                self.refuse(path, format_args!("{what} {host}=PORT"))
-            }
-        }
+        self.service(host, namespace)
+    }
+
+    pub(super) fn service(&self, name: &str, namespace: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.cluster_domain)
     }
 }

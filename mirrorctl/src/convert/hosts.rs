@@ -80,6 +80,14 @@ impl Domain {
         }
     }
 
+    /// Returns the first way to write its first name, if it has names.
+    pub(super) fn first_name(&self) -> Option<String> {
+        match self {
+            Self::Names(names) => names.iter().flat_map(Name::all).next(),
+            _ => None,
+        }
+    }
+
     pub(super) fn names(&mut self) -> Option<&mut Vec<Name>> {
         match self {
             Self::Names(names) => Some(names),

@@ -1,10 +1,15 @@
-//! The Gateway API's HTTPRoute: its matches by precedence, and its mirrors.
+//! The Gateway API's HTTPRoute and GRPCRoute: their matches by precedence, and their mirrors.
 
-use super::context::Resource;
+use super::context::{Manifest, Origin, Resource};
+use super::envoy_gateway;
+use super::gateways::{Api, Proxy, Section};
+use super::grants::Grantee;
 use super::hosts::{Domain, Name};
 use super::mirror::{Changes, Path, destination};
+use super::owner::Owner;
 use super::pattern;
 use super::route::{Rank, Route, Table};
+use super::uri::{Uri, read_path, specificity};
 use super::virtual_service::timeout;
 use crate::node::Node;
 use crate::tree::{Tree, join};
@@ -12,40 +17,96 @@ use crate::tree::{Tree, join};
 /// The largest part of a fraction, an int32 in the Gateway API.
 const PARTS: u64 = 0x7fff_ffff;
 
-/// Adds the routes of an HTTPRoute.
+/// A parent of a route.
+struct Parent<'t> {
+    node: Node<'t>,
+    /// What it is, where that is known.
+    proxy: Option<Proxy>,
+    namespace: &'t str,
+    name: &'t str,
+}
+
+/// Reads the parents of a route; one of another kind is for others to read.
+fn parents<'t>(manifest: &Manifest<'t>) -> Vec<Parent<'t>> {
+    let read = |node: Node<'t>| {
+        let namespace = node.text_at("namespace").unwrap_or(manifest.namespace);
+        let name = node.text_at("name").unwrap_or_default();
+        let proxy = match node.text_at("kind").unwrap_or("Gateway") {
+            "Gateway" => Some(Proxy::Gateway(Api::Gateway, format!("{namespace}/{name}"))),
+            "Service" => Some(Proxy::Mesh),
+            _ => None,
+        };
+        Parent { node, proxy, namespace, name }
+    };
+    manifest.items("parentRefs").into_iter().map(read).collect()
+}
+
+/// Finds what the rules of a route are for, and the kinds of its parents that are not known, with their paths.
+pub(super) fn proxies(manifest: &Manifest<'_>) -> (Vec<Proxy>, Vec<(String, String)>) {
+    let parents = parents(manifest);
+    if parents.is_empty() {
+        return (vec![Proxy::Unnamed], Vec::new());
+    }
+    let unknown = parents.iter().filter(|parent| parent.proxy.is_none());
+    let kind = |parent: &Parent<'_>| {
+        (join(parent.node.path(), "kind"), parent.node.text_at("kind").unwrap_or_default().to_owned())
+    };
+    let unknown = unknown.map(kind).collect();
+    (parents.into_iter().filter_map(|parent| parent.proxy).collect(), unknown)
+}
+
+/// Adds the routes of an HTTPRoute or a GRPCRoute.
 pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
     let mut routes = Vec::new();
     for (index, rule) in resource.manifest.items("rules").iter().enumerate() {
         read_rule(resource, rule, index, &mut routes);
     }
-    table.add(&read_domains(resource), routes);
+    let domains = read_domains(resource);
+    if !routes.is_empty() {
+        table.add(resource.manifest.number, &domains, routes);
+    }
 }
 
 /// Finds the hosts: those of the route on a Gateway, those of a Service that it is attached to.
 fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
-    let parents = resource.manifest.items("parentRefs");
-    let mut domains: Vec<Domain> = Vec::new();
-    let mut gateways = Vec::new();
-    for parent in &parents {
-        for name in ["port", "sectionName"] {
-            if let Some(field) = parent.field(name) {
-                resource.warn(field.path(), "left out: the plugin does not know its listener");
-            }
-        }
-        let namespace = parent.text_at("namespace").unwrap_or(resource.manifest.namespace);
-        let name = parent.text_at("name").unwrap_or_default();
-        match parent.text_at("kind").unwrap_or("Gateway") {
-            "Gateway" => gateways.push(format!("{namespace}/{name}")),
-            "Service" => {
-                domains.push(Domain::Names(vec![Name::of_service(name, namespace, resource.cluster_domain)]));
-            }
-            kind => {
-                resource.error(&join(parent.path(), "kind"), format_args!("{kind}: not Gateway or Service"));
-            }
-        }
+    let manifest = resource.manifest;
+    if resource.proxies.contains(&Proxy::Unnamed) {
+        return read_hostnames(resource);
     }
-    if parents.is_empty() || !gateways.is_empty() {
-        domains.extend(resource.within(read_hostnames(resource), &gateways));
+    let mut domains: Vec<Domain> = Vec::new();
+    for parent in parents(manifest) {
+        let Some(proxy) = parent.proxy.filter(|proxy| resource.proxies.contains(proxy)) else { continue };
+        let known = resource.around.gateways.get(&proxy).is_some();
+        for field in ["port", "sectionName"].iter().filter_map(|name| parent.node.field(name)).filter(|_| !known) {
+            resource.warn(field.path(), "left out: the plugin does not know its listener");
+        }
+        let taken = match proxy {
+            Proxy::Mesh => {
+                if parent.namespace != manifest.namespace {
+                    let what = format_args!(
+                        "a route of another namespace than its Service acts for clients in {} alone: install the plugin \
+                         there alone",
+                        manifest.namespace
+                    );
+                    resource.warn(&join(parent.node.path(), "namespace"), what);
+                }
+                vec![Domain::Names(vec![Name::of_service(
+                    parent.name,
+                    parent.namespace,
+                    resource.around.cluster_domain,
+                )])]
+            }
+            _ => {
+                let section = Section {
+                    name: parent.node.text_at("sectionName"),
+                    port: parent.node.field("port").and_then(|port| port.whole(1..=65_535)),
+                };
+                let hostnames = read_hostnames(resource);
+                resource.around.gateways.within(resource, parent.node.path(), &hostnames, &proxy, section)
+            }
+        };
+        let new: Vec<_> = taken.into_iter().filter(|domain| !domains.contains(domain)).collect();
+        domains.extend(new);
     }
     domains
 }
@@ -63,13 +124,19 @@ fn read_hostnames(resource: &Resource<'_>) -> Vec<Domain> {
     if hostnames.is_empty() { vec![Domain::Any] } else { domains }
 }
 
+/// Finds the backend of a rule that has only one, and tells whether it has any: without one, the proxy responds itself.
+fn backends<'t>(rule: &Node<'t>) -> Vec<Node<'t>> {
+    let mut backends = rule.items_at("backendRefs");
+    let is_chosen = |backend: &Node<'_>| match backend.field("weight") {
+        Some(weight) => weight.number() != Some(0.0),
+        None => true,
+    };
+    backends.retain(is_chosen);
+    backends
+}
+
 fn read_rule(resource: &Resource<'_>, rule: &Node<'_>, index: usize, routes: &mut Vec<Route>) {
     let label = rule.text_at("name").map_or_else(|| index.to_string(), str::to_owned);
-    for backend in rule.items_at("backendRefs") {
-        if let Some(filters) = backend.field("filters").filter(|filters| !filters.items().is_empty()) {
-            resource.warn(filters.path(), "left out: the plugin does not know which backend was chosen");
-        }
-    }
     let every = Tree::Map(Vec::new());
     let mut matches = rule.items_at("matches");
     if matches.is_empty() {
@@ -78,67 +145,26 @@ fn read_rule(resource: &Resource<'_>, rule: &Node<'_>, index: usize, routes: &mu
     for entry in &matches {
         let Some(uri) = read_path(resource, entry) else { continue };
         let entries = read_match(resource, entry, &uri);
-        let Some(mirrors) = read_mirrors(resource, rule, &uri) else { continue };
-        let count = |name| i64::try_from(entry.items_at(name).len()).unwrap_or(i64::MAX);
-        let (kind, length) = uri.specificity();
-        let method = i64::from(entry.field("method").is_some());
+        let Some((mirrors, origins)) = read_mirrors(resource, rule, &uri) else { continue };
         let rank = Rank {
-            specificity: [kind, length, method, count("headers"), count("queryParams")].map(i64::saturating_neg),
+            specificity: specificity(resource, entry, &uri).into_iter().map(i64::saturating_neg).collect(),
             age: resource.manifest.age(),
             position: routes.len(),
         };
-        routes.push(Route { name: format!("{}-{label}", resource.name()), entries, mirrors, rank: Some(rank) });
-    }
-}
-
-/// A condition on the path.
-enum Uri<'a> {
-    Exact(&'a str),
-    /// Whole elements of the path, without a `/` at the end; empty: every path.
-    Prefix(&'a str),
-    Regex(&'a str),
-}
-
-impl Uri<'_> {
-    /// Ranks kinds as Istio does, for the Gateway API leaves the place of expressions open; and then by length.
-    fn specificity(&self) -> (i64, i64) {
-        let (kind, text) = match self {
-            Self::Exact(text) => (3, text),
-            Self::Prefix(text) => (2, text),
-            Self::Regex(text) => (1, text),
-        };
-        (kind, i64::try_from(text.len()).unwrap_or(i64::MAX))
-    }
-}
-
-fn read_path<'t>(resource: &Resource<'_>, entry: &Node<'t>) -> Option<Uri<'t>> {
-    let given = entry.field("path");
-    let text = |name| given.as_ref()?.text_at(name);
-    let value = text("value").unwrap_or("/");
-    match text("type").unwrap_or("PathPrefix") {
-        "Exact" => Some(Uri::Exact(value)),
-        "PathPrefix" => Some(Uri::Prefix(value.trim_end_matches('/'))),
-        "RegularExpression" => {
-            let what = "which of a prefix and an expression decides is left open: as in Istio, the prefix does";
-            resource.warn(&join(entry.path(), "path"), what);
-            Some(Uri::Regex(value))
-        }
-        kind => {
-            let what = format_args!("{kind}: not Exact, PathPrefix or RegularExpression");
-            resource.refuse(&join(entry.path(), "path.type"), what)
-        }
+        let name = format!("{}-{label}", resource.name());
+        routes.push(Route { name, entries, is_catch_all: false, mirrors, origins, rank: Some(rank) });
     }
 }
 
 /// Writes a match as entries, one of which must hold: a prefix is itself, or goes on with `/`.
 fn read_match(resource: &Resource<'_>, entry: &Node<'_>, uri: &Uri<'_>) -> Vec<Tree> {
     let kinds = match uri {
-        Uri::Exact(text) => vec![Some(Tree::field("exact", *text))],
-        Uri::Prefix("") => vec![None],
+        Uri::Exact(text) => vec![Some(Tree::field("exact", &**text))],
+        Uri::Prefix(text) if text.is_empty() => vec![None],
         Uri::Prefix(text) => {
-            vec![Some(Tree::field("exact", *text)), Some(Tree::field("prefix", format!("{text}/")))]
+            vec![Some(Tree::field("exact", &**text)), Some(Tree::field("prefix", format!("{text}/")))]
         }
-        Uri::Regex(text) => vec![Some(Tree::field("regex", *text))],
+        Uri::Regex(text) => vec![Some(Tree::field("regex", &**text))],
     };
     let tests = |name: &str| {
         let mut tests: Vec<(String, Tree)> = Vec::new();
@@ -161,7 +187,9 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>, uri: &Uri<'_>) -> Vec<T
         (!tests.is_empty()).then_some(Tree::Map(tests))
     };
     let (headers, params) = (tests("headers"), tests("queryParams"));
-    let method = entry.text_at("method").map(|method| Tree::field("exact", method));
+    let is_http = resource.manifest.kind == "HTTPRoute";
+    let method = entry.field("method").filter(|_| is_http).and_then(|method| method.text());
+    let method = method.map(|method| Tree::field("exact", method));
     let write = |uri| {
         Tree::map([
             ("uri", uri),
@@ -176,8 +204,8 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>, uri: &Uri<'_>) -> Vec<T
     entries
 }
 
-/// Reads the mirrors of a rule, with what its other filters change in the copy; `None` where something is wrong.
-fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Option<Vec<Tree>> {
+/// Reads the mirrors of a rule and their places, with what its other filters change in the copy; `None` where something is wrong.
+fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Option<(Vec<Tree>, Vec<Origin>)> {
     let given = rule.field("timeouts").and_then(|timeouts| timeouts.field("request"));
     let timeout = given.and_then(|given| timeout(resource, &given));
     let mut changes = Changes { timeout, ..Changes::default() };
@@ -187,29 +215,51 @@ fn read_mirrors(resource: &Resource<'_>, rule: &Node<'_>, uri: &Uri<'_>) -> Opti
         match filter.text_at("type").unwrap_or_default() {
             "RequestMirror" => mirrors.push(filter),
             "RequestRedirect" => is_redirected = true,
-            "RequestHeaderModifier" => {
-                let Some(modifier) = filter.field("requestHeaderModifier") else { continue };
-                let (remove, set, add) =
-                    (modifier.items_at("remove"), modifier.items_at("set"), modifier.items_at("add"));
-                let remove: Vec<_> = remove.iter().filter_map(Node::text).collect();
-                let [set, add] = [set, add].map(|edits| edits.iter().filter_map(read_edit).collect::<Vec<_>>());
-                changes.edit_headers(resource, modifier.path(), &remove, &set, &add);
-            }
+            "RequestHeaderModifier" => edit_headers(resource, &filter, &mut changes),
             "URLRewrite" => {
                 let Some(rewrite) = filter.field("urlRewrite") else { continue };
                 changes.authority = rewrite.text_at("hostname").map(str::to_owned).or(changes.authority);
                 changes.path = rewrite.field("path").map_or(Path::Keep, |path| read_rewrite(&path, uri));
             }
-            "ResponseHeaderModifier" => {}
+            "ResponseHeaderModifier" | "CORS" => {}
             kind => {
                 resource.warn(filter.path(), format_args!("{kind}: what it does to requests is left out of the copy"))
             }
         }
     }
-    if is_redirected {
-        return Some(Vec::new());
+    let backends = backends(rule);
+    if is_redirected || mirrors.is_empty() {
+        return Some((Vec::new(), Vec::new()));
     }
-    mirrors.into_iter().map(|filter| read_mirror(resource, &filter, &changes)).collect()
+    if backends.is_empty() {
+        resource.warn(rule.path(), "not mirrored: without a backend, the proxy responds with 500 itself");
+        return Some((Vec::new(), Vec::new()));
+    }
+    for filter in backends.iter().flat_map(|backend| backend.items_at("filters")) {
+        match filter.text_at("type").unwrap_or_default() {
+            "RequestHeaderModifier" if backends.len() == 1 => edit_headers(resource, &filter, &mut changes),
+            "ResponseHeaderModifier" => {}
+            _ if backends.len() == 1 => resource.warn(filter.path(), "left out of the copy"),
+            _ => resource.warn(filter.path(), "left out: the plugin does not know which backend was chosen"),
+        }
+    }
+    let number = resource.manifest.number;
+    let mut read = (Vec::new(), Vec::new());
+    for filter in mirrors {
+        if let Some(mirror) = read_mirror(resource, &filter, &changes)? {
+            read.0.push(mirror);
+            read.1.push((number, filter.path().to_owned()));
+        }
+    }
+    Some(read)
+}
+
+fn edit_headers(resource: &Resource<'_>, filter: &Node<'_>, changes: &mut Changes) {
+    let Some(modifier) = filter.field("requestHeaderModifier") else { return };
+    let (remove, set, add) = (modifier.items_at("remove"), modifier.items_at("set"), modifier.items_at("add"));
+    let remove: Vec<_> = remove.iter().filter_map(Node::text).collect();
+    let [set, add] = [set, add].map(|edits| edits.iter().filter_map(read_edit).collect::<Vec<_>>());
+    changes.edit_headers(resource, modifier.path(), &remove, &set, &add);
 }
 
 fn read_edit<'t>(edit: &Node<'t>) -> Option<(&'t str, &'t str)> {
@@ -229,17 +279,44 @@ fn read_rewrite(rewrite: &Node<'_>, uri: &Uri<'_>) -> Path {
     }
 }
 
-fn read_mirror(resource: &Resource<'_>, filter: &Node<'_>, changes: &Changes) -> Option<Tree> {
+/// Reads a mirror; `Some(None)`: the proxy does not mirror there.
+fn read_mirror(resource: &Resource<'_>, filter: &Node<'_>, changes: &Changes) -> Option<Option<Tree>> {
     let mirror = resource.required(filter, "requestMirror")?;
     let backend = resource.required(&mirror, "backendRef")?;
     let path_of = |name: &str| join(backend.path(), name);
     let name = resource.required(&backend, "name")?.text()?;
-    let host = match backend.text_at("kind").unwrap_or("Service") {
-        "Service" => resource.service(name, backend.text_at("namespace").unwrap_or(resource.manifest.namespace)),
-        "Hostname" => name.to_owned(),
-        kind => return resource.refuse(&path_of("kind"), format_args!("{kind}: not Service or Hostname")),
+    let manifest = resource.manifest;
+    let namespace = backend.text_at("namespace").unwrap_or(manifest.namespace);
+    let kind = backend.text_at("kind").unwrap_or("Service");
+    let is_envoy_gateway = *resource.owner == Owner::EnvoyGateway;
+    if kind == "Service" {
+        let grants = resource.around.grants;
+        match grants.allow(manifest.kind, manifest.namespace, namespace, name) {
+            Grantee::Allowed => {}
+            Grantee::Unknown => {
+                let what = format_args!(
+                    "taken as allowed: a ReferenceGrant in {namespace} has to allow it, and none is in the files"
+                );
+                resource.warn(&path_of("namespace"), what);
+            }
+            Grantee::Refused => {
+                let what = format_args!("not mirrored: no ReferenceGrant in {namespace} allows it");
+                resource.warn(&path_of("namespace"), what);
+                return Some(None);
+            }
+        }
+    }
+    let target = if is_envoy_gateway {
+        envoy_gateway::target(resource, &backend)?
+    } else {
+        let host = match kind {
+            "Service" => resource.service(name, namespace),
+            "Hostname" => name.to_owned(),
+            kind => return resource.refuse(&path_of("kind"), format_args!("{kind}: not Service or Hostname")),
+        };
+        let port = resource.port(backend.field("port").as_ref(), &host, &path_of("port"))?;
+        destination(resource, backend.path(), &host, port, None)
     };
-    let port = resource.port(backend.field("port").as_ref(), &host, &path_of("port"));
     let share = match (mirror.field("percent"), mirror.field("fraction")) {
         (None, None) => None,
         (Some(percent), None) => Some(("percentage", percent.whole(0..=100)?.into())),
@@ -251,5 +328,5 @@ fn read_mirror(resource: &Resource<'_>, filter: &Node<'_>, changes: &Changes) ->
         }
         (Some(_), Some(_)) => return resource.refuse(mirror.path(), "percent and fraction: at most one of them"),
     };
-    Some(changes.mirror(destination(host, port?, None), share))
+    Some(Some(changes.mirror(resource, target, share)))
 }

@@ -15,7 +15,7 @@ pub(super) struct Changes {
     pub(super) remove: Vec<Tree>,
     pub(super) set: Vec<(String, Tree)>,
     pub(super) add: Vec<(String, Tree)>,
-    /// How long the route waits for an answer, if it says so.
+    /// How long the route waits for a response, if it says so.
     pub(super) timeout: Option<String>,
 }
 
@@ -77,10 +77,22 @@ impl Changes {
     }
 
     /// Writes a mirror.
-    pub(super) fn mirror(&self, destination: Tree, share: Option<(&str, Tree)>) -> Tree {
+    pub(super) fn mirror(
+        &self,
+        resource: &Resource<'_>,
+        target: Vec<(String, Tree)>,
+        share: Option<(&str, Tree)>,
+    ) -> Tree {
+        if self.timeout.is_none() {
+            let untimed = &resource.around.notes.untimed;
+            untimed.set(untimed.get().saturating_add(1));
+        }
+        let has_suffix = resource.around.has_suffix;
         // The router appends to what it has rewritten; the plugin appends nothing to a rewritten authority.
-        let shadowed =
-            |authority: &String| String::from_utf8_lossy(&shadow(authority.as_bytes()).concat()).into_owned();
+        let suffixed = |authority: &String| match has_suffix {
+            true => String::from_utf8_lossy(&shadow(authority.as_bytes()).concat()).into_owned(),
+            false => authority.clone(),
+        };
         let regex = |pattern: &String, rewrite: &String| {
             Tree::map([("match", Some(pattern.clone().into())), ("rewrite", Some(rewrite.clone().into()))])
         };
@@ -89,7 +101,7 @@ impl Changes {
             Path::Matched(path) => (Some(path.clone().into()), None),
             Path::Regex(pattern, rewrite) => (None, Some(regex(pattern, rewrite))),
         };
-        let authority = self.authority.as_ref().map(shadowed).map(Tree::from);
+        let authority = self.authority.as_ref().map(suffixed).map(Tree::from);
         let rewrite = Tree::map([("authority", authority), ("uri", uri), ("uriRegexRewrite", uri_regex)]);
         let list = |edits: &[(String, Tree)]| (!edits.is_empty()).then(|| Tree::Map(edits.to_vec()));
         let headers = Tree::map([
@@ -99,13 +111,15 @@ impl Changes {
         ]);
         let filled = |tree: Tree| Some(tree).filter(|tree| !tree.fields().is_empty());
         let (kind, amount) = share.map_or(("percentage", None), |(kind, amount)| (kind, Some(amount)));
-        Tree::map([
-            ("destination", Some(destination)),
+        let rest = Tree::map([
             (kind, amount),
+            // Istio appends nothing since 1.28, Envoy Gateway since 1.6.
+            ("disableShadowHostSuffixAppend", (!has_suffix && self.authority.is_none()).then(|| true.into())),
             ("rewrite", filled(rewrite)),
             ("headers", filled(headers)),
             ("timeout", self.timeout.clone().map(Tree::from)),
-        ])
+        ]);
+        Tree::Map([target, rest.fields().to_vec()].concat())
     }
 }
 
@@ -113,6 +127,9 @@ impl Changes {
 pub(super) fn named(mirrors: &[Tree]) -> Vec<Tree> {
     // Labels have no dots at their ends.
     let cluster = |mirror: &'_ Tree| {
+        if let Some(cluster) = mirror.get("cluster") {
+            return [Some(cluster.clone()), None, None];
+        }
         let host = mirror.text_at(&["destination", "host"]).map(|host| host.trim_end_matches('.').to_owned());
         [
             host.map(Tree::from),
@@ -122,23 +139,25 @@ pub(super) fn named(mirrors: &[Tree]) -> Vec<Tree> {
     };
     let clusters: Vec<_> = mirrors.iter().map(cluster).collect();
     let mut names = HashSet::new();
-    let named = |(mirror, own): (&Tree, _)| match mirror.get("destination") {
-        Some(destination) if clusters.iter().filter(|other| *other == own).count() > 1 => {
-            let name = ("name".to_owned(), numbered(destination, &mut names).into());
-            Tree::Map([&[name], mirror.fields()].concat())
+    let named = |(mirror, own): (&Tree, _)| {
+        if clusters.iter().filter(|other| *other == own).count() < 2 {
+            return mirror.clone();
         }
-        _ => mirror.clone(),
+        let name = ("name".to_owned(), numbered(mirror, &mut names).into());
+        Tree::Map([&[name], mirror.fields()].concat())
     };
     mirrors.iter().zip(&clusters).map(named).collect()
 }
 
-/// Makes a name of a destination and a number, other than those before it: `reviews-test-v2-1` for the subset v2 of the Service
-/// reviews in the namespace test.
-fn numbered(destination: &Tree, names: &mut HashSet<String>) -> String {
-    let part = |name| destination.text_at(&[name]).unwrap_or_default();
+/// Makes a name of a mirror's destination or cluster and a number, other than those before it: `reviews-test-v2-1` for the
+/// subset v2 of the Service reviews in the namespace test.
+fn numbered(mirror: &Tree, names: &mut HashSet<String>) -> String {
+    let part =
+        |name| mirror.text_at(&["destination", name]).or_else(|| mirror.text_at(&["cluster"])).unwrap_or_default();
     let (host, _) = part("host").split_once(".svc.").unwrap_or((part("host"), ""));
     let label = |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
-    let text: String = format!("{host}-{}", part("subset")).chars().map(label).take(50).collect();
+    let subset = mirror.text_at(&["destination", "subset"]).unwrap_or_default();
+    let text: String = format!("{host}-{subset}").chars().map(label).take(50).collect();
     let text = text.trim_end_matches('-');
     let mut candidates = (1..).map(|number| format!("{text}-{number}"));
     let mut name = String::new();
@@ -157,11 +176,31 @@ fn is_editable(resource: &Resource<'_>, path: &str, name: &str) -> bool {
     is_free
 }
 
-/// Writes a destination.
-pub(super) fn destination(host: String, port: u64, subset: Option<&str>) -> Tree {
-    Tree::map([
-        ("host", Some(host.into())),
+/// Writes a destination of Istio's; an `ExternalName` stands for another host there.
+pub(super) fn destination(
+    resource: &Resource<'_>,
+    path: &str,
+    host: &str,
+    port: u64,
+    subset: Option<&str>,
+) -> Vec<(String, Tree)> {
+    let services = resource.around.services;
+    let external = services.external_name(host);
+    if let Some(name) = external.filter(|name| !services.knows(name)) {
+        let what = format_args!("{host} stands for {name}: copies reach it where a ServiceEntry has that host");
+        resource.warn(path, what);
+    }
+    let subset = subset.filter(|subset| !subset.is_empty());
+    if let Some(subset) = subset.filter(|subset| services.lacks_subset(host, subset)) {
+        resource.warn(
+            path,
+            format_args!("{subset}: no DestinationRule of {host} has this subset: its copies reach nobody"),
+        );
+    }
+    let destination = Tree::map([
+        ("host", Some(external.unwrap_or(host).into())),
         ("port", Some(Tree::field("number", port))),
-        ("subset", subset.filter(|subset| !subset.is_empty()).map(Tree::from)),
-    ])
+        ("subset", subset.map(Tree::from)),
+    ]);
+    vec![("destination".to_owned(), destination)]
 }

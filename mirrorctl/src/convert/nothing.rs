@@ -21,7 +21,7 @@ pub(super) fn lines(documents: &[Document]) -> Vec<String> {
         *count = count.saturating_add(1);
         if let Some(path) = mirror("", &document.tree) {
             let why = match kind {
-                Some(kind) if KINDS.contains(&kind) => {
+                Some(kind) if KINDS.iter().any(|(own, _)| *own == kind) => {
                     "nothing is sent there: no request reaches the route, or it redirects or responds itself".to_owned()
                 }
                 Some(kind) => format!("not converted: {kind} is no kind that is read"),

@@ -1,52 +1,150 @@
-//! What is written: the configuration, or what installs it; and the original without its mirrors.
+//! What is written: the configuration, or what installs it.
 
-use super::{Form, envoy};
+use super::Form;
+use super::envoy_gateway::{ENVOY_GATEWAY, GATEWAY_API, resource};
+use super::gateways::{Api, Gateways, Proxy};
 use crate::tree::Tree;
 
 /// Where the image is to be pulled from, for the operator to change.
 const URL: &str = concat!("oci://registry.example.com/traffic-mirror:", env!("CARGO_PKG_VERSION"));
 
-/// Fields of an Istio route that mirror, in all spellings.
-const MIRROR_FIELDS: [&str; 6] =
-    ["mirror", "mirrors", "mirrorPercent", "mirror_percent", "mirrorPercentage", "mirror_percentage"];
+/// The same for Envoy Gateway, which writes no scheme.
+const IMAGE: &str = concat!("registry.example.com/traffic-mirror:", env!("CARGO_PKG_VERSION"));
 
 /// Where the plugin is to be installed, as far as the files say.
 #[derive(Debug, Default)]
 pub(super) struct Installation {
+    /// The name of the resource.
+    pub(super) name: String,
     pub(super) namespace: String,
     /// The labels of a gateway's workload.
-    pub(super) labels: Option<Tree>,
+    labels: Option<Tree>,
     /// The Gateways of the Gateway API.
-    pub(super) gateways: Vec<String>,
+    gateways: Vec<String>,
+    /// What the operator has to find out, and why.
+    changes: Vec<String>,
+}
+
+impl Installation {
+    /// Finds out where the proxies are.
+    pub(super) fn find(name: String, proxies: &[Proxy], gateways: &Gateways, clients: Clients<'_>) -> Self {
+        let mut found = Self { name, ..Self::default() };
+        match proxies.first() {
+            Some(Proxy::Gateway(Api::Gateway, key)) => {
+                let (namespace, gateway) = key.split_once('/').unwrap_or(("", key));
+                found.namespace = namespace.to_owned();
+                found.gateways.push(gateway.to_owned());
+            }
+            Some(proxy @ Proxy::Gateway(Api::Istio, key)) => {
+                found.namespace = key.split_once('/').map_or("", |(namespace, _)| namespace).to_owned();
+                found.labels = gateways.get(proxy).and_then(|gateway| gateway.selector.clone());
+                match &found.labels {
+                    Some(labels) => match gateways.namespace_of(labels) {
+                        Some(namespace) => found.namespace = namespace.to_owned(),
+                        None => found.changes.push(format!(
+                            "the namespace is that of {proxy}; the workload that it selects may be in another, and the \
+                             resource has to be in the workload's"
+                        )),
+                    },
+                    None => found.changes.push(format!(
+                        "add the selector of {proxy}, whose file was not given, and the namespace of its workload"
+                    )),
+                }
+            }
+            Some(Proxy::Mesh) => {
+                found.namespace = clients.namespace.to_owned();
+                if !clients.are_known {
+                    found.changes.push(
+                        "the namespace, and a selector for the workloads whose requests are mirrored: rules for the mesh \
+                         act where requests are sent from, which no file tells; one resource for each namespace"
+                            .to_owned(),
+                    );
+                }
+            }
+            Some(Proxy::Unnamed) | None => {
+                found.namespace = clients.namespace.to_owned();
+                found.changes.push("the gateway: the routes name none".to_owned());
+            }
+        }
+        found
+    }
+
+    /// Makes what the files do not tell: routes of Envoy's own say nothing of workloads.
+    pub(super) fn unknown(namespace: &str) -> Self {
+        Self {
+            name: "traffic-mirror".to_owned(),
+            namespace: namespace.to_owned(),
+            changes: vec!["the namespace and the selector of the workload whose Envoy this was".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// Tells whether the workload is known.
+    pub(super) fn has_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// Writes what both of Istio's resources have: which proxies, and what of their traffic.
+    fn spec(&self) -> Vec<(String, Tree)> {
+        // Routes are the caller's, so the plugin is where requests leave: a sidecar's or a gateway's outbound side.
+        let spec = Tree::map([
+            ("selector", self.labels.clone().map(|labels| Tree::field("matchLabels", labels))),
+            ("targetRefs", self.targets()),
+            ("match", Some(vec![Tree::field("mode", "CLIENT")].into())),
+            ("phase", Some("STATS".into())),
+            ("priority", Some(10u64.into())),
+        ]);
+        spec.fields().to_vec()
+    }
+
+    fn targets(&self) -> Option<Tree> {
+        let gateway = |name: &String| {
+            Tree::map([
+                ("group", Some(GATEWAY_API.into())),
+                ("kind", Some("Gateway".into())),
+                ("name", Some(name.as_str().into())),
+            ])
+        };
+        let gateways: Vec<_> = self.gateways.iter().map(gateway).collect();
+        (!gateways.is_empty()).then(|| gateways.into())
+    }
+
+    /// Writes lines of what the operator has to change.
+    fn comments(&self) -> String {
+        let image = ["where the plugin's image is".to_owned()];
+        image.iter().chain(&self.changes).map(|change| format!("# CHANGE: {change}.\n")).collect()
+    }
+}
+
+/// Where the clients of a mesh are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clients<'a> {
+    pub(super) namespace: &'a str,
+    /// Whether all of them are there.
+    pub(super) are_known: bool,
 }
 
 /// Writes the configuration in a form.
 pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Result<String, String> {
-    let comment = match form {
-        Form::Config | Form::Envoy | Form::Bootstrap | Form::Routes => "",
-        _ if installation.labels.is_some() || !installation.gateways.is_empty() => {
-            "# CHANGE: where the plugin's image is.\n"
-        }
-        _ => {
-            "# CHANGE: where the plugin's image is, and add a selector for the workloads whose requests are mirrored.\n"
-        }
-    };
     let config = match form {
         Form::Config | Form::Envoy | Form::Bootstrap | Form::Routes => config,
         // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
-        Form::Wasmplugin | Form::Trafficextension => {
+        Form::Wasmplugin | Form::Trafficextension | Form::Envoyextensionpolicy => {
             let keep_last = ("onInvalid".to_owned(), "keepLast".into());
             Tree::Map([&[keep_last], config.fields()].concat())
         }
     };
+    let Installation { name, namespace, .. } = installation;
+    let istio = |kind, spec: Vec<(String, Tree)>| resource("extensions.istio.io/v1alpha1", kind, namespace, name, spec);
     let tree = match form {
-        Form::Config | Form::Routes => config,
+        Form::Config | Form::Routes => return yaml(&config),
+        Form::Envoy | Form::Bootstrap => return yaml(&filter("traffic_mirror", config)),
         Form::Wasmplugin => {
             let plugin = [("url", URL), ("type", "HTTP"), ("failStrategy", "FAIL_OPEN")];
             let mut spec = installation.spec();
             spec.extend(plugin.map(|(name, value)| (name.to_owned(), value.into())));
             spec.push(("pluginConfig".to_owned(), config));
-            installation.resource("WasmPlugin", spec)
+            istio("WasmPlugin", spec)
         }
         Form::Trafficextension => {
             let wasm = Tree::map([
@@ -57,45 +155,22 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
             ]);
             let mut spec = installation.spec();
             spec.push(("wasm".to_owned(), wasm));
-            installation.resource("TrafficExtension", spec)
+            istio("TrafficExtension", spec)
         }
-        Form::Envoy | Form::Bootstrap => filter("traffic_mirror", config),
+        Form::Envoyextensionpolicy => {
+            let image = Tree::field("url", IMAGE);
+            let wasm = Tree::map([
+                ("name", Some("traffic-mirror".into())),
+                ("code", Some(Tree::map([("type", Some("Image".into())), ("image", Some(image))]))),
+                // The default answers 5xx if the module cannot be loaded or ever traps.
+                ("failOpen", Some(true.into())),
+                ("config", Some(config)),
+            ]);
+            let spec = Tree::map([("targetRefs", installation.targets()), ("wasm", Some(vec![wasm].into()))]);
+            resource(ENVOY_GATEWAY, "EnvoyExtensionPolicy", namespace, name, spec)
+        }
     };
-    Ok(format!("{comment}{}", yaml(&tree)?))
-}
-
-impl Installation {
-    /// Writes what both of Istio's resources have: which proxies, and what of their traffic.
-    fn spec(&self) -> Vec<(String, Tree)> {
-        let gateway = |name: &String| {
-            Tree::map([
-                ("group", Some("gateway.networking.k8s.io".into())),
-                ("kind", Some("Gateway".into())),
-                ("name", Some(name.as_str().into())),
-            ])
-        };
-        let gateways: Vec<_> = self.gateways.iter().map(gateway).collect();
-        // Routes are the caller's, so the plugin is where requests leave: a sidecar's or a gateway's outbound side.
-        let spec = Tree::map([
-            ("selector", self.labels.clone().map(|labels| Tree::field("matchLabels", labels))),
-            ("targetRefs", (!gateways.is_empty() && self.labels.is_none()).then_some(gateways.into())),
-            ("match", Some(vec![Tree::field("mode", "CLIENT")].into())),
-            ("phase", Some("STATS".into())),
-            ("priority", Some(10u64.into())),
-        ]);
-        spec.fields().to_vec()
-    }
-
-    fn resource(&self, kind: &str, spec: Vec<(String, Tree)>) -> Tree {
-        let metadata =
-            Tree::map([("name", Some("traffic-mirror".into())), ("namespace", Some(self.namespace.as_str().into()))]);
-        Tree::map([
-            ("apiVersion", Some("extensions.istio.io/v1alpha1".into())),
-            ("kind", Some(kind.into())),
-            ("metadata", Some(metadata)),
-            ("spec", Some(spec.into())),
-        ])
-    }
+    Ok(format!("{}{}", installation.comments(), yaml(&tree)?))
 }
 
 /// Writes an HTTP filter of Envoy's, with the plugin's name.
@@ -117,39 +192,4 @@ pub(super) fn yaml(tree: &Tree) -> Result<String, String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: true };
     let text = serde_saphyr::to_string_with_options(tree, options).map_err(|error| error.to_string())?;
     Ok(text.trim_end().to_owned() + "\n")
-}
-
-/// Takes the mirrors out of a VirtualService, an HTTPRoute, or Envoy's own routes; everything else stays as it is.
-pub(super) fn without_mirrors(document: &Tree) -> Tree {
-    match document.text_at(&["kind"]) {
-        Some("VirtualService") => {
-            edit(document, &["spec", "http"], &|route| without(route, |name, _| MIRROR_FIELDS.contains(&name)))
-        }
-        Some("HTTPRoute") => edit(document, &["spec", "rules"], &|rule| {
-            let is_mirror = |filter: &Tree| filter.text_at(&["type"]) == Some("RequestMirror");
-            let kept = edit(rule, &["filters"], &|filter| if is_mirror(filter) { Tree::Null } else { filter.clone() });
-            without(&kept, |name, value| name == "filters" && *value == Tree::List(Vec::new()))
-        }),
-        _ if envoy::is_envoys(document) => envoy::without_policies(document),
-        _ => document.clone(),
-    }
-}
-
-fn without(tree: &Tree, goes: impl Fn(&str, &Tree) -> bool) -> Tree {
-    let Tree::Map(_) = tree else { return tree.clone() };
-    Tree::Map(tree.fields().iter().filter(|(name, value)| !goes(name, value)).cloned().collect())
-}
-
-/// Edits the items of the list at the end of a path; one that becomes null goes. What is no such list stays as it is.
-fn edit(tree: &Tree, path: &[&str], change: &dyn Fn(&Tree) -> Tree) -> Tree {
-    let Some((first, rest)) = path.split_first() else {
-        let Tree::List(items) = tree else { return tree.clone() };
-        let changed = items.iter().map(change).filter(|item| *item != Tree::Null);
-        return Tree::List(changed.collect());
-    };
-    let Tree::Map(_) = tree else { return tree.clone() };
-    let field = |(name, value): &(String, Tree)| {
-        (name.clone(), if name == first { edit(value, rest, change) } else { value.clone() })
-    };
-    Tree::Map(tree.fields().iter().map(field).collect())
 }

@@ -1,5 +1,6 @@
 //! Routes of the original in the order in which Envoy tries them, and the rules that decide as they do.
 
+use super::context::Origin;
 use super::hosts::Domain;
 use super::mirror::named;
 use super::overlap::Domains;
@@ -13,8 +14,12 @@ pub(super) struct Route {
     pub(super) name: String,
     /// Conditions as the plugin writes them, one of which must hold; none: every request.
     pub(super) entries: Vec<Tree>,
+    /// Whether Istio takes it for a route of every request: those come last in a gateway, and end the routes of a resource.
+    pub(super) is_catch_all: bool,
     /// Mirrors as the plugin writes them.
     pub(super) mirrors: Vec<Tree>,
+    /// Where they stand in the files.
+    pub(super) origins: Vec<Origin>,
     /// Its place among the routes of a host, where that is not the order in which they stand.
     pub(super) rank: Option<Rank>,
 }
@@ -23,15 +28,16 @@ pub(super) struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     /// Most specific first: kind and length of the path, method, headers, query parameters, each negated.
-    pub(super) specificity: [i64; 5],
+    pub(super) specificity: Vec<i64>,
     /// The oldest route first; without an age, as its namespace and name sort.
     pub(super) age: (String, String),
     pub(super) position: usize,
 }
 
 impl Route {
-    fn is_catch_all(&self) -> bool {
-        self.entries.is_empty()
+    /// Tells whether no request goes past it.
+    pub(super) fn takes_all(&self) -> bool {
+        self.is_catch_all || self.entries.is_empty()
     }
 }
 
@@ -40,6 +46,8 @@ impl Route {
 struct Host {
     domain: Domain,
     routes: Vec<usize>,
+    /// The number of the first document that has it: hosts that share nothing stay in the order of the files.
+    first: usize,
 }
 
 /// All routes, by host.
@@ -49,27 +57,54 @@ pub(super) struct Table {
     hosts: Vec<Host>,
     /// The places of hosts in their list.
     places: HashMap<Domain, usize>,
+    /// The resources that domains of the mesh are of.
+    takers: HashMap<Domain, String>,
 }
 
 impl Table {
-    /// Adds routes for some domains.
-    pub(super) fn add(&mut self, domains: &[Domain], routes: Vec<Route>) {
+    /// Adds routes of a document for some domains.
+    pub(super) fn add(&mut self, document: usize, domains: &[Domain], routes: Vec<Route>) {
         let first = self.routes.len();
         self.routes.extend(routes);
         let numbers: Vec<_> = (first..self.routes.len()).collect();
         for domain in domains {
             match self.places.get(domain).and_then(|place| self.hosts.get_mut(*place)) {
-                Some(host) => host.routes.extend(&numbers),
+                Some(host) => {
+                    host.routes.extend(&numbers);
+                    host.first = host.first.min(document);
+                }
                 None => {
                     self.places.insert(domain.clone(), self.hosts.len());
-                    self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone() });
+                    self.hosts.push(Host { domain: domain.clone(), routes: numbers.clone(), first: document });
                 }
             }
         }
     }
 
-    /// Writes the rules.
-    pub(super) fn rules(mut self) -> Vec<Tree> {
+    /// Adds routes for domains that no resource before has taken: a sidecar takes the oldest of several. Returns the first one that
+    /// another had, and its name.
+    pub(super) fn add_first(
+        &mut self,
+        document: usize,
+        name: &str,
+        mut domains: Vec<Domain>,
+        routes: Vec<Route>,
+    ) -> Option<String> {
+        let mut taken = None;
+        domains.retain(|domain| match self.takers.get(domain).filter(|taker| *taker != name) {
+            Some(taker) => {
+                taken.get_or_insert_with(|| taker.clone());
+                false
+            }
+            None => true,
+        });
+        self.takers.extend(domains.iter().map(|domain| (domain.clone(), name.to_owned())));
+        self.add(document, &domains, routes);
+        taken
+    }
+
+    /// Writes the rules, and tells whose mirrors they have.
+    pub(super) fn rules(mut self) -> (Vec<Tree>, HashSet<Origin>) {
         self.sort();
         let mut rules: Vec<Rule<'_>> = Vec::new();
         for host in &self.hosts {
@@ -80,14 +115,19 @@ impl Table {
                     Some(last) if last.is_of(host, route) => last.add(route),
                     _ => rules.push(Rule::new(host, route)),
                 }
-                if route.is_catch_all() {
+                if route.takes_all() {
                     break;
                 }
             }
             // Who is not routed by this host is routed by no other.
-            let last = rules.last().filter(|rule| !rule.entries.is_empty());
-            let rest =
-                last.map(|last| Rule { name: format!("{}-rest", last.name), host, entries: Vec::new(), mirrors: &[] });
+            let last = rules.last().filter(|rule| !rule.entries.is_empty() && std::ptr::eq(rule.host, host));
+            let rest = last.map(|last| Rule {
+                name: format!("{}-rest", last.name),
+                host,
+                entries: Vec::new(),
+                mirrors: &[],
+                origins: &[],
+            });
             rules.extend(rest);
         }
         // From the last rule on: one is needed if it mirrors, or keeps requests from one behind it that does.
@@ -102,7 +142,8 @@ impl Table {
             }
         }
         let mut names = Names::default();
-        needed.into_iter().rev().map(|rule| rule.write(&mut names)).collect()
+        let origins = needed.iter().flat_map(|rule| rule.origins).cloned().collect();
+        (needed.into_iter().rev().map(|rule| rule.write(&mut names)).collect(), origins)
     }
 
     /// Orders hosts and routes as Envoy tries them.
@@ -112,9 +153,10 @@ impl Table {
             let route = |number: &usize| routes.get(*number);
             // Istio moves what matches everything behind all else; the other routes of VirtualServices stay in order.
             host.routes.sort_by_key(|number| {
-                route(number).map(|route| (route.rank.is_none() && route.is_catch_all(), route.rank.clone()))
+                route(number).map(|route| (route.rank.is_none() && route.takes_all(), route.rank.clone()))
             });
         }
+        self.hosts.sort_by_key(|host| host.first);
         let mut joined: Vec<Host> = Vec::new();
         // Where names that have the same routes stand.
         let mut places: HashMap<Vec<usize>, usize> = HashMap::new();
@@ -144,11 +186,18 @@ struct Rule<'a> {
     /// None: every request to the host.
     entries: Vec<Tree>,
     mirrors: &'a [Tree],
+    origins: &'a [Origin],
 }
 
 impl<'a> Rule<'a> {
     fn new(host: &'a Host, route: &'a Route) -> Self {
-        Self { name: route.name.clone(), host, entries: route.entries.clone(), mirrors: &route.mirrors }
+        Self {
+            name: route.name.clone(),
+            host,
+            entries: route.entries.clone(),
+            mirrors: &route.mirrors,
+            origins: &route.origins,
+        }
     }
 
     fn is_of(&self, host: &Host, route: &Route) -> bool {
@@ -156,7 +205,7 @@ impl<'a> Rule<'a> {
     }
 
     fn add(&mut self, route: &Route) {
-        if route.is_catch_all() {
+        if route.entries.is_empty() {
             self.entries.clear();
         } else {
             self.entries.extend_from_slice(&route.entries);

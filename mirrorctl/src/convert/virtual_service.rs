@@ -1,6 +1,8 @@
 //! Istio's VirtualService: its HTTP routes, as Istio turns them into Envoy's.
 
-use super::context::Resource;
+use super::context::{Manifest, Origin, Resource};
+use super::delegate::{Delegates, merge};
+use super::gateways::{Api, Proxy, Section};
 use super::hosts::Domain;
 use super::mirror::{Changes, Path, destination};
 use super::route::{Route, Table};
@@ -9,62 +11,135 @@ use crate::tree::{Tree, join};
 use traffic_mirror::config::Config;
 
 /// What a match may ask that the plugin cannot know, and why.
-const UNKNOWABLE: [(&str, &str); 4] = [
+const UNKNOWABLE: [(&str, &str); 3] = [
     ("port", "the plugin does not know the port that the request was sent to"),
     ("sourceLabels", "the plugin does not know its workload: use the selector where it is installed"),
     ("sourceNamespace", "the plugin does not know its workload: install it in that namespace alone"),
-    ("gateways", "the plugin does not know its gateway: use the selector where it is installed"),
 ];
 
+/// Finds what the routes of a VirtualService are for. One without hosts is a delegate of others.
+pub(super) fn proxies(manifest: &Manifest<'_>) -> Vec<Proxy> {
+    if manifest.items("hosts").is_empty() {
+        return Vec::new();
+    }
+    let gateways = manifest.items("gateways");
+    let mut proxies: Vec<_> = gateways.iter().filter_map(Node::text).map(|name| proxy(name, manifest)).collect();
+    if proxies.is_empty() {
+        proxies.push(Proxy::Mesh);
+    }
+    proxies
+}
+
+/// Reads the name of a gateway; one without a namespace is in that of the VirtualService.
+fn proxy(name: &str, manifest: &Manifest<'_>) -> Proxy {
+    match name {
+        "mesh" => Proxy::Mesh,
+        _ if name.contains('/') => Proxy::Gateway(Api::Istio, name.to_owned()),
+        _ => Proxy::Gateway(Api::Istio, format!("{}/{name}", manifest.namespace)),
+    }
+}
+
 /// Adds the routes of a VirtualService.
-pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
-    let spec = resource.manifest.spec.as_ref();
-    let gateways = resource.manifest.items("gateways");
-    let gateways: Vec<_> = gateways.iter().filter_map(Node::text).collect();
-    let in_mesh = gateways.is_empty() || gateways.contains(&"mesh");
-    if gateways.iter().any(|gateway| *gateway != "mesh") {
-        resource.warn("spec.gateways", "the plugin does not know its gateway: install it there, by its selector");
+pub(super) fn add(table: &mut Table, resource: &Resource<'_>, delegates: &Delegates<'_>) {
+    let manifest = resource.manifest;
+    let own = proxies(manifest);
+    let others: Vec<_> = resource.proxies.iter().filter(|proxy| !own.contains(proxy)).map(Proxy::to_string).collect();
+    if !others.is_empty() && manifest.mirrors() {
+        let what = format_args!(
+            "mirrored at {} too: they share one workload, and the plugin does not know the gateway",
+            others.join(" and ")
+        );
+        resource.warn("spec.gateways", what);
     }
-    if spec.is_none_or(|spec| spec.field("hosts").is_none()) {
-        resource.warn("spec.hosts", "missing: a VirtualService that others delegate to is not converted");
-    }
+    let in_mesh = resource.proxies.contains(&Proxy::Mesh);
     let mut domains = Vec::new();
-    for host in resource.manifest.items("hosts") {
+    for host in manifest.items("hosts") {
         let Some(text) = host.text() else { continue };
         let full = resource.full_name(text);
         // A gateway's clients know a service by the name that its VirtualService has, and by no shorter one.
-        let domain = if in_mesh { Domain::of_mesh(&full, resource.cluster_domain) } else { Domain::new(&full) };
+        let domain = if in_mesh { Domain::of_mesh(&full, resource.around.cluster_domain) } else { Domain::new(&full) };
         match domain {
             Some(domain) => domains.push(domain),
             None => resource.error(host.path(), format_args!("{}: not a host", host.tree().json())),
         }
     }
     let mut routes = Vec::new();
-    for (index, http) in resource.manifest.items("http").iter().enumerate() {
-        read_route(resource, http, index, &mut routes);
+    for (index, http) in manifest.items("http").iter().enumerate() {
         // Istio leaves out what comes after a route that takes every request.
-        if routes.last().is_some_and(|route: &Route| route.entries.is_empty()) {
+        if routes.last().is_some_and(Route::takes_all) {
             break;
         }
+        read_or_follow(resource, delegates, http, index, &mut routes);
+    }
+    if routes.is_empty() {
+        return;
     }
     if !in_mesh {
-        let namespace = resource.manifest.namespace;
-        let full = |name: &&str| if name.contains('/') { (*name).to_owned() } else { format!("{namespace}/{name}") };
-        domains = resource.within(domains, &gateways.iter().map(full).collect::<Vec<_>>());
+        let gateways = resource.around.gateways;
+        let mut narrowed: Vec<Domain> = Vec::new();
+        for proxy in resource.proxies.iter().filter(|proxy| own.contains(proxy)) {
+            let taken = gateways.within(resource, "spec.hosts", &domains, proxy, Section::default());
+            let new: Vec<_> = taken.into_iter().filter(|domain| !narrowed.contains(domain)).collect();
+            narrowed.extend(new);
+        }
+        return table.add(manifest.number, &narrowed, routes);
     }
-    table.add(&domains, routes);
+    if let Some(older) = table.add_first(manifest.number, &manifest.key(), domains, routes) {
+        let guess = if manifest.has_age() { "" } else { " (without creationTimestamp, the first by name)" };
+        let what = format_args!("left out: a sidecar takes the older of two for one host: {older}{guess}");
+        resource.warn("spec.hosts", what);
+    }
+}
+
+/// Reads a route, or those of the VirtualService that it delegates to.
+fn read_or_follow(
+    resource: &Resource<'_>,
+    delegates: &Delegates<'_>,
+    http: &Node<'_>,
+    index: usize,
+    routes: &mut Vec<Route>,
+) {
+    let manifest = resource.manifest;
+    let number = manifest.number;
+    if !has(http, "delegate") {
+        let [mirror, mirrors] = ["mirror", "mirrors"].map(|name| (number, join(http.path(), name)));
+        return read_route(resource, http, [&mirror, &mirrors], index.to_string(), routes);
+    }
+    let Some(delegate) = delegates.find(http.tree(), manifest.namespace) else {
+        let what = "not followed: the VirtualService is not in the files, so what it routes is not mirrored";
+        resource.warn(&join(http.path(), "delegate"), what);
+        let first = routes.len();
+        read_route(resource, http, [&(number, String::new()), &(number, String::new())], index.to_string(), routes);
+        for route in routes.iter_mut().skip(first) {
+            route.mirrors.clear();
+            route.origins.clear();
+        }
+        return;
+    };
+    for (part, merged) in merge(http.tree(), http.path(), number, delegate).iter().enumerate() {
+        if routes.last().is_some_and(Route::takes_all) {
+            break;
+        }
+        let label = format!("{index}-{part}");
+        read_route(resource, &http.with(&merged.http), [&merged.mirror, &merged.mirrors], label, routes);
+    }
 }
 
 /// Returns a field by its name in JSON, or by its older one in the proto file: `mirrorPercent`, `mirror_percent`.
+pub(super) fn find<'t>(tree: &'t Tree, name: &str) -> Option<&'t Tree> {
+    tree.get(name).or_else(|| tree.get(&snake(name)))
+}
+
 fn field<'t>(node: &Node<'t>, name: &str) -> Option<Node<'t>> {
-    let snake = || {
-        let separated = |character: char| match character.is_ascii_uppercase() {
-            true => vec!['_', character.to_ascii_lowercase()],
-            false => vec![character],
-        };
-        name.chars().flat_map(separated).collect::<String>()
+    node.field(name).or_else(|| node.field(&snake(name)))
+}
+
+fn snake(name: &str) -> String {
+    let separated = |character: char| match character.is_ascii_uppercase() {
+        true => vec!['_', character.to_ascii_lowercase()],
+        false => vec![character],
     };
-    node.field(name).or_else(|| node.field(&snake()))
+    name.chars().flat_map(separated).collect()
 }
 
 /// Tells whether an object is there.
@@ -72,47 +147,69 @@ fn has(node: &Node<'_>, name: &str) -> bool {
     field(node, name).is_some_and(|node| node.object().is_some())
 }
 
-fn read_route(resource: &Resource<'_>, http: &Node<'_>, index: usize, routes: &mut Vec<Route>) {
-    let mut entries: Vec<_> = http.items_at("match").iter().map(|entry| read_match(resource, entry)).collect();
-    if entries.iter().any(|entry| entry.fields().is_empty()) {
-        entries.clear();
+/// Reads a route: one for each entry of its match, and with the places of `mirror` and `mirrors`.
+fn read_route(
+    resource: &Resource<'_>,
+    http: &Node<'_>,
+    [mirror, mirrors]: [&Origin; 2],
+    label: String,
+    routes: &mut Vec<Route>,
+) {
+    let every = Tree::Map(Vec::new());
+    let mut matches = http.items_at("match");
+    if matches.is_empty() {
+        matches.push(http.with(&every));
     }
-    if has(http, "delegate") {
-        resource.warn(&join(http.path(), "delegate"), "not followed: what it routes is not converted");
-    }
-    let label = http.text_at("name").map_or_else(|| index.to_string(), str::to_owned);
+    let label = http.text_at("name").filter(|name| !name.is_empty()).map_or(label, str::to_owned);
     let name = format!("{}-{label}", resource.name());
     let changes = read_changes(resource, http);
     let [redirected, answered] = ["redirect", "directResponse"].map(|name| has(http, name));
     let routed = !redirected && !answered;
     let uri = http.field("rewrite").and_then(|rewrite| rewrite.text_at("uri"));
     let rewrite = uri.filter(|uri| !uri.is_empty() && routed && !matches!(changes.path, Path::Regex(..)));
-    let Some(uri) = rewrite else {
-        let mirrors = if routed { read_mirrors(resource, http, &changes) } else { Vec::new() };
-        routes.push(Route { name, entries, mirrors, rank: None });
-        return;
-    };
-    // Envoy replaces what the entry matched: a prefix, or all that an expression matched.
-    let is_regex = |entry: &Tree| entry.at(&["uri", "regex"]).is_some();
-    for entry in &mut entries {
-        if let Tree::Map(fields) = entry
-            && !fields.iter().any(|(name, _)| name == "uri")
-        {
-            fields.push(("uri".to_owned(), Tree::field("prefix", "/")));
+    for entry in matches.iter().filter(|entry| is_for(resource, entry)) {
+        let (mut condition, is_catch_all) = read_match(resource, entry);
+        let mut changes = changes.clone();
+        if let Some(uri) = rewrite {
+            // Envoy replaces what the entry matched: a prefix, or all that an expression matched.
+            let is_regex = condition.at(&["uri", "regex"]).is_some();
+            if let Tree::Map(fields) = &mut condition
+                && !fields.iter().any(|(name, _)| name == "uri")
+            {
+                fields.push(("uri".to_owned(), Tree::field("prefix", "/")));
+            }
+            changes.path = if is_regex { Path::whole(uri) } else { Path::Matched(uri.to_owned()) };
         }
-    }
-    if entries.is_empty() {
-        entries.push(Tree::field("uri", Tree::field("prefix", "/")));
-    }
-    for run in entries.chunk_by(|one, other| is_regex(one) == is_regex(other)) {
-        let whole = run.iter().all(is_regex);
-        let path_change = if whole { Path::whole(uri) } else { Path::Matched(uri.to_owned()) };
-        let mirrors = read_mirrors(resource, http, &Changes { path: path_change, ..changes.clone() });
-        routes.push(Route { name: name.clone(), entries: run.to_vec(), mirrors, rank: None });
+        let (mirrors, origins) = match routed {
+            true => read_mirrors(resource, http, &changes, [mirror, mirrors]).into_iter().unzip(),
+            false => (Vec::new(), Vec::new()),
+        };
+        let entries = if condition.fields().is_empty() { Vec::new() } else { vec![condition] };
+        routes.push(Route { name: name.clone(), entries, is_catch_all, mirrors, origins, rank: None });
+        if is_catch_all {
+            break;
+        }
     }
 }
 
-fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> Tree {
+/// Tells whether an entry of a match is for one of the workload's gateways; warns where it is for some of them only.
+fn is_for(resource: &Resource<'_>, entry: &Node<'_>) -> bool {
+    let gateways = field(entry, "gateways").map(|gateways| gateways.items()).unwrap_or_default();
+    let named: Vec<_> = gateways.iter().filter_map(Node::text).map(|name| proxy(name, resource.manifest)).collect();
+    let mut others = resource.proxies.iter().filter(|proxy| !named.contains(proxy)).peekable();
+    if named.is_empty() || others.peek().is_none() {
+        return true;
+    }
+    let is_for = resource.proxies.iter().any(|proxy| named.contains(proxy));
+    if is_for {
+        let what = "left out: the plugin does not know which of the gateways of its workload a request came to";
+        resource.warn(&join(entry.path(), "gateways"), what);
+    }
+    is_for
+}
+
+/// Reads an entry of a match, and whether Istio takes it for one of every request.
+fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> (Tree, bool) {
     for (name, value) in entry.entries().into_iter().filter(|(_, value)| *value.tree() != Tree::Null) {
         if let Some((_, why)) = UNKNOWABLE.iter().find(|(field, _)| is_field(name, field)) {
             resource.warn(value.path(), format_args!("{}: left out: {why}", value.tree().json()));
@@ -130,10 +227,11 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> Tree {
         let kept: Vec<_> = field(entry, name)?.entries().into_iter().filter_map(keep).collect();
         (!kept.is_empty()).then_some(Tree::Map(kept))
     };
+    let regex = field(entry, "uri").and_then(|uri| uri.text_at("regex"));
     // A uri of no kind, or the prefix `/`, is every path.
     let uri = test("uri").filter(|uri| !uri.fields().is_empty() && uri.text_at(&["prefix"]) != Some("/"));
     let ignores_case = field(entry, "ignoreUriCase").and_then(|flag| flag.flag()).unwrap_or_default();
-    Tree::map([
+    let condition = Tree::map([
         ("uri", uri.clone()),
         ("ignoreUriCase", (ignores_case && uri.is_some()).then_some(true.into())),
         ("method", test("method")),
@@ -142,7 +240,11 @@ fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> Tree {
         ("headers", tests("headers")),
         ("withoutHeaders", tests("withoutHeaders")),
         ("queryParams", tests("queryParams")),
-    ])
+    ]);
+    let has = |name: &str| field(entry, name).is_some_and(|tests| !tests.tree().fields().is_empty());
+    let has_more = ["method", "scheme", "authority"].iter().any(|name| field(entry, name).is_some())
+        || ["headers", "withoutHeaders", "queryParams"].iter().any(|name| has(name));
+    (condition, (uri.is_none() || regex == Some(".*")) && !has_more)
 }
 
 /// Tells whether a name is a field's, in one of its spellings.
@@ -180,7 +282,13 @@ fn read_changes(resource: &Resource<'_>, http: &Node<'_>) -> Changes {
         changes.edit_headers(resource, request.path(), &remove, &set, &add);
     };
     edit(&mut changes, http);
-    match &*http.items_at("route") {
+    let mut chosen = http.items_at("route");
+    let has_weight =
+        |destination: &Node<'_>| destination.field("weight").is_some_and(|weight| weight.number() != Some(0.0));
+    if chosen.iter().any(has_weight) {
+        chosen.retain(has_weight);
+    }
+    match &*chosen {
         [one] => edit(&mut changes, one),
         several => {
             for request in several.iter().filter_map(edits_of).filter(|request| request.object().is_some()) {
@@ -216,8 +324,13 @@ pub(super) fn timeout(resource: &Resource<'_>, given: &Node<'_>) -> Option<Strin
     None
 }
 
-/// Reads `mirror` with its percentage in any spelling, or `mirrors`.
-fn read_mirrors(resource: &Resource<'_>, http: &Node<'_>, changes: &Changes) -> Vec<Tree> {
+/// Reads `mirror` with its percentage in any spelling, or `mirrors`, each with its place.
+fn read_mirrors(
+    resource: &Resource<'_>,
+    http: &Node<'_>,
+    changes: &Changes,
+    [own, all]: [&Origin; 2],
+) -> Vec<(Tree, Origin)> {
     let several = http.items_at("mirrors");
     let one = http.field("mirror");
     if one.is_some() && !several.is_empty() {
@@ -231,12 +344,15 @@ fn read_mirrors(resource: &Resource<'_>, http: &Node<'_>, changes: &Changes) -> 
             (None, Some(percent)) => read_share(resource, &percent).map(Some),
             (None, None) => Some(None),
         };
-        mirrors.extend(share.and_then(|share| read_mirror(resource, &mirror, share, changes)));
+        let read = share.and_then(|share| read_mirror(resource, &mirror, share, changes));
+        mirrors.extend(read.map(|read| (read, own.clone())));
     }
-    for policy in &several {
+    for (index, policy) in several.iter().enumerate() {
         let share = policy.field("percentage").map_or(Some(None), |percentage| read_percentage(resource, &percentage));
         let destination = resource.required(policy, "destination");
-        mirrors.extend(destination.zip(share).and_then(|(to, share)| read_mirror(resource, &to, share, changes)));
+        let read = destination.zip(share).and_then(|(to, share)| read_mirror(resource, &to, share, changes));
+        let (number, path) = all;
+        mirrors.extend(read.map(|read| (read, (*number, join(path, &format!("[{index}]"))))));
     }
     mirrors
 }
@@ -248,9 +364,9 @@ fn read_mirror(resource: &Resource<'_>, mirror: &Node<'_>, share: Option<Tree>, 
         Some(port) => port.object()?.field("number"),
         None => None,
     };
-    let port = resource.port(port.as_ref(), &host, &path);
-    let destination = destination(host, port?, mirror.text_at("subset"));
-    Some(changes.mirror(destination, share.map(|share| ("percentage", share))))
+    let port = resource.port(port.as_ref(), &host, &path)?;
+    let target = destination(resource, mirror.path(), &host, port, mirror.text_at("subset"));
+    Some(changes.mirror(resource, target, share.map(|share| ("percentage", share))))
 }
 
 /// Reads Istio's `Percent`; one without a value is 0.

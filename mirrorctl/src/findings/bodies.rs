@@ -16,7 +16,7 @@ pub(super) fn large_bodies(subject: &Subject<'_>) -> Vec<Finding> {
     for (found, config) in subject.plugins {
         let mut warn = |path: &str, what: String, hint: &str| {
             let place = format!("{}: {}", found.place, join(&found.path, path));
-            findings.push(Finding::warning("large-bodies", place, what, hint));
+            findings.push(Finding::note("large-bodies", place, what, hint));
         };
         let body = config.limits.max_body_bytes;
         let largest = config.rules.iter().map(|rule| mirrors_with_body(rule)).max().unwrap_or_default();

@@ -23,17 +23,33 @@ pub(crate) struct Document {
     pub(crate) text: Option<String>,
 }
 
+impl Document {
+    /// Makes one that has no text of its own.
+    pub(crate) fn new(place: Place, tree: Tree) -> Self {
+        Self { place, tree, text: None }
+    }
+}
+
 /// Where a document stands, and what it is; prints as `file.yaml: document 2 (WasmPlugin test/traffic-mirror)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) file: String,
-    number: usize,
+    /// Which document of a file it is; `None` of what is no file.
+    number: Option<usize>,
     resource: Option<String>,
+}
+
+impl Place {
+    /// Names what is no file of documents.
+    pub(crate) fn named(name: String) -> Self {
+        Self { file: name, number: None, resource: None }
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: document {}", self.file, self.number)?;
+        f.write_str(&self.file)?;
+        self.number.map_or(Ok(()), |number| write!(f, ": document {number}"))?;
         self.resource.as_ref().map_or(Ok(()), |resource| write!(f, " ({resource})"))
     }
 }
@@ -69,7 +85,7 @@ fn read(file: &str, keeps_text: bool) -> Result<Vec<Result<Document, String>>, S
     let text = text::text(bytes(file)?).map_err(|error| format!("{shown}: {error}"))?;
     let mut documents = Vec::new();
     for (index, parsed) in parse::parse(&text).into_iter().enumerate() {
-        let place = |resource| Place { file: shown.to_owned(), number: index.saturating_add(1), resource };
+        let place = |resource| Place { file: shown.to_owned(), number: Some(index.saturating_add(1)), resource };
         let (tree, text) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -84,7 +100,7 @@ fn read(file: &str, keeps_text: bool) -> Result<Vec<Result<Document, String>>, S
                 documents.push(Ok(Document { place: place(name), tree, text }));
             }
             Ok(Resources::Many(trees)) => {
-                let document = |tree: Tree| Ok(Document { place: place(resource(&tree)), tree, text: None });
+                let document = |tree: Tree| Ok(Document::new(place(resource(&tree)), tree));
                 documents.extend(trees.into_iter().map(document));
             }
             Err(mismatch) => documents.push(Err(format!("{}: {mismatch}", place(name)))),

@@ -1,7 +1,7 @@
 //! The counters of one reading: what is counted for each rule and each of its mirrors.
 
 use super::histogram::Histogram;
-use super::text::samples;
+use super::text::{Sample, samples};
 use std::collections::BTreeMap;
 
 /// The labels of the filter's metrics.
@@ -18,6 +18,15 @@ impl Counts {
 
     pub(crate) fn sum(&self) -> f64 {
         self.0.values().sum()
+    }
+
+    /// Returns the sum of some of them.
+    pub(crate) fn some(&self, labels: &[&str]) -> f64 {
+        labels.iter().map(|label| self.get(label)).sum()
+    }
+
+    fn plus(&mut self, other: &Self) {
+        other.0.iter().for_each(|(label, count)| *self.0.entry(label.clone()).or_default() += count);
     }
 
     /// `None` where a count went back.
@@ -53,6 +62,22 @@ impl Mirror {
         ["5xx", "failed", "timeout"].iter().map(|class| self.classes.get(class)).sum()
     }
 
+    /// Adds what another counts; what waits is of the other.
+    pub(crate) fn plus(&mut self, other: &Self) {
+        self.decided = sum_if_known(self.decided, other.decided);
+        self.waiting = other.waiting;
+        self.outcomes.plus(&other.outcomes);
+        self.classes.plus(&other.classes);
+        self.results.plus(&other.results);
+        self.response_time.plus(&other.response_time);
+        self.slower.plus(&other.slower);
+        self.faster.plus(&other.faster);
+    }
+
+    fn histograms(&self) -> [&Histogram; 3] {
+        [&self.response_time, &self.slower, &self.faster]
+    }
+
     /// Tells whether its rule compares.
     pub(crate) fn compares(&self) -> bool {
         !self.results.0.is_empty()
@@ -83,6 +108,15 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    fn plus(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.primary.plus(&other.primary);
+        self.primary_time.plus(&other.primary_time);
+        for (target, mirror) in &other.mirrors {
+            self.mirrors.entry(target.clone()).or_default().plus(mirror);
+        }
+    }
+
     fn since(&self, earlier: &Self) -> Option<Self> {
         let none = Mirror::default();
         let since = |(target, mirror): (&String, &Mirror)| {
@@ -108,6 +142,18 @@ fn risen_if_known(now: Option<f64>, before: Option<f64>) -> Option<Option<f64>> 
     now.map_or(Some(None), |now| risen(now, before.unwrap_or_default()).map(Some))
 }
 
+fn sum_if_known(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    one.map_or(other, |one| Some(one + other.unwrap_or_default()))
+}
+
+/// Why the counters of an Envoy begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    Restart,
+    /// Somebody asked Envoy for it: histograms stay.
+    Reset,
+}
+
 /// All that one reading shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Counters {
@@ -119,6 +165,8 @@ pub(crate) struct Counters {
     pub(crate) invalid: Counts,
     pub(crate) in_flight: f64,
     pub(crate) buffered_bytes: f64,
+    /// For how many seconds this Envoy has been up, where the page says so.
+    pub(crate) uptime: Option<f64>,
 }
 
 impl Counters {
@@ -133,6 +181,15 @@ impl Counters {
             let name = sample.name;
             return Err(format!("a label is still in a metric's name, {name}: stats_config or extraStatTags lacks it"));
         }
+        let counters = Self { uptime: uptime(text), ..Self::of(samples) };
+        if counters.rules.is_empty() {
+            return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
+        }
+        Ok(counters)
+    }
+
+    /// Takes samples, whatever there is.
+    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = Sample<'a>>) -> Self {
         let mut counters = Self::default();
         for sample in samples {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
@@ -171,10 +228,7 @@ impl Counters {
                 }
             }
         }
-        if counters.rules.is_empty() {
-            return Err("nothing of the filter's here: no series traffic_mirror_requests_total".into());
-        }
-        Ok(counters)
+        counters
     }
 
     /// Returns what has come since an earlier reading; what is in flight and held stays as it is now.
@@ -195,6 +249,55 @@ impl Counters {
         counters().ok_or_else(|| "the counters went back: this Envoy was started anew".into())
     }
 
+    /// Returns what has come since an earlier reading, if need be of an Envoy that began to count anew.
+    pub(crate) fn gained(&self, earlier: &Self) -> (Self, Option<Break>) {
+        let is_younger = self.uptime.zip(earlier.uptime).is_some_and(|(now, before)| now < before);
+        let fell = earlier.histograms().any(|(key, before)| {
+            self.histograms().find(|(own, _)| *own == key).is_none_or(|(_, now)| now.fell(before))
+        });
+        match self.since(earlier) {
+            Ok(gained) if !is_younger && !fell => (gained, None),
+            // Counters alone fell.
+            Err(_) if !is_younger && !fell && earlier.histograms().any(|(_, before)| before.count() > 0.0) => {
+                let gained = self.since(&earlier.without_counts());
+                (gained.unwrap_or_else(|_| self.clone()), Some(Break::Reset))
+            }
+            _ => (self.clone(), Some(Break::Restart)),
+        }
+    }
+
+    /// Adds what another counts; gauges are of the other.
+    pub(crate) fn plus(&mut self, other: &Self) {
+        for (name, rule) in &other.rules {
+            self.rules.entry(name.clone()).or_default().plus(rule);
+        }
+        self.ignored.plus(&other.ignored);
+        self.unmatched = sum_if_known(self.unmatched, other.unmatched);
+        self.invalid = other.invalid.clone();
+        (self.in_flight, self.buffered_bytes) = (other.in_flight, other.buffered_bytes);
+    }
+
+    /// Returns each histogram and whose it is.
+    fn histograms(&self) -> impl Iterator<Item = ((&str, &str, usize), &Histogram)> {
+        let of_rules = self.rules.iter().map(|(name, rule)| ((&**name, "", 0), &rule.primary_time));
+        let of_mirrors = self.pairs().flat_map(|(name, _, target, mirror)| {
+            mirror.histograms().into_iter().enumerate().map(move |(index, one)| ((name, target, index), one))
+        });
+        of_rules.chain(of_mirrors)
+    }
+
+    fn without_counts(&self) -> Self {
+        let mirror = |(target, mirror): (&String, &Mirror)| {
+            let [response_time, slower, faster] = mirror.histograms().map(Clone::clone);
+            (target.clone(), Mirror { response_time, slower, faster, ..Mirror::default() })
+        };
+        let rule = |(name, rule): (&String, &Rule)| {
+            let mirrors = rule.mirrors.iter().map(mirror).collect();
+            (name.clone(), Rule { primary_time: rule.primary_time.clone(), mirrors, ..Rule::default() })
+        };
+        Self { rules: self.rules.iter().map(rule).collect(), ..Self::default() }
+    }
+
     /// Returns how many requests rules decided.
     pub(crate) fn decided(&self) -> f64 {
         self.rules.values().map(|rule| rule.requests).sum()
@@ -211,6 +314,12 @@ impl Counters {
             rule.mirrors.iter().map(move |(target, mirror)| (&**name, rule, &**target, mirror))
         })
     }
+}
+
+/// Reads Envoy's own gauge beside the filter's.
+fn uptime(text: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix("envoy_server_uptime{"))?;
+    rest.split_once("} ")?.1.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -253,5 +362,29 @@ mod tests {
         // Of another life of the Envoy, in which the rule had more requests by now, and fewer copies were sent.
         let anew = Counters::read(&PAGE.replace("} 4", "} 9").replace("} 3", "} 2")).unwrap();
         assert!(anew.since(&before).unwrap_err().contains("started anew"));
+    }
+
+    #[test]
+    fn an_envoy_that_counts_anew_is_gone_on_with() {
+        let read = |page: &str| Counters::read(page).unwrap();
+        let requests = |counters: &Counters| counters.rules.get("r").unwrap().requests;
+        let times = |counters: &Counters| counters.pairs().next().unwrap().3.response_time.count();
+        let before = read(PAGE);
+        let (gained, breaks) = read(&PAGE.replace("} 4", "} 9")).gained(&before);
+        assert_eq!((requests(&gained), times(&gained), breaks), (5.0, 0.0, None));
+        // /reset_counters lets histograms be.
+        let reset = PAGE.replace("} 4", "} 1").replace("le=\"+Inf\"} 2", "le=\"+Inf\"} 5");
+        let (gained, breaks) = read(&reset).gained(&before);
+        assert_eq!((requests(&gained), times(&gained), breaks), (1.0, 3.0, Some(Break::Reset)));
+        let anew = PAGE.replace("} 4", "} 1").replace("le=\"+Inf\"} 2", "le=\"+Inf\"} 1");
+        let (gained, breaks) = read(&anew).gained(&before);
+        assert_eq!((requests(&gained), times(&gained), breaks), (1.0, 1.0, Some(Break::Restart)));
+        // More of everything, in a shorter life.
+        let lived = |seconds: u32| read(&format!("{PAGE}envoy_server_uptime{{}} {seconds}\n"));
+        let (gained, breaks) = lived(3).gained(&lived(5));
+        assert_eq!((requests(&gained), times(&gained), breaks), (4.0, 2.0, Some(Break::Restart)));
+        let mut sum = gained.clone();
+        sum.plus(&gained);
+        assert_eq!((requests(&sum), times(&sum), sum.ignored.get("marked")), (8.0, 4.0, 4.0));
     }
 }

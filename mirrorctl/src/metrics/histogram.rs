@@ -32,6 +32,21 @@ impl Histogram {
         Self { buckets: self.buckets.iter().map(|(bound, count)| (*bound, count - before(*bound))).collect() }
     }
 
+    /// Adds another to it.
+    pub(crate) fn plus(&mut self, other: &Self) {
+        other.buckets.iter().for_each(|(bound, count)| self.add(*bound, *count));
+    }
+
+    /// Tells whether it has fewer values than an earlier reading, which cannot be of the same histogram then.
+    pub(crate) fn fell(&self, earlier: &Self) -> bool {
+        self.count() < earlier.count()
+    }
+
+    /// Returns the bounds of its buckets that are finite.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = f64> {
+        self.buckets.iter().map(|bucket| bucket.0).filter(|bound| bound.is_finite())
+    }
+
     /// Returns how many values there are.
     pub(crate) fn count(&self) -> f64 {
         self.buckets.last().map_or(0.0, |bucket| bucket.1)

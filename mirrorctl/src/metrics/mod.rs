@@ -3,6 +3,8 @@
 pub(crate) mod agreement;
 pub(crate) mod counters;
 pub(crate) mod histogram;
+pub(crate) mod plain;
+pub(crate) mod prometheus;
 pub(crate) mod rows;
 pub(crate) mod source;
 pub(crate) mod sums;

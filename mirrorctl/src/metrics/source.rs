@@ -2,17 +2,15 @@
 
 use super::counters::Counters;
 use super::sums::mismatches;
+use crate::admin;
 use crate::input;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 use ureq::Agent;
 
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest page that is read: one of a large mesh, without a filter, has some tens of MiB.
-const LIMIT: u64 = 256 << 20;
-/// Of all that Envoy counts, what is the filter's.
-const PAGE: &str = "/stats/prometheus?filter=traffic_mirror";
+/// Of all that Envoy counts, what is the filter's, and for how long it has counted: `traffic_mirror|server.uptime`.
+const PAGE: &str = "/stats/prometheus?filter=traffic_mirror%7Cserver.uptime";
 /// How often, and how long apart, counters are read again that do not add up.
 const READINGS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,8 +42,7 @@ impl Source {
             return Err(format!("{name}: neither a file nor HOST:PORT"));
         }
         let url = if path.is_empty() { format!("http://{authority}{PAGE}") } else { format!("http://{bare}") };
-        let config = Agent::config_builder().timeout_global(Some(PATIENCE)).build();
-        Ok(Self::Page { url, agent: Agent::new_with_config(config) })
+        Ok(Self::Page { url, agent: admin::agent() })
     }
 
     /// Tells whether it can be read again.
@@ -60,13 +57,7 @@ impl Source {
     pub(crate) fn read(&self) -> Result<Counters, String> {
         let (name, text) = match self {
             Self::File(name) => (name, String::from_utf8_lossy(&input::bytes(name)?).into_owned()),
-            Self::Page { url, agent } => {
-                let read = |mut answer: ureq::http::Response<ureq::Body>| {
-                    answer.body_mut().with_config().limit(LIMIT).read_to_string()
-                };
-                let page = agent.get(url).call().and_then(read);
-                (url, page.map_err(|error| format!("{url}: {error}"))?)
-            }
+            Self::Page { url, agent } => (url, admin::page(agent, url).map_err(|error| format!("{url}: {error}"))?),
         };
         Counters::read(&text).map_err(|error| format!("{name}: {error}"))
     }
@@ -104,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_many_names() {
-        let page = "http://127.0.0.1:9901/stats/prometheus?filter=traffic_mirror";
+        let page = "http://127.0.0.1:9901/stats/prometheus?filter=traffic_mirror%7Cserver.uptime";
         for name in ["127.0.0.1:9901", "127.0.0.1:9901/", "http://127.0.0.1:9901", "http://127.0.0.1:9901/"] {
             assert_eq!(url(name), page);
         }

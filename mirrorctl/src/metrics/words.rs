@@ -41,6 +41,45 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{} %", (shown * 10.0).round() / 10.0)
 }
 
+/// Writes a share of which small ones matter, too: with two figures that count.
+pub(crate) fn fine(share: f64) -> String {
+    let percent = share.abs() * 100.0;
+    if percent < 0.000_05 {
+        return "0 %".into();
+    }
+    let digits = if percent < 100.0 { (1.0 - percent.log10().floor()).clamp(0.0, 4.0) } else { 0.0 };
+    let scale = 10.0_f64.powf(digits);
+    // One that is not the whole never looks like it.
+    let shown = ((percent * scale).round() / scale).min(if percent < 100.0 { 99.9 } else { percent });
+    format!("{}{shown} %", if share < 0.0 { "-" } else { "" })
+}
+
+/// Writes a count: `20,000`. An estimated one is rounded.
+pub(crate) fn grouped(count: f64) -> String {
+    let digits = format!("{:.0}", count.max(0.0));
+    let parts: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    parts.join(",")
+}
+
+/// Breaks text at spaces, so that no line is longer than a terminal's; lines after the first begin with as many spaces.
+pub(crate) fn wrapped(text: &str, first: usize, indent: usize) -> String {
+    const WIDTH: usize = 80;
+    let (mut lines, mut line, mut room) = (Vec::new(), String::new(), WIDTH.saturating_sub(first));
+    for word in text.split(' ') {
+        let length = line.chars().count().saturating_add(word.chars().count()).saturating_add(1);
+        if !line.is_empty() && length > room {
+            lines.push(std::mem::take(&mut line));
+            room = WIDTH.saturating_sub(indent);
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
 /// Writes the quantiles of times in milliseconds.
 pub(crate) fn quantiles(bins: &[Bin]) -> String {
     let one = |(name, q)| Some(format!("{name} {}", milliseconds(quantile(bins, q)?)));
@@ -63,5 +102,17 @@ mod tests {
         assert_eq!([0.0, 0.04, -3.12, 12.7, -185.2].map(milliseconds), ["0 ms", "0 ms", "-3.1 ms", "13 ms", "-185 ms"]);
         assert_eq!([0.5, 0.99999, 1.0, 0.0].map(percent), ["50 %", "99.9 %", "100 %", "0 %"]);
         assert_eq!(share(1.0, 0.0), "-");
+        assert_eq!(
+            [-1e-9, 0.000_512, -0.0123, 0.195, 0.99999, 1.0].map(fine),
+            ["0 %", "0.051 %", "-1.2 %", "20 %", "99.9 %", "100 %"]
+        );
+        assert_eq!([0.0, 999.0, 1000.4, 1_234_567.0].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn lines_are_no_longer_than_a_terminals() {
+        let text = wrapped(&"word ".repeat(40), 10, 2);
+        assert!(text.lines().all(|line| line.len() <= 80) && text.lines().count() == 3, "{text}");
+        assert_eq!(wrapped(&"x".repeat(90), 0, 2), "x".repeat(90));
     }
 }

@@ -1,96 +1,272 @@
-//! Whether a mirror is as good as its primary, from the pairs of answers of one period.
+//! Whether mirrors are as good as their primaries, from what came in the pieces of a period.
 
-use crate::metrics::agreement::{Interval, mends, no_worse};
+use super::bounds::{Block, Blocks, fewest};
 use crate::metrics::counters::Mirror;
 use crate::metrics::histogram::{above, difference, total};
-use crate::metrics::words::{milliseconds, percent};
 use std::fmt;
 
-/// Fewer pairs with times than these tell nothing: the first copies wait for connections.
-const FEWEST: f64 = 20.0;
+/// How probable it may be that any mirror is called worse, or as good, that is not.
+const LEVEL: f64 = 0.05;
+/// How much more often slower than faster a mirror may be, as a share of the pairs with times.
+pub(crate) const SLOWER: f64 = 0.05;
 
-/// What is asked of a mirror.
+/// What is asked of mirrors; shares, not percentages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Demands {
-    /// The percentage of responses that are no worse by status that is good enough.
-    pub(crate) agreement: f64,
-    /// By how many milliseconds a response may be slower and still be as fast.
+    /// By what share of the pairs a mirror may fail more often than its primary.
+    pub(crate) margin: f64,
+    /// In what share of the pairs a response may differ otherwise.
+    pub(crate) differing: f64,
+    /// By how many milliseconds a response may be slower and still be as fast: a boundary of the histograms.
     pub(crate) tolerance: f64,
+    /// How many reports together have the level.
+    pub(crate) looks: f64,
 }
 
-/// What a mirror is, compared with its primary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a mirror is, compared with its primary. The worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Word {
-    Better,
-    AsGood,
     Worse,
+    Unreachable,
+    Different,
+    NotComparable,
+    Undecided,
     TooFew,
+    NothingCompared,
+    AsGood,
+    Better,
+}
+
+impl Word {
+    /// Tells whether whoever waits for a good word got one.
+    pub(crate) fn is_good(self) -> bool {
+        matches!(self, Self::AsGood | Self::Better)
+    }
+
+    /// Returns its name in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Worse => "worse",
+            Self::Unreachable => "unreachable",
+            Self::Different => "different",
+            Self::NotComparable => "not-comparable",
+            Self::Undecided => "undecided",
+            Self::TooFew => "too-few",
+            Self::NothingCompared => "nothing-compared",
+            Self::AsGood => "as-good",
+            Self::Better => "better",
+        }
+    }
 }
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Better => "better",
-            Self::AsGood => "as good",
-            Self::Worse => "worse",
-            Self::TooFew => "too few to say",
-        })
+        f.write_str(&self.name().replace('-', " "))
     }
 }
 
-/// A word, and why.
+/// What is judged of a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Errors,
+    Times,
+    Differences,
+}
+
+/// A share, its bounds, and what it shows beyond its margin.
+#[derive(Debug, Clone)]
+pub(crate) struct Quantity {
+    pub(crate) kind: Kind,
+    pub(crate) margin: f64,
+    pub(crate) blocks: Blocks,
+    /// Whether it is surely above its margin, and what level that was held against.
+    above: Step,
+    /// The same of below.
+    below: Step,
+}
+
+impl Quantity {
+    fn new(kind: Kind, margin: f64, blocks: Blocks) -> Self {
+        let open = Step { is_rejected: false, level: LEVEL };
+        Self { kind, margin, blocks, above: open, below: open }
+    }
+
+    /// Tells whether the share is surely above its margin.
+    pub(crate) fn is_above(&self) -> bool {
+        self.above.is_rejected
+    }
+
+    /// Tells whether it is surely below.
+    pub(crate) fn is_below(&self) -> bool {
+        self.below.is_rejected
+    }
+
+    /// Returns what the share is above.
+    pub(crate) fn low(&self) -> f64 {
+        self.blocks.low(self.above.level)
+    }
+
+    /// Returns what the share is below.
+    pub(crate) fn high(&self) -> f64 {
+        self.blocks.high(self.below.level)
+    }
+
+    /// Tells whether it is surely below the opposite of its margin. No other hypothesis: who is there is below the margin.
+    fn is_opposite(&self) -> bool {
+        self.below.is_rejected && self.blocks.p_below(-self.margin) <= self.below.level
+    }
+}
+
+/// What was found of a mirror.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) word: Word,
-    pub(crate) reason: String,
+    /// Empty where nothing can be judged.
+    pub(crate) quantities: Vec<Quantity>,
+    /// The share of the pairs about whose status nothing is known.
+    pub(crate) unknown: f64,
+    /// How many blocks it takes, where there are too few.
+    pub(crate) fewest: usize,
 }
 
-/// Judges a mirror: first by status, then by time.
-pub(crate) fn judge(mirror: &Mirror, demands: &Demands) -> Verdict {
-    let verdict = |word, reason| Verdict { word, reason };
-    let (status, trials) = no_worse(mirror);
-    let (share, wanted) = (demands.agreement / 100.0, format!("{} %", demands.agreement));
-    if status.high < share {
-        return verdict(
-            Word::Worse,
-            format!("of {trials} pairs, {status} are no worse by status; wanted are {wanted}"),
-        );
+impl Verdict {
+    pub(crate) fn quantity(&self, kind: Kind) -> Option<&Quantity> {
+        self.quantities.iter().find(|quantity| quantity.kind == kind)
     }
+}
+
+/// Judges mirrors together, each from what came in the pieces of the period, in their order.
+///
+/// One level holds for all of them (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979): in at most 5 % of all
+/// reports any mirror is called worse, or different, that is not; in at most 5 % any is called as good that is not.
+pub(crate) fn judge(mirrors: &[Vec<&Mirror>], demands: &Demands) -> Vec<Verdict> {
+    let mut verdicts: Vec<_> = mirrors.iter().map(|pieces| prepared(pieces, demands)).collect();
+    let level = LEVEL / demands.looks;
+    let fewest = fewest(level / verdicts.iter().map(|verdict| verdict.quantities.len()).sum::<usize>().max(1) as f64);
+    for verdict in verdicts.iter_mut().filter(|verdict| verdict.word == Word::Undecided) {
+        let blocks = verdict.quantity(Kind::Errors).map_or(0, |errors| errors.blocks.count());
+        if blocks < fewest {
+            (verdict.word, verdict.fewest) = (Word::TooFew, fewest);
+        }
+    }
+    let judged = |verdict: &&mut Verdict| verdict.word == Word::Undecided;
+    let mut all: Vec<&mut Quantity> =
+        verdicts.iter_mut().filter(judged).flat_map(|verdict| &mut verdict.quantities).collect();
+    let p: Vec<_> = all.iter().map(|quantity| quantity.blocks.p_above(quantity.margin)).collect();
+    all.iter_mut().zip(holm(&p, level)).for_each(|(quantity, step)| quantity.above = step);
+    let p: Vec<_> = all.iter().map(|quantity| quantity.blocks.p_below(quantity.margin)).collect();
+    all.iter_mut().zip(holm(&p, level)).for_each(|(quantity, step)| quantity.below = step);
+    for verdict in verdicts.iter_mut().filter(|verdict| verdict.word == Word::Undecided) {
+        verdict.word = word(verdict, demands);
+    }
+    verdicts
+}
+
+/// Says what follows from what is judged.
+fn word(verdict: &Verdict, demands: &Demands) -> Word {
+    let holds = |kind, of: fn(&Quantity) -> bool| verdict.quantity(kind).is_some_and(of);
+    let is_above = |kind| holds(kind, Quantity::is_above);
+    let is_opposite = |kind| holds(kind, Quantity::is_opposite);
+    let all = [Kind::Errors, Kind::Times, Kind::Differences];
+    if is_above(Kind::Errors) || is_above(Kind::Times) {
+        Word::Worse
+    } else if is_above(Kind::Differences) {
+        Word::Different
+    } else if verdict.unknown > demands.margin || !all.iter().all(|kind| holds(*kind, Quantity::is_below)) {
+        Word::Undecided
+    } else if is_opposite(Kind::Errors) || is_opposite(Kind::Times) {
+        Word::Better
+    } else {
+        Word::AsGood
+    }
+}
+
+/// Says what cannot be judged; all else is undecided so far.
+fn prepared(pieces: &[&Mirror], demands: &Demands) -> Verdict {
+    let of = |results: &[&str]| -> f64 { pieces.iter().map(|piece| piece.results.some(results)).sum() };
+    let pairs: f64 = pieces.iter().map(|piece| piece.results.sum()).sum();
+    let unknown = of(&["not_compared"]);
+    let unanswered = of(&["primary_only", "neither"]);
+    let verdict = |word, quantities| Verdict { word, quantities, unknown: unknown / pairs.max(1.0), fewest: 0 };
+    let without_time = || Quantity::new(Kind::Times, SLOWER, Blocks::default());
+    if pairs <= 0.0 {
+        return verdict(Word::NothingCompared, Vec::new());
+    }
+    let errors = Quantity::new(Kind::Errors, demands.margin, Blocks::of(pieces.iter().map(|piece| errors(piece))));
+    let known = errors.blocks.total().of;
+    if known <= 0.0 {
+        return verdict(if unknown > 0.0 { Word::NotComparable } else { Word::NothingCompared }, Vec::new());
+    }
+    if unanswered >= known {
+        return verdict(Word::Unreachable, vec![errors, without_time()]);
+    }
+    let differences = Blocks::of(pieces.iter().map(|piece| differences(piece)));
+    let differences = Quantity::new(Kind::Differences, demands.differing, differences);
+    let times = Blocks::of(pieces.iter().map(|piece| times(piece, demands.tolerance)));
+    verdict(Word::Undecided, vec![errors, Quantity::new(Kind::Times, SLOWER, times), differences])
+}
+
+/// Counts the failures that one side has and the other has not, of the pairs that tell about them: not of those whose client left
+/// before the primary's response, or whose status is not known.
+fn errors(mirror: &Mirror) -> Block {
+    let of = mirror.results.sum() - mirror.results.some(&["not_compared", "mirror_only"]);
+    Block {
+        for_it: mirror.results.some(&["mirror_error", "primary_only"]),
+        against: mirror.results.get("primary_error"),
+        of,
+    }
+}
+
+/// Counts the responses that differ otherwise, of the same.
+fn differences(mirror: &Mirror) -> Block {
+    let for_it = mirror.results.some(&["different", "different_headers", "different_body"]);
+    Block { for_it, against: 0.0, ..errors(mirror) }
+}
+
+/// Counts the pairs in which the mirror was slower, and faster, by more than the tolerance, of those that have times.
+fn times(mirror: &Mirror, tolerance: f64) -> Block {
     let bins = difference(&mirror.slower, &mirror.faster);
-    let timed = total(&bins);
-    let slower = Interval::new(above(&bins, demands.tolerance), timed);
-    let faster = Interval::new(timed - above(&bins, -demands.tolerance), timed);
-    let tolerance = milliseconds(demands.tolerance);
-    let times =
-        format!("more than {tolerance} slower in {}, faster in {}", percent(slower.share), percent(faster.share));
-    // As sure as each interval is: they do not touch.
-    if timed >= FEWEST && slower.low > faster.high {
-        return verdict(Word::Worse, format!("of {timed} pairs, {times}"));
+    let of = total(&bins);
+    Block { for_it: above(&bins, tolerance), against: of - above(&bins, -tolerance), of }
+}
+
+/// What Holm's procedure makes of a hypothesis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step {
+    is_rejected: bool,
+    /// What it was held against.
+    level: f64,
+}
+
+/// Rejects as many hypotheses as one level allows.
+fn holm(p: &[f64], level: f64) -> Vec<Step> {
+    let mut order: Vec<_> = p.iter().enumerate().collect();
+    order.sort_by(|a, b| a.1.total_cmp(b.1));
+    let mut steps = Vec::new();
+    let (mut left, mut stopped) = (p.len() as f64, None);
+    for (index, p) in order {
+        let at = stopped.unwrap_or(level / left);
+        let is_rejected = stopped.is_none() && *p <= at;
+        if !is_rejected {
+            stopped = Some(at);
+        }
+        steps.push((index, Step { is_rejected, level: at }));
+        left -= 1.0;
     }
-    if status.low < share {
-        let reason = format!("of {trials} pairs, {status} are no worse by status: that may be {wanted}, or less");
-        return verdict(Word::TooFew, reason);
-    }
-    let alike = format!("of {trials} pairs, {status} are no worse by status");
-    if timed < FEWEST {
-        return verdict(Word::TooFew, format!("{alike}; of {timed} the times are known"));
-    }
-    let word = if faster.low > slower.high || mends(mirror) { Word::Better } else { Word::AsGood };
-    verdict(word, format!("{alike}; {times}"))
+    steps.sort_by_key(|(index, _)| *index);
+    steps.into_iter().map(|(_, step)| step).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DEMANDS: Demands = Demands { agreement: 99.0, tolerance: 5.0 };
+    const DEMANDS: Demands = Demands { margin: 0.01, differing: 0.01, tolerance: 5.0, looks: 1.0 };
 
     /// A mirror with so many results, and so many times by which it was slower and faster: up to 5 ms, up to 100 ms.
-    fn mirror(same: f64, different: f64, primary_only: f64, slower: [f64; 2], faster: [f64; 2]) -> Mirror {
+    fn mirror(results: &[(&str, f64)], slower: [f64; 2], faster: [f64; 2]) -> Mirror {
         let mut mirror = Mirror::default();
-        for (result, count) in [("same", same), ("different", different), ("primary_only", primary_only)] {
-            mirror.results.0.insert(result.into(), count);
-        }
+        mirror.results.0 = results.iter().map(|(result, count)| ((*result).into(), *count)).collect();
         for (histogram, [few, many]) in [(&mut mirror.slower, slower), (&mut mirror.faster, faster)] {
             histogram.add(5.0, few);
             histogram.add(100.0, few + many);
@@ -99,45 +275,84 @@ mod tests {
         mirror
     }
 
-    #[test]
-    fn errors_that_are_mended_are_no_fault() {
-        let errors = |introduced: f64, mended: f64| {
-            let mut mirror = mirror(900.0, 0.0, 0.0, [450.0, 0.0], [450.0, 0.0]);
-            for (result, count) in [("mirror_error", introduced), ("primary_error", mended)] {
-                mirror.results.0.insert(result.into(), count);
-            }
-            judge(&mirror, &DEMANDS).word
-        };
-        assert_eq!(errors(0.0, 100.0), Word::Better);
-        // Two that fail equally often, not at the same requests.
-        assert_eq!(errors(50.0, 50.0), Word::AsGood);
-        assert_eq!(errors(100.0, 0.0), Word::Worse);
-        assert_eq!(errors(100.0, 40.0), Word::Worse);
+    fn verdict(pieces: &[Mirror]) -> Word {
+        judge(&[pieces.iter().collect()], &DEMANDS).remove(0).word
     }
 
     #[test]
-    fn the_word_follows_from_status_and_then_from_time() {
-        for (mirror, word) in [
-            (mirror(1000.0, 0.0, 0.0, [500.0, 0.0], [500.0, 0.0]), Word::AsGood),
-            // Noise on both sides is no difference.
-            (mirror(1000.0, 0.0, 0.0, [200.0, 300.0], [200.0, 300.0]), Word::AsGood),
-            (mirror(1000.0, 0.0, 0.0, [100.0, 100.0], [0.0, 800.0]), Word::Better),
-            (mirror(1000.0, 0.0, 0.0, [0.0, 800.0], [100.0, 100.0]), Word::Worse),
+    fn the_word_follows_from_failures_times_and_differences() {
+        const AS_FAST: ([f64; 2], [f64; 2]) = ([40.0, 10.0], [40.0, 10.0]);
+        let even = |results: &[(&str, f64)], (slower, faster)| vec![mirror(results, slower, faster); 20];
+        for (pieces, word) in [
+            (even(&[("same", 100.0)], AS_FAST), Word::AsGood),
+            // Two that fail equally often, not at the same requests.
+            (even(&[("same", 80.0), ("mirror_error", 10.0), ("primary_error", 10.0)], AS_FAST), Word::AsGood),
+            (even(&[("same", 80.0), ("primary_only", 10.0), ("primary_error", 10.0)], AS_FAST), Word::AsGood),
+            // Both fail at the same.
+            (even(&[("same", 80.0), ("neither", 20.0)], AS_FAST), Word::AsGood),
+            // The primary fails, and the mirror does not.
+            (even(&[("same", 95.0), ("primary_error", 5.0)], AS_FAST), Word::Better),
+            (even(&[("same", 95.0), ("mirror_error", 5.0)], AS_FAST), Word::Worse),
+            (even(&[("same", 95.0), ("primary_only", 5.0)], AS_FAST), Word::Worse),
+            (even(&[("same", 100.0)], ([20.0, 60.0], [10.0, 10.0])), Word::Worse),
+            (even(&[("same", 100.0)], ([10.0, 10.0], [20.0, 60.0])), Word::Better),
             // However fast it is.
-            (mirror(900.0, 100.0, 0.0, [0.0, 0.0], [0.0, 1000.0]), Word::Worse),
-            (mirror(900.0, 0.0, 100.0, [0.0, 0.0], [0.0, 900.0]), Word::Worse),
-            // Few may be enough to see that it is worse, and not that it is good.
-            (mirror(10.0, 10.0, 0.0, [0.0, 0.0], [0.0, 20.0]), Word::Worse),
-            (mirror(20.0, 0.0, 0.0, [0.0, 20.0], [0.0, 0.0]), Word::Worse),
-            (mirror(19.0, 0.0, 0.0, [0.0, 19.0], [0.0, 0.0]), Word::TooFew),
-            (mirror(1000.0, 0.0, 0.0, [0.0, 0.0], [0.0, 19.0]), Word::TooFew),
-            (mirror(20.0, 0.0, 0.0, [0.0, 0.0], [0.0, 20.0]), Word::TooFew),
-            (mirror(99.0, 1.0, 0.0, [0.0, 0.0], [0.0, 100.0]), Word::TooFew),
-            (mirror(1000.0, 0.0, 0.0, [0.0, 0.0], [0.0, 0.0]), Word::TooFew),
-            (mirror(0.0, 0.0, 0.0, [0.0, 0.0], [0.0, 0.0]), Word::TooFew),
+            (even(&[("same", 90.0), ("mirror_error", 10.0)], ([0.0, 0.0], [0.0, 90.0])), Word::Worse),
+            (even(&[("same", 90.0), ("different", 10.0)], ([0.0, 0.0], [0.0, 100.0])), Word::Different),
+            (even(&[("same", 90.0), ("different_body", 10.0)], AS_FAST), Word::Different),
+            (even(&[("primary_only", 90.0), ("neither", 10.0)], ([0.0; 2], [0.0; 2])), Word::Unreachable),
+            (even(&[("not_compared", 100.0)], AS_FAST), Word::NotComparable),
+            (even(&[("same", 50.0), ("not_compared", 50.0)], AS_FAST), Word::Undecided),
+            (even(&[("mirror_only", 100.0)], AS_FAST), Word::NothingCompared),
+            (even(&[("same", 0.0)], ([0.0; 2], [0.0; 2])), Word::NothingCompared),
+            (Vec::new(), Word::NothingCompared),
+            // Without times nothing is known of them.
+            (even(&[("same", 100.0)], ([0.0; 2], [0.0; 2])), Word::Undecided),
+            (even(&[("same", 1.0)], ([1.0, 0.0], [0.0; 2])), Word::Undecided),
+            (even(&[("same", 100.0)], AS_FAST).split_off(13), Word::TooFew),
         ] {
-            let verdict = judge(&mirror, &DEMANDS);
-            assert_eq!(verdict.word, word, "{}: {mirror:?}", verdict.reason);
+            assert_eq!(verdict(&pieces), word, "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn a_mirror_that_is_down_half_of_the_time_is_worse_and_one_burst_is_not_decided() {
+        let down = |from: usize, to: usize| -> Vec<_> {
+            let piece = |index| if (from..to).contains(&index) { "primary_only" } else { "same" };
+            (0..40).map(|index| mirror(&[(piece(index), 50.0)], [20.0, 5.0], [20.0, 5.0])).collect()
+        };
+        assert_eq!(verdict(&down(10, 30)), Word::Worse);
+        assert_eq!(verdict(&down(11, 12)), Word::Undecided);
+    }
+
+    #[test]
+    fn one_level_holds_for_all_mirrors_and_for_all_looks() {
+        let good: Vec<_> = vec![mirror(&[("same", 100.0)], [40.0, 10.0], [40.0, 10.0]); 16];
+        // Failures in six blocks of sixteen: one chance in 64.
+        let bad: Vec<_> = (0..16)
+            .map(|index| {
+                mirror(
+                    &[("same", 90.0), ("mirror_error", if index < 6 { 10.0 } else { 0.0 })],
+                    [40.0, 10.0],
+                    [40.0, 10.0],
+                )
+            })
+            .collect();
+        let words = |mirrors: &[&[Mirror]], looks| {
+            let mirrors: Vec<Vec<_>> = mirrors.iter().map(|pieces| pieces.iter().collect()).collect();
+            let verdicts = judge(&mirrors, &Demands { looks, ..DEMANDS });
+            verdicts.iter().map(|verdict| verdict.word).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&[&bad], 1.0), [Word::Worse]);
+        assert_eq!(words(&[&bad], 2.0), [Word::Undecided]);
+        assert_eq!(words(&[&bad, &good], 1.0), [Word::Undecided, Word::AsGood]);
+    }
+
+    #[test]
+    fn holms_procedure_stops_at_the_first_that_it_keeps() {
+        // From Holm's rule, by hand: 0.01 <= 0.05/4, 0.015 <= 0.05/3, 0.04 > 0.05/2.
+        let steps = holm(&[0.04, 0.01, 0.041, 0.015], 0.05);
+        assert_eq!(steps.iter().map(|step| step.is_rejected).collect::<Vec<_>>(), [false, true, false, true]);
+        assert_eq!(steps.iter().map(|step| step.level).collect::<Vec<_>>(), [0.025, 0.0125, 0.025, 0.05 / 3.0]);
     }
 }

@@ -1,119 +1,135 @@
-//! `mirrorctl report`: watches for a while, and tells whether each mirror is as good as its primary.
+//! `mirrorctl report`: watches for a while, or asks a Prometheus, and tells whether each mirror is as good as its primary.
 
-mod charts;
-mod findings;
+mod bounds;
+mod json;
 mod judge;
 mod page;
+mod period;
+#[cfg(test)]
+mod simulation;
+mod text;
+mod view;
 
 use crate::metrics::counters::Counters;
-use crate::metrics::source::Source;
 use crate::reply::Reply;
 use clap::Args;
-use judge::{Demands, Word};
+use judge::Demands;
 use std::fs;
-use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use view::View;
+
+/// How long one Envoy is watched, and what of a Prometheus is asked, unless it is said.
+const WATCHED: Duration = Duration::from_secs(60);
+const ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is watched, how long, and what is asked of it.
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// Envoy's admin endpoint: HOST:PORT or an http URL
-    url: String,
-    /// How long to watch
-    #[arg(long = "for", default_value = "60s")]
-    period: humantime::Duration,
-    /// How long to wait between two readings
-    #[arg(long, default_value = "1s")]
-    interval: humantime::Duration,
-    /// The share of the pairs that is to have the same status, in percent
-    #[arg(long, default_value_t = 99.0, value_name = "PERCENT")]
+    /// Envoys' admin endpoints: HOST:PORT or http URLs
+    #[arg(required_unless_present = "prometheus", conflicts_with = "prometheus")]
+    urls: Vec<String>,
+    /// Ask a Prometheus about a time up to now, instead of watching
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
+    /// Which of its series: `{namespace="shop"}`
+    #[arg(long, value_name = "LABELS", requires = "prometheus")]
+    selector: Option<String>,
+    /// How long to watch (default: 60s), or which time up to now to ask for (default: 1d)
+    #[arg(long = "for", value_name = "PERIOD")]
+    period: Option<humantime::Duration>,
+    /// How long to wait between two readings (default: 1s); of a Prometheus, the shortest step (default: 60s)
+    #[arg(long)]
+    interval: Option<humantime::Duration>,
+    /// By what share of the pairs a mirror may fail more often than its primary
+    #[arg(long, default_value = "0.1%", value_name = "PERCENT", value_parser = percent)]
+    margin: f64,
+    /// The share of the pairs that is to have the same response, failures apart
+    #[arg(long, default_value = "99%", value_name = "PERCENT", value_parser = percent)]
     agreement: f64,
-    /// By how much a response may be slower and still be as fast, in milliseconds
+    /// By how much a response may be slower and still be as fast, in milliseconds: a boundary of Envoy's histograms
     #[arg(long, default_value_t = 5.0, value_name = "MS")]
     tolerance: f64,
+    /// How many reports decide together: whoever asks until the word is good
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    looks: u32,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["markdown", "html"])]
+    json: bool,
     /// Write Markdown
     #[arg(long)]
     markdown: bool,
-    /// Write a page of HTML with charts into a file instead
+    /// Write a page of HTML into a file instead
     #[arg(long, value_name = "FILE", conflicts_with = "markdown")]
     html: Option<PathBuf>,
 }
 
-/// Watches, and judges.
+/// Watches or asks, and judges.
 ///
 /// # Errors
-/// What to tell the user where nothing can be watched.
+/// What to tell the user where nothing can be known.
 pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
-    let source = Source::new(&watch.url)?;
-    if !source.is_live() {
-        return Err(format!("{}: a file cannot be watched", watch.url));
-    }
+    let demands = Demands {
+        margin: watch.margin / 100.0,
+        differing: 1.0 - watch.agreement / 100.0,
+        tolerance: watch.tolerance,
+        looks: f64::from(watch.looks),
+    };
     // Times are compared by the millisecond.
-    if !(0.0..100.0).contains(&watch.agreement) || !(1.0..).contains(&watch.tolerance) || watch.interval.is_zero() {
-        return Err("--agreement: at least 0 and below 100; --tolerance: at least 1; --interval: above 0".into());
+    let is_valid = watch.margin > 0.0 && watch.agreement < 100.0 && watch.tolerance >= 1.0;
+    if !is_valid || watch.interval.is_some_and(|interval| interval.is_zero()) {
+        return Err("--margin, --interval: above 0; --agreement: below 100; --tolerance: at least 1".into());
     }
-    let demands = Demands { agreement: watch.agreement, tolerance: watch.tolerance };
-    let period = period(&source, watch)?;
-    let findings = findings::findings(&period, &demands);
-    let title = format!("What {} mirrored in {}", watch.url, watch.period);
+    let interval = watch.interval.map(Into::into);
+    let period = match &watch.prometheus {
+        Some(url) => {
+            let length = watch.period.map_or(ASKED, Into::into);
+            period::asked(url, watch.selector.as_deref(), length, interval)?
+        }
+        None => {
+            let length = watch.period.map_or(WATCHED, Into::into);
+            period::watched(&watch.urls, length, interval.unwrap_or(Duration::from_secs(1)))?
+        }
+    };
+    let total = period.total();
+    boundary(&total, watch.tolerance)?;
+    let view = View::new(&period, &total, &demands);
     let mut reply = Reply::default();
-    let demands = findings::demands(&demands);
     if let Some(file) = &watch.html {
-        let page = page::render(&title, &findings, &demands)?;
-        fs::write(file, page).map_err(|error| format!("{}: {error}", file.display()))?;
+        fs::write(file, page::render(&view)).map_err(|error| format!("{}: {error}", file.display()))?;
+    } else if watch.json {
+        reply.line(json::render(&view, &period, &total));
+    } else if watch.markdown {
+        reply.text(&text::markdown(&view));
     } else {
-        let write = if watch.markdown { findings::markdown } else { findings::text };
-        reply.text(&format!("{}\n{demands}\n", write(&title, &findings)));
+        reply.text(&text::text(&view));
     }
-    for finding in &findings {
-        match finding.verdict.as_ref().map(|verdict| verdict.word) {
-            Some(Word::Worse) => reply.finding(format_args!("Worse: {}", finding.heading)),
-            // Whoever waits for a good word did not get one.
-            Some(Word::TooFew) => reply.finding(format_args!("Too few to say: {}", finding.heading)),
-            Some(Word::Better | Word::AsGood) | None => {}
+    for entry in &view.entries {
+        // Whoever waits for a good word did not get one.
+        if let Some(verdict) = entry.verdict.as_ref().filter(|verdict| !verdict.word.is_good()) {
+            reply.finding(format_args!("{} → {}: {}", entry.rule, entry.name, verdict.word));
         }
     }
-    if findings.iter().all(|finding| finding.verdict.is_none()) {
-        reply.note("No rule has `compare`: nothing is said of which is better.");
+    if view.entries.iter().all(|entry| entry.verdict.is_none()) {
+        reply.finding("nothing compared: no rule has `compare`");
     }
     Ok(reply)
 }
 
-/// Reads now and then, and returns what has come in the whole period.
-fn period(source: &Source, watch: &Watch) -> Result<Counters, String> {
-    let start = Instant::now();
-    let end: Duration = *watch.period;
-    let first = source.read()?;
-    let mut last = first.clone();
-    while let Some(left) = end.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-        sleep(left.min(*watch.interval));
-        match source.read() {
-            Ok(counters) => {
-                // Each after the one before: of an Envoy that was started anew, the first might be below this one.
-                counters.since(&last)?;
-                last = counters;
-                progress(&last.since(&first)?, start.elapsed(), watch);
-            }
-            // One in between may fail; the last must not.
-            Err(_) if start.elapsed() < end => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if stderr().is_terminal() {
-        let _ = writeln!(stderr());
-    }
-    last.since(&first)
+/// Takes a percentage, with or without its sign.
+fn percent(text: &str) -> Result<f64, String> {
+    let number: Result<f64, _> = text.trim_end_matches('%').trim().parse();
+    number.ok().filter(|number| (0.0..=100.0).contains(number)).ok_or_else(|| "not a percentage from 0 to 100".into())
 }
 
-/// Tells who waits for the end how far it is.
-fn progress(period: &Counters, elapsed: Duration, watch: &Watch) {
-    if stderr().is_terminal() {
-        let requests: f64 = period.rules.values().map(|rule| rule.requests).sum();
-        let sent: f64 = period.pairs().map(|(_, _, _, mirror)| mirror.sent()).sum();
-        let elapsed = elapsed.as_secs();
-        // Whoever closed the other end does not want to know.
-        let _ = write!(stderr(), "\r{elapsed} s of {}: {requests} requests, {sent} copies", watch.period);
+/// Histograms tell only how many values are within their boundaries.
+fn boundary(total: &Counters, tolerance: f64) -> Result<(), String> {
+    let mut bounds: Vec<f64> = total.pairs().flat_map(|(.., mirror)| mirror.slower.bounds()).collect();
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    if bounds.is_empty() || bounds.contains(&tolerance) {
+        return Ok(());
     }
+    let bounds: Vec<_> = bounds.iter().filter(|bound| **bound >= 1.0).map(ToString::to_string).collect();
+    Err(format!("--tolerance {tolerance}: not a boundary of Envoy's histograms: {}", bounds.join(", ")))
 }

@@ -1,53 +1,127 @@
-//! The report as one page of HTML that needs nothing else: words, figures, charts.
+//! The report as one page of HTML that needs nothing else: words, figures, bars. It is light or dark as its reader is, and fits a
+//! telephone.
 
-use super::charts::draw;
-use super::findings::Finding;
 use super::judge::Word;
-use crate::metrics::histogram::difference;
+use super::text::{capital, heading};
+use super::view::{Entry, View};
+use crate::metrics::histogram::{Bin, difference, total};
+use crate::metrics::words::{fine, grouped};
 
-const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:800px;margin:2em auto;padding:0 1em;color:#222}\
-    h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em;overflow-wrap:anywhere}\
-    th{text-align:left;font-weight:normal;color:#666;padding-right:1.5em;vertical-align:top;white-space:nowrap}\
-    b{color:#fff;border-radius:4px;padding:.1em .5em}svg{max-width:100%;height:auto}";
+const STYLE: &str = include_str!("page.css");
 
 /// Writes the page.
-///
-/// # Errors
-/// What the drawing library says.
-pub(crate) fn render(title: &str, findings: &[Finding<'_>], demands: &str) -> Result<String, String> {
-    let title = escaped(title);
+pub(crate) fn render(view: &View<'_>) -> String {
+    let (title, colour) = (escaped(&format!("Mirror report: {}", view.word())), colour(view.word()));
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>{title}</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <h1 class=\"{colour}\">{}</h1>\n<p class=\"quiet\">{}<br/>{}</p>\n",
+        escaped(&capital(&view.answer())),
+        escaped(&view.when),
+        escaped(&view.source)
     );
-    for finding in findings {
-        page.push_str(&format!("<h2>{}</h2>\n", escaped(&finding.heading)));
-        if let Some(verdict) = &finding.verdict {
-            let colour = match verdict.word {
-                Word::Better | Word::AsGood => "#2e7d32",
-                Word::Worse => "#c62828",
-                Word::TooFew => "#757575",
-            };
-            let (word, reason) = (verdict.word, escaped(&verdict.reason));
-            page.push_str(&format!("<p><b style=\"background:{colour}\">{word}</b> {reason}</p>\n"));
-        }
-        page.push_str("<table>\n");
-        for (name, value) in &finding.rows {
-            page.push_str(&format!("<tr><th>{name}</th><td>{}</td></tr>\n", escaped(value)));
-        }
-        page.push_str("</table>\n");
-        if let Some(mirror) = finding.mirror {
-            if mirror.compares() {
-                let bins = difference(&mirror.slower, &mirror.faster);
-                page.push_str(&draw("By how much the mirror was slower (negative: faster)", &bins)?);
-            }
-            page.push_str(&draw("How long the mirror took", &mirror.response_time.bins())?);
-        }
+    if !view.events.is_empty() {
+        let events: String = view.events.iter().map(|event| format!("<li>{}</li>\n", escaped(event))).collect();
+        page.push_str(&format!("<ul>\n{events}</ul>\n"));
     }
-    page.push_str(&format!("<p>{}</p>\n</body>\n</html>\n", escaped(demands)));
-    Ok(page)
+    for (index, entry) in view.entries.iter().enumerate() {
+        page.push_str(&section(entry, index > 0 || entry.verdict.is_none()));
+    }
+    for (rule, requests) in &view.nowhere {
+        page.push_str(&format!("<p>{}: mirrored nowhere: {} requests</p>\n", escaped(rule), grouped(*requests)));
+    }
+    page.push_str(&format!("<p class=\"quiet\">{}</p>\n</body>\n</html>\n", escaped(&view.demands)));
+    page
+}
+
+fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
+    let colour = entry.verdict.as_ref().map_or("open", |verdict| colour(verdict.word));
+    let mut text = format!("<section>\n<h2><span class=\"dot {colour}\"></span>{}</h2>\n", escaped(&heading(entry)));
+    if has_sentence {
+        text.push_str(&format!("<p>{}</p>\n", escaped(&capital(&entry.sentence))));
+    }
+    text.push_str("<table>\n<tr><th></th><th>primary</th><th>mirror</th></tr>\n");
+    for row in &entry.rows {
+        text.push_str(&format!("<tr><th>{}</th><td>{}</td><td>{}</td></tr>\n", row.name, row.primary, row.mirror));
+    }
+    text.push_str("</table>\n<dl>\n");
+    for (name, value) in &entry.notes {
+        text.push_str(&format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(value)));
+    }
+    text.push_str("</dl>\n");
+    if entry.verdict.is_some() {
+        let bins = difference(&entry.counts.slower, &entry.counts.faster);
+        text.push_str(&bars("By how many milliseconds the mirror was slower", &bins));
+    }
+    text.push_str(&bars("How many milliseconds the mirror took", &entry.counts.response_time.bins()));
+    text.push_str("</section>\n");
+    text
+}
+
+/// Draws which share of the values is in each bin, from the first that is not empty to the last.
+fn bars(title: &str, bins: &[Bin]) -> String {
+    let is_filled = |bin: &Bin| bin.count > 0.0;
+    let all = total(bins);
+    let (Some(first), Some(last)) = (bins.iter().position(is_filled), bins.iter().rposition(is_filled)) else {
+        return String::new();
+    };
+    let is_difference = bins.iter().any(|bin| bin.low < 0.0);
+    let shown = bins.get(first..=last).unwrap_or_default();
+    let highest = shown.iter().map(|bin| bin.count).fold(0.0, f64::max);
+    let bar = |bin: &Bin| {
+        let colour = match is_difference {
+            true if bin.low < 0.0 => "faster",
+            true if bin.low > 0.0 => "slower",
+            // What is too close to be told apart.
+            _ => "plain",
+        };
+        let width = 100.0 * bin.count.max(0.0) / highest;
+        format!(
+            "<tr><th>{}</th><td><div class=\"{colour}\" style=\"width:{width:.1}%\"></div></td><td>{}</td></tr>\n",
+            label(bin),
+            fine(bin.count / all)
+        )
+    };
+    format!("<h3>{title}</h3>\n<table class=\"bars\">\n{}</table>\n", shown.iter().map(bar).collect::<String>())
+}
+
+fn label(bin: &Bin) -> String {
+    let number = |number: f64| format!("{}", number + 0.0).replace('-', "\u{2212}");
+    match (bin.low.is_finite(), bin.high.is_finite()) {
+        (true, true) => format!("{} to {}", number(bin.low), number(bin.high)),
+        (true, false) => format!("over {}", number(bin.low)),
+        _ => format!("under {}", number(bin.high)),
+    }
+}
+
+fn colour(word: Word) -> &'static str {
+    match word {
+        Word::Better | Word::AsGood => "good",
+        Word::Worse | Word::Unreachable | Word::Different => "bad",
+        Word::NotComparable | Word::Undecided | Word::TooFew | Word::NothingCompared => "open",
+    }
 }
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_bar_for_each_bin_between_the_first_and_the_last_that_are_not_empty() {
+        let bin = |low, high, count| Bin { low, high, count };
+        let bins = [bin(-5.0, -1.0, 0.0), bin(-1.0, 0.0, 3.0), bin(0.0, 1.0, 0.0), bin(1.0, f64::INFINITY, 1.0)];
+        let text = bars("By how much", &bins);
+        for part in
+            ["By how much", "\u{2212}1 to 0", "0 to 1", "over 1", "75 %", "25 %", "faster", "slower", "width:33.3%"]
+        {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("\u{2212}5"));
+        assert_eq!(bars("Of nothing", &[]), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! The Gateway API's resources, with the fields of its experimental channel, as far as they decide what is mirrored.
 
-use super::Shape::{Any, List, Object, Open, Text, Whole};
+use super::Shape::{Any, List, Map, Number, Object, Open, Text, Whole};
 use super::{Field, PORT, Shape, resource};
 
 /// The largest part of a fraction, an int32.
@@ -31,8 +31,23 @@ pub(super) const GATEWAY: &[Field] = &resource(Open(&[
     ("tls", Any),
 ]));
 
-const LISTENER: &[Field] =
-    &[("name", Text), ("hostname", Text), ("port", PORT), ("protocol", Text), ("allowedRoutes", Any), ("tls", Any)];
+const LISTENER: &[Field] = &[
+    ("name", Text),
+    ("hostname", Text),
+    ("port", PORT),
+    ("protocol", Text),
+    ("allowedRoutes", Open(ALLOWED)),
+    ("tls", Any),
+];
+
+/// Which routes a listener takes.
+const ALLOWED: &[Field] = &[
+    (
+        "namespaces",
+        Open(&[("from", Text), ("selector", Open(&[("matchLabels", Map(&Text)), ("matchExpressions", List(&Any))]))]),
+    ),
+    ("kinds", List(&Open(&[("group", Text), ("kind", Text)]))),
+];
 
 const PARENT: Shape = Open(&[
     ("name", Text),
@@ -106,6 +121,6 @@ const BACKEND: &[Field] = &[
     ("group", Text),
     ("kind", Text),
     ("port", PORT),
-    ("weight", Any),
+    ("weight", Number),
     ("filters", List(&Object(FILTER))),
 ];

@@ -29,14 +29,20 @@ pub(super) const SERVICE_ENTRY: &[Field] = &resource(Open(&[
     ("workloadSelector", Any),
 ]));
 
-const SERVER: &[Field] =
-    &[("hosts", List(&Text)), ("port", Any), ("name", Any), ("bind", Any), ("defaultEndpoint", Any), ("tls", Any)];
+const SERVER: &[Field] = &[
+    ("hosts", List(&Text)),
+    ("port", Open(&[("number", PORT), ("protocol", Text), ("name", Any), ("targetPort", Any)])),
+    ("name", Text),
+    ("bind", Any),
+    ("defaultEndpoint", Any),
+    ("tls", Any),
+];
 
 /// An HTTP route.
 const ROUTE: &[Field] = &[
     ("name", Text),
     ("match", List(&Object(MATCH))),
-    ("route", List(&Object(&[("destination", Object(DESTINATION)), ("weight", Any), ("headers", Object(HEADERS))]))),
+    ("route", List(&Object(&[("destination", Object(DESTINATION)), ("weight", Number), ("headers", Object(HEADERS))]))),
     (
         "redirect",
         Open(&[

@@ -20,10 +20,11 @@ fn said_of_bad(path: &str) -> [String; 2] {
 
 #[test]
 fn the_files_of_this_repository_are_fine() {
-    let out = mirrorctl(&["check", "envoy.yaml", "wasmplugin.yaml"], "").ok();
+    let ran = mirrorctl(&["check", "envoy.yaml", "wasmplugin.yaml"], "");
+    assert_eq!((ran.code, &*ran.err), (0, "notes: unsafe-methods; `--notes` explains\n"));
     let expected = "envoy.yaml: document 1: ok: 2 rules, 2 mirrors\n\
                     wasmplugin.yaml: document 1 (WasmPlugin test/traffic-mirror): ok: 1 rule, 1 mirror\n";
-    assert_eq!(out, expected);
+    assert_eq!(ran.out, expected);
 }
 
 #[test]
@@ -154,19 +155,20 @@ fn what_only_the_text_shows_is_found_in_the_text() {
     mirrorctl(&["check", "-"], "rules: [{mirrors: []}]\nlimits: {maxInFlight: 5.0}\n").ok();
 }
 
-/// Checks a text, with and without `--strict`, and returns its warnings without the document.
-fn warnings(text: &str) -> Vec<String> {
-    let ran = mirrorctl(&["check", "-"], text);
+/// Checks a text, with and without `--strict`, and returns what is said by this code, without the document.
+pub fn said_by(code: &str, text: &str) -> Vec<String> {
+    let ran = mirrorctl(&["check", "--notes", "-"], text);
     assert_eq!(ran.code, 0, "{}\n{text}", ran.err);
-    let strict = mirrorctl(&["check", "--strict", "-"], text);
+    let strict = mirrorctl(&["check", "--notes", "--strict", "-"], text);
     assert_eq!((&strict.out, &strict.err), (&ran.out, &ran.err), "{text}");
     assert_eq!(strict.code, i32::from(!ran.err.is_empty()), "{text}");
     let place = "stdin: document ";
-    ran.err.lines().map(|line| line.strip_prefix(place).unwrap().split_once(": ").unwrap().1.to_owned()).collect()
+    let lines = ran.err.lines().map(|line| line.strip_prefix(place).unwrap().split_once(": ").unwrap().1.to_owned());
+    lines.filter(|line| line.ends_with(&format!(" [{code}]"))).collect()
 }
 
 #[test]
-fn bodies_that_stall_a_worker_are_warned_of() {
+fn bodies_that_stall_a_worker_are_noted() {
     let configuration = |mirrors: &[&str], limits: &str| {
         let mirror = |(number, more): (usize, &&str)| format!("{{cluster: c{number}, {more}}}");
         let mirrors: Vec<_> = mirrors.iter().enumerate().map(mirror).collect();
@@ -175,12 +177,12 @@ fn bodies_that_stall_a_worker_are_warned_of() {
     let stall = "and the worker serves nothing else meanwhile, some 1.5 ms a MiB";
     let of_one = |size: &str| {
         format!(
-            "limits.maxBodyBytes: warning: a body of up to {size} is copied at once, {stall}: at most 8 MiB [large-bodies]"
+            "limits.maxBodyBytes: note: a body of up to {size} is copied at once, {stall}: at most 8 MiB [large-bodies]"
         )
     };
     let of_many = |size: &str, mirrors: usize, all: &str| {
         format!(
-            "rules[1].mirrors: warning: a body of up to {size} is copied to {mirrors} mirrors at once, {all} together, {stall}: at \
+            "rules[1].mirrors: note: a body of up to {size} is copied to {mirrors} mirrors at once, {all} together, {stall}: at \
              most 8 MiB together: fewer mirrors, `body: omit`, or a smaller limits.maxBodyBytes [large-bodies]"
         )
     };
@@ -200,10 +202,10 @@ fn bodies_that_stall_a_worker_are_warned_of() {
         (&["", "", ""], "maxBodyBytes: 4299162", Some(of_many("4.1 MiB", 3, "12.3 MiB"))),
     ] {
         let text = configuration(mirrors, limits);
-        assert_eq!(warnings(&text), Vec::from_iter(expected), "{text}");
+        assert_eq!(said_by("large-bodies", &text), Vec::from_iter(expected), "{text}");
     }
     let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {onInvalid: keepLast, rules: [{mirrors: [{cluster: a}]}], limits: {maxBodyBytes: 9000000}}}\n";
-    assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.limits.maxBodyBytes: warning: "));
+    assert!(said_by("large-bodies", plugin)[0].starts_with("spec.pluginConfig.limits.maxBodyBytes: note: "));
 }
 
 #[test]
@@ -239,9 +241,9 @@ fn a_configuration_that_goes_by_ecds_and_does_not_keep_the_last_is_warned_of() {
                 "{path}: warning: a proxy that starts with a wrong configuration answers every request with 500: set \
                  onInvalid: keepLast [no-keep-last]"
             );
-            assert_eq!(warnings(&file.replace("GIVEN", refusing)), [expected], "{file}");
+            assert_eq!(said_by("no-keep-last", &file.replace("GIVEN", refusing)), [expected], "{file}");
         }
-        assert_eq!(warnings(&file.replace("GIVEN", keeping)), [""; 0], "{file}");
+        assert_eq!(said_by("no-keep-last", &file.replace("GIVEN", keeping)), [""; 0], "{file}");
         // What is wrong is a violation all the same.
         let wrong = file.replace("GIVEN", "{rules: 1, onInvalid: keepLast}");
         assert_eq!(mirrorctl(&["check", "-"], &wrong).code, 1, "{file}");
@@ -251,7 +253,7 @@ fn a_configuration_that_goes_by_ecds_and_does_not_keep_the_last_is_warned_of() {
         format!("{{static_resources: {{listeners: [{wasm}], x: {}}}}}\n", ecds.replace("GIVEN", keeping)),
         resource("EnvoyFilter", &patch("HTTP_FILTER")),
     ] {
-        assert_eq!(warnings(&file.replace("GIVEN", refusing[0])), [""; 0], "{file}");
+        assert_eq!(said_by("no-keep-last", &file.replace("GIVEN", refusing[0])), [""; 0], "{file}");
     }
 }
 
@@ -315,7 +317,7 @@ fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
         (format!("{{name: m, routes: [{{route: {{{retries}, {mirrors}}}}}]}}"), "{cluster: m}", vec![]),
     ] {
         let text = file(&clusters, to);
-        assert_eq!(warnings(&text), expected, "{text}");
+        assert_eq!(said_by("retries-copies", &text), expected, "{text}");
     }
     // A configuration alone, and the clusters in a document of their own: of CDS, or of a dump.
     for (document, path) in [
@@ -326,8 +328,55 @@ fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
         ),
     ] {
         let text = format!("rules: [{{mirrors: [{{cluster: m}}]}}]\n---\n{document}\n");
-        assert_eq!(warnings(&text), [said(path, "retry_policy")], "{text}");
+        assert_eq!(said_by("retries-copies", &text), [said(path, "retry_policy")], "{text}");
     }
+}
+
+/// Returns what `check` says of credentials, each without the document's place.
+fn said_of_credentials(text: &str) -> Vec<String> {
+    let ran = mirrorctl(&["check", "-"], text);
+    assert_eq!(ran.code, 0, "{}\n{text}", ran.err);
+    let lines = ran.err.lines().filter(|line| line.ends_with("[credentials-leave]"));
+    lines.map(|line| line.strip_prefix("stdin: document ").unwrap().split_once(": ").unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn credentials_that_go_to_another_namespace_or_to_any_cluster_are_warned_of() {
+    let file = |namespace: &str, mirror: &str| {
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: m, namespace: {namespace}}}\nspec:\n  \
+             pluginConfig: {{onInvalid: keepLast, rules: [{{mirrors: [{{{mirror}}}]}}]}}\n"
+        )
+    };
+    let test = "destination: {host: m.test.svc.cluster.local, port: {number: 80}}";
+    let said = |carried: &str, to: &str| {
+        vec![format!(
+            "spec.pluginConfig.rules[0].mirrors[0]: warning: copies carry {carried} as clients sent them to {to}: redact them, or \
+             name them in headers.remove [credentials-leave]"
+        )]
+    };
+    let (both, other) = ("authorization and cookie", "the namespace test");
+    for (namespace, mirror, expected) in [
+        ("shop", test.to_owned(), said(both, other)),
+        ("shop", "cluster: outbound|80|v1|m.test.svc.cluster.local".to_owned(), said(both, other)),
+        ("shop", format!("{test}, redact: {{headers: [authorization]}}"), said("cookie", other)),
+        (
+            "shop",
+            format!("{test}, headers: {{remove: [Cookie], add: {{authorization: a}}}}"),
+            said("authorization", other),
+        ),
+        ("shop", format!("{test}, redact: {{headers: [authorization], cookies: [session]}}"), vec![]),
+        ("shop", format!("{test}, headers: {{remove: [cookie], set: {{authorization: own}}}}"), vec![]),
+        ("test", test.to_owned(), vec![]),
+        ("istio-system", test.to_owned(), vec![]),
+        ("shop", "cluster: mirror".to_owned(), vec![]),
+        ("shop", "clusterHeader: x-to".to_owned(), said(both, "the cluster that x-to names")),
+        ("shop", "clusterHeader: x-to, headers: {remove: [authorization, cookie]}".to_owned(), vec![]),
+    ] {
+        assert_eq!(said_of_credentials(&file(namespace, &mirror)), expected, "{namespace} {mirror}");
+    }
+    let plain = "rules: [{mirrors: [{clusterHeader: x-to}]}]\n";
+    assert!(said_of_credentials(plain)[0].starts_with("rules[0].mirrors[0]: warning: copies carry"));
 }
 
 #[test]
@@ -348,10 +397,13 @@ fn methods_in_lower_case_are_warned_of() {
         ("{method: {prefix: p}}, {method: {regex: 'g.*'}}, {method: {exact: M-SEARCH}}, {uri: {exact: /post}}", vec![]),
     ] {
         let text = format!("rules: [{{match: [{matches}], mirrors: []}}]\n");
-        assert_eq!(warnings(&text), expected, "{text}");
+        assert_eq!(said_by("lower-case-method", &text), expected, "{text}");
     }
     let plugin = "kind: WasmPlugin\napiVersion: a\nspec: {pluginConfig: {rules: [{match: [{method: {exact: get}}], mirrors: []}]}}\n";
-    assert!(warnings(plugin)[0].starts_with("spec.pluginConfig.rules[0].match[0].method: warning: get: "));
+    assert!(
+        said_by("lower-case-method", plugin)[0]
+            .starts_with("spec.pluginConfig.rules[0].match[0].method: warning: get: ")
+    );
 }
 
 #[test]
@@ -384,7 +436,7 @@ fn no_file_of_this_repository_is_warned_of() {
     let mut checked = 0;
     for file in folders.into_iter().chain(alone).flatten() {
         let ran = mirrorctl(&["check", file.to_str().unwrap()], "");
-        assert!(!ran.err.contains("warning: "), "{}", ran.err);
+        assert!(!ran.err.contains("warning: ") && !ran.err.contains("not shown"), "{}", ran.err);
         checked += usize::from(ran.out.contains(": ok: "));
     }
     assert!(checked > 15, "{checked} files with a configuration");
@@ -410,10 +462,11 @@ fn a_file_that_cannot_be_read_is_wrong_usage_and_the_others_are_checked() {
     let missing = "mirrorctl: no such file: No such file or directory (os error 2)\n";
     let ran = mirrorctl(&["check", "no such file"], "");
     assert_eq!((ran.code, &*ran.out, &*ran.err), (2, "", missing));
+    let noted = format!("{missing}notes: unsafe-methods; `--notes` explains\n");
     let good = "envoy.yaml: document 1: ok: 2 rules, 2 mirrors\n";
     for files in [["envoy.yaml", "no such file"], ["no such file", "envoy.yaml"]] {
         let ran = mirrorctl(&[&["check"][..], &files].concat(), "");
-        assert_eq!((ran.code, &*ran.out, &*ran.err), (2, good, missing), "{files:?}");
+        assert_eq!((ran.code, &*ran.out, &*ran.err), (2, good, &*noted), "{files:?}");
     }
     let ran = mirrorctl(&["check", "no such file", "-"], BAD);
     assert_eq!((ran.code, &*ran.out, ran.err.lines().count()), (2, "", 3), "{}", ran.err);
@@ -484,6 +537,6 @@ fn expressions_at_the_limits_are_judged_as_by_the_finished_module() {
 
     let taken: Vec<_> = at_the_limits().into_iter().filter(|(_, is_taken)| *is_taken).map(|(case, _)| case).collect();
     let taken = plugin(&taken);
-    mirrorctl(&["check", "-"], &taken.to_string()).ok();
+    assert_eq!(mirrorctl(&["check", "-"], &taken.to_string()).code, 0);
     run(Setup::plain().also("main", taken), async |_| {});
 }

@@ -250,7 +250,8 @@ fn side_by_side(file: &str, rows: Vec<Row>, others: &Others) {
         Command::new(env!("CARGO_BIN_EXE_mirrorctl")).args(["convert", "-o", "envoy", &path]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let filter: Value = serde_saphyr::from_str(&text).unwrap();
+    // Here one proxy is the gateway and the mesh: no host is of both.
+    let filters: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let hosts = native::virtual_hosts(&std::fs::read_to_string(path).unwrap());
     let clusters = native::clusters(&hosts);
     block_on(async {
@@ -261,7 +262,7 @@ fn side_by_side(file: &str, rows: Vec<Row>, others: &Others) {
         let primary = Upstream::start("primary", Service::from(Answer::status(200))).await;
         let mut plain = hosts.clone();
         native::strip(&mut plain);
-        let listeners = [listener("native", &hosts, None), listener("plugin", &plain, Some(filter))];
+        let listeners = [listener("native", &hosts, Vec::new()), listener("plugin", &plain, filters)];
         let addresses = upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream.address));
         let clusters: Vec<_> = addresses.chain([("primary", primary.address)]).map(cluster).collect();
         let bootstrap = json!({
@@ -357,12 +358,12 @@ fn cluster((name, address): (&str, SocketAddr)) -> Value {
 }
 
 /// A listener that routes by the hosts, whatever port a request names, as Istio's do.
-fn listener(name: &str, hosts: &[Value], filter: Option<Value>) -> Value {
+fn listener(name: &str, hosts: &[Value], filters: Vec<Value>) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {"@type": format!("{TYPES}.http.router.v3.Router")}});
     let manager = json!({
         "@type": format!("{TYPES}.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": name,
-        "http_filters": filter.into_iter().chain([router]).collect::<Vec<_>>(),
+        "http_filters": filters.into_iter().chain([router]).collect::<Vec<_>>(),
         "route_config": {"name": name, "virtual_hosts": hosts, "ignore_port_in_host_matching": true},
     });
     let chain =

@@ -218,7 +218,7 @@ fn what_yaml_takes_for_a_boolean_is_told_with_the_way_out() {
     let document = |word: &str| {
         format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: a, namespace: {word}}}\nspec: {{hostnames: [a.b], rules: \
-             [{{filters: [{{type: RequestMirror, requestMirror: {{backendRef: {{name: m, port: 80}}}}}}]}}]}}\n"
+             [{{filters: [{{type: RequestMirror, requestMirror: {{backendRef: {{name: m, port: 80}}}}}}], backendRefs: [{{name: b}}]}}]}}\n"
         )
     };
     for (words, value, others) in [
@@ -266,7 +266,6 @@ fn what_is_not_read_may_be_anything() {
             ("/spec/rules", "retry"),
             ("/spec/ports", "targetPort"),
             ("/spec/servers", "tls"),
-            ("/spec/listeners", "allowedRoutes"),
         ] {
             for item in document.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 item[field] = if kind == "HTTPRoute" { json!(true) } else { json!("three") };
@@ -362,8 +361,8 @@ fn names_that_are_not_known_are_errors_where_they_may_decide_and_else_warnings()
         let all = [&route.to_string(), "\n---\n", &with(document, pointer, name, json!(5)).to_string()].concat();
         let ran = mirrorctl(&["convert", "-"], &all);
         assert_eq!(ran.code, 0, "{}", ran.err);
-        let said = ran.err.lines().find(|line| line.starts_with("warning: stdin: document 2 ("));
-        assert!(said.is_some_and(|said| said.contains(".newer: 5: unknown field; known here: ")), "{}", ran.err);
+        let mut said = ran.err.lines().filter(|line| line.starts_with("warning: stdin: document 2 ("));
+        assert!(said.any(|said| said.contains(".newer: 5: unknown field; known here: ")), "{}", ran.err);
         assert_eq!(mirrorctl(&["convert", "--strict", "-"], &all).code, 1);
     }
 }

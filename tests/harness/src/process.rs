@@ -58,6 +58,23 @@ pub fn module() -> PathBuf {
     path
 }
 
+/// The filter with a panic at requests that carry `x-trap`, built and finished by the steps of `make build`.
+pub fn trapping_module() -> &'static Path {
+    static MODULE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let target = Path::new(ROOT).join("target/trap");
+        let module = target.join("traffic_mirror.wasm");
+        let mut make = Command::new("make");
+        make.current_dir(ROOT).env("CARGO_TARGET_DIR", &target).env_remove("MAKEFLAGS");
+        make.args(["build", "FEATURES=trap-for-tests"]).arg(format!("MODULE={}", module.display()));
+        assert!(make.status().unwrap().success(), "{make:?}");
+        // By this text tests/module.rs makes sure that the module which users get has no trap.
+        let bytes = fs::read(&module).unwrap();
+        assert!(bytes.windows(14).any(|window| window == b"trap-for-tests"), "{} has no trap", module.display());
+        module
+    });
+    &MODULE
+}
+
 /// Returns the version of the Envoy that tests start, major and minor.
 pub fn version() -> (u32, u32) {
     let output = Command::new(&COMMAND[0]).args(&COMMAND[1..]).arg("--version").output().unwrap();
@@ -200,6 +217,8 @@ fn spawn(folder: &Folder, bootstrap: &Path, workers: usize) -> Child {
         // Access logs show soon, not after ten seconds.
         .args(["--file-flush-interval-msec", "50"])
         .args(["-l", "warning", "--component-log-level", "wasm:info"])
+        // Where a VM asks for the host's.
+        .env("TRAFFIC_MIRROR_KEY", "0123456789abcdef")
         // Configurations name the module as seen from the repository's folder.
         .current_dir(ROOT)
         .stdin(Stdio::null())

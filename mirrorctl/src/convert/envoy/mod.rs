@@ -10,7 +10,6 @@ mod routes;
 mod rules;
 mod source;
 
-pub(super) use moved::without_policies;
 pub(super) use source::{is_envoys, running};
 
 use super::originals;
@@ -154,7 +153,7 @@ fn write(
         }
         return Ok(());
     }
-    let installation = Installation { namespace: conversion.namespace.clone(), ..Installation::default() };
+    let installation = Installation::unknown(&conversion.namespace);
     for (number, one) in converted.iter().enumerate().filter(|_| conversion.output != Form::Routes) {
         if number > 0 {
             reply.text("---\n");
@@ -164,7 +163,8 @@ fn write(
         reply.text(&output::write(conversion.output, one.config.clone(), &installation)?);
     }
     if conversion.writes_routes() {
-        reply.text(&originals::write(documents, conversion.output != Form::Routes)?);
+        let strip = |tree: &Tree, _| if is_envoys(tree) { moved::without_policies(tree) } else { tree.clone() };
+        reply.text(&originals::write(documents, strip, conversion.output != Form::Routes)?);
     }
     Ok(())
 }

@@ -73,7 +73,13 @@ fn names(host: &str, namespace: &str) -> Vec<String> {
 fn policy(host: &str, port: u64, subset: &Value, millionths: u64) -> Option<Value> {
     let cluster = format!("outbound|{port}|{}|{host}", subset.as_str().unwrap_or_default());
     let share = json!({"numerator": millionths, "denominator": "MILLION"});
-    (millionths > 0).then(|| json!({"cluster": cluster, "runtime_fraction": {"default_value": share}}))
+    (millionths > 0).then(|| {
+        json!({
+            "cluster": cluster,
+            "runtime_fraction": {"default_value": share},
+            "disable_shadow_host_suffix_append": true,
+        })
+    })
 }
 
 fn domains_of_virtual_service(spec: &Value, namespace: &str) -> Vec<String> {
