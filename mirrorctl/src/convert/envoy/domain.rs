@@ -25,11 +25,16 @@ pub(super) enum Domains {
 }
 
 impl Domains {
-    /// Reads the domains of a virtual host, in the order in which they are tried.
-    pub(super) fn read(texts: &[Tree]) -> Vec<Self> {
+    /// Reads the domains of a virtual host, in the order in which they are tried. `ignores_port`: those with a port are never
+    /// met.
+    pub(super) fn read(texts: &[Tree], ignores_port: bool) -> Vec<Self> {
         let mut exact = Vec::new();
         let mut others = Vec::new();
         for text in texts.iter().filter_map(Tree::text).map(str::to_ascii_lowercase) {
+            let port = text.rsplit_once(':').map_or("", |(_, port)| port.trim_end_matches('*'));
+            if ignores_port && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
             if text == "*" {
                 others.push(Self::Any);
             } else if let Some(suffix) = text.strip_prefix('*') {

@@ -129,10 +129,11 @@ impl<'a> Host<'a> {
             rewrites.host = Some(host.to_owned());
         }
         let mut steps = vec![Step::of(route, path), Step::of(self.tree, &self.path), Step::of(self.table, "")];
-        steps.splice(0..0, variant.step.clone());
         if self.table.get("most_specific_header_mutations_wins") == Some(&Tree::Flag(true)) {
             steps.reverse();
         }
+        // A weighted cluster's own come first, whoever wins.
+        steps.splice(0..0, variant.step.clone());
         if !variant.policies.is_empty() {
             for lack in &rewrites.lacks {
                 self.heard.warn(&join(path, "route"), lack, Lost::Edit);

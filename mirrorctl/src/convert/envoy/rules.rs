@@ -32,13 +32,14 @@ pub(super) fn rules(table: &Tree, clusters: &[(String, Vec<Tree>)], names: &mut 
     let route_names: Vec<_> = routes.filter_map(|route| route.text_at(&["name"])).collect();
     let once = |name: &&str| route_names.iter().filter(|other| *other == name).count() == 1;
     let unique_names: Vec<_> = route_names.iter().copied().filter(once).collect();
+    let ignores_port = table.get("ignore_port_in_host_matching") == Some(&Tree::Flag(true));
     let mut hosts = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for (index, tree) in &virtual_hosts {
         let name = tree.text_at(&["name"]).unwrap_or("host");
         let path = join("virtual_hosts", index);
         let host = Host { name, path, tree, table, clusters, unique: &unique_names, heard };
-        let domains = Domains::read(tree.get("domains").map(Tree::items).unwrap_or_default());
+        let domains = Domains::read(tree.get("domains").map(Tree::items).unwrap_or_default(), ignores_port);
         groups.extend(domains.into_iter().map(|domains| Group { domains: vec![domains], host: hosts.len() }));
         hosts.push(Hosted { pieces: trimmed(host.pieces()), name: name.to_owned() });
     }
@@ -50,7 +51,6 @@ pub(super) fn rules(table: &Tree, clusters: &[(String, Vec<Tree>)], names: &mut 
             _ => joined.push(group),
         }
     }
-    let ignores_port = table.get("ignore_port_in_host_matching") == Some(&Tree::Flag(true));
     let mirrors = |group: &Group| hosts.get(group.host).is_some_and(|host| !host.pieces.is_empty());
     let mut rules = Vec::new();
     for (index, group) in joined.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! A bootstrap of Envoy's mirrors as before when it is moved: Envoy runs it with its policies and as `convert -o bootstrap`
 //! writes it, both get the same requests, and the copies have the same clusters, paths, hosts and edited headers.
 
+mod cases;
+mod sources;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -219,4 +221,11 @@ fn listener(number: usize, routes: &Value) -> Value {
     });
     let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
     json!({"name": format!("t{number}"), "address": socket(0), "filter_chains": [{"filters": [filter]}]})
+}
+
+/// The rules of a table in a moved bootstrap.
+pub fn rules(moved: &str, table: usize) -> String {
+    let bootstrap: Value = serde_saphyr::from_str(moved).unwrap();
+    let manager = &bootstrap["static_resources"]["listeners"][table]["filter_chains"][0]["filters"][0]["typed_config"];
+    format!("{:#}", manager["http_filters"][0]["typed_config"]["config"]["configuration"])
 }
