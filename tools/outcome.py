@@ -18,14 +18,19 @@ class Row:
     header: list[str]
     answered_by: str
     copy: tuple[str, str] | None
+    copied_path: str
     share: float
 
     def numbered(self, number):
         """The path with a number in its query, which finds the request again in the logs."""
-        return f"{self.path}{'&' if '?' in self.path else '?'}n={number}"
+        return numbered(self.path, number)
 
     def headers(self):
         return {"host": self.authority, **dict(header.split(": ", 1) for header in self.header)}
+
+
+def numbered(path, number):
+    return f"{path}{'&' if '?' in path else '?'}n={number}"
 
 
 def read_table(readme):
@@ -46,6 +51,7 @@ def read_row(line):
         header=re.findall(r"`([^`]+)`", header),
         answered_by=re.findall(r"`([^`]+)`", answered_by)[0],
         copy=(spans[0], spans[1]) if spans else None,
+        copied_path=spans[2] if len(spans) > 2 else path,
         share=0.5 if "half" in copy else 1.0,
     )
 
@@ -54,8 +60,10 @@ def deviations(sent, logs):
     """What of the logs is not what the table says."""
     failures = []
     seen = collections.defaultdict(list)
+    # The path of a copy may be another than that of its request; the number at its end is the same.
+    copied = {numbered(row.copied_path, path.rsplit("n=", 1)[1]): path for path, row in sent.items()}
     for service, path, authority, marker in logs:
-        seen[path].append((service, authority, marker == "true"))
+        seen[copied.get(path, path)].append((service, authority, marker == "true"))
     copies = collections.Counter()
     for path, row in sent.items():
         primary = (row.answered_by, row.authority, f"{MARKER}: true" in row.header)

@@ -17,6 +17,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
         "consistentHash": unknown(),
         "rewrite": with_unknown("uriRegexRewrite", unknown()),
         "headers": unknown(),
+        "redact": unknown(),
     });
     let rule = json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror], "compare": unknown()});
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
@@ -28,7 +29,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
             known.insert(object, fields.split(", ").map(str::to_owned).collect());
         }
     }
-    assert_eq!(known.len(), 14, "{:?}", known.keys());
+    assert_eq!(known.len(), 15, "{:?}", known.keys());
     known
 }
 

@@ -8,4 +8,5 @@ mod mesh;
 mod outcomes;
 
 /// The examples: folders of `examples/`.
-pub const NAMES: [&str; 5] = ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api", "cross-cluster"];
+pub const NAMES: [&str; 6] =
+    ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api", "cross-cluster", "private-data"];

@@ -76,6 +76,18 @@ fn httpbin_gateway_api() {
     });
 }
 
+#[test]
+fn private_data() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("private-data", "envoy.yaml", &mut ports).await;
+        hold("private-data", &scene, &mut ports, || lines(&scene.envoy.log())).await;
+        let ledger = scene.settle().await;
+        let copies = |outcome| ledger.copies("orders", "outbound|80||shop.test.svc.cluster.local", outcome);
+        assert_eq!([copies("sent"), copies("redaction_failed")], [4, 1], "{ledger:#?}");
+    });
+}
+
 /// Sends what the table says, and checks that what it says comes of it, and nothing else.
 async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn() -> Vec<Line>) -> Vec<Reply> {
     let rows: Vec<Row> = outcome(example).into_iter().flat_map(|row| vec![row.clone(); row.times]).collect();

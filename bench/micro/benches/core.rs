@@ -1,6 +1,6 @@
 //! The core's pieces, natively: how they grow with rules, headers and body chunks. Compare figures of one run alone.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::{Decision, Matcher};
 use traffic_mirror::core::pending::Pending;
+use traffic_mirror::core::redact::{Hide, Key, Redaction};
 use traffic_mirror::core::request::{Request, Source};
 use traffic_mirror::core::sample::Choice;
 
@@ -104,6 +105,44 @@ fn copying(c: &mut Criterion) {
     }
 }
 
+fn redacting(c: &mut Criterion) {
+    let key = Key::new(b"0123456789abcdef");
+    let order = r#"{"id":17,"user":{"email":"a@b.test","name":"\u00c9va"},"items":[{"sku":"x-1","price":9.95},{"sku":"y-2","price":12}]}"#;
+    let orders = |size: usize| format!("[{}]", vec![order; size / order.len()].join(","));
+    let filled = |begin: &str, unit: &str, end: &str| begin.to_owned() + &unit.repeat((64 << 10) / unit.len()) + end;
+    let json = "application/json";
+    let form = "application/x-www-form-urlencoded";
+    let lists = |with: &str| json!({ "json": ["/*/user/email", "/*/items/*/price", "/user/phone", "/a"], "form": ["email", "password"], "with": with });
+    let mut group = c.benchmark_group("redact");
+    for (name, kind, body) in [
+        ("orders of 1 KiB", json, orders(1 << 10)),
+        ("orders of 10 KiB", json, orders(10 << 10)),
+        ("orders of 64 KiB", json, orders(64 << 10)),
+        ("text of 64 KiB", json, filled("\"", "lorem ipsum ", "\"")),
+        ("escapes of 64 KiB", json, filled("\"", "\\u00e9", "\"")),
+        ("members of 64 KiB", json, filled("{\"b\":0", ",\"b\":1", "}")),
+        ("items of 64 KiB", json, filled("[0", ",0", "]")),
+        ("objects of 64 KiB", json, filled("[0", ",{}", "]")),
+        ("depth of 64 KiB", json, filled("[0", &format!(",{}{}", "[".repeat(127), "]".repeat(127)), "]")),
+        ("form of 64 KiB", form, filled("a=b", "&name=value", "")),
+        ("short form of 64 KiB", form, filled("", "&", "")),
+        ("escaped form of 64 KiB", form, filled("", "%61=&", "")),
+    ] {
+        for with in ["mask", "pseudonym"] {
+            let config = config(json!([{ "mirrors": [{ "cluster": "m", "redact": lists(with) }] }]));
+            let redact = config.rules[0].mirrors[0].redact.as_ref().unwrap();
+            let hide = Hide::new(redact.with, key.as_ref()).unwrap();
+            let request = Digest::new(HeaderMap::from_pairs([(&b"content-type"[..], kind.as_bytes())]), None);
+            group.throughput(Throughput::Bytes(body.len() as u64));
+            group.bench_function(BenchmarkId::new(name, with), |b| {
+                b.iter(|| {
+                    Redaction::new(redact, hide, &request, black_box(body.as_bytes()), 1 << 20).map(Redaction::make)
+                });
+            });
+        }
+    }
+}
+
 fn sampling(c: &mut Criterion) {
     let source = request(16);
     let mut generator = Xoshiro128PlusPlus::seed_from_u64(1);
@@ -156,5 +195,5 @@ fn configuring(c: &mut Criterion) {
     });
 }
 
-criterion_group!(core, matching, copying, sampling, gathering, configuring);
+criterion_group!(core, matching, copying, redacting, sampling, gathering, configuring);
 criterion_main!(core);

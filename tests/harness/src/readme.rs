@@ -20,12 +20,14 @@ pub struct Row {
     pub answered_by: String,
     /// The service that gets a copy, and the authority that it sees.
     pub copy: Option<(String, String)>,
+    /// The path of the copy, where it is another.
+    pub copied_path: Option<String>,
 }
 
 impl Row {
     /// The row's request; `number` is put into its query, and finds it again in the logs.
     pub fn request(&self, number: usize) -> Req {
-        let req = Req::new(&self.method, &self.numbered(number)).authority(&self.authority);
+        let req = Req::new(&self.method, &numbered(&self.path, number)).authority(&self.authority);
         match &self.header {
             Some((name, value)) => req.header(name, value),
             None => req,
@@ -36,7 +38,7 @@ impl Row {
     pub fn lines(&self, number: usize) -> Vec<Line> {
         let line = |service: &str, authority: &str, is_copy| Line {
             service: service.to_owned(),
-            path: self.numbered(number),
+            path: numbered(self.copied_path.as_ref().filter(|_| is_copy).unwrap_or(&self.path), number),
             authority: authority.to_owned(),
             is_copy,
         };
@@ -45,11 +47,11 @@ impl Row {
         let copy = self.copy.as_ref().map(|(service, authority)| line(service, authority, true));
         [line(&self.answered_by, &self.authority, is_marked)].into_iter().chain(copy).collect()
     }
+}
 
-    fn numbered(&self, number: usize) -> String {
-        let join = if self.path.contains('?') { '&' } else { '?' };
-        format!("{}{join}n={number}", self.path)
-    }
+fn numbered(path: &str, number: usize) -> String {
+    let join = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{join}n={number}")
 }
 
 /// Where an example is.
@@ -84,9 +86,9 @@ fn row(line: &str) -> Row {
         let (name, value) = header.split_once(": ").unwrap();
         (name.to_owned(), value.to_owned())
     });
-    let copy = match &spans(copy)[..] {
-        [] => None,
-        [at, authority] => Some((at.clone(), authority.clone())),
+    let (copy, copied_path) = match &spans(copy)[..] {
+        [] => (None, None),
+        [at, authority, path @ ..] if path.len() < 2 => (Some((at.clone(), authority.clone())), path.first().cloned()),
         other => panic!("not a copy: {other:?}"),
     };
     Row {
@@ -97,5 +99,6 @@ fn row(line: &str) -> Row {
         header,
         answered_by: spans(answered_by)[0].clone(),
         copy,
+        copied_path,
     }
 }
