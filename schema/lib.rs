@@ -15,7 +15,7 @@ use traffic_mirror::config::Config;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What the plugin says of mistakes that a schema cannot tell.
-const BEYOND_SCHEMA: [&str; 14] = [
+const BEYOND_SCHEMA: [&str; 16] = [
     "a numerator above the denominator",
     "rounds to none",
     "rounds to all",
@@ -30,6 +30,8 @@ const BEYOND_SCHEMA: [&str; 14] = [
     "not a duration",
     "the host or a single hop owns this header",
     "the markerHeader, which every copy carries",
+    "headers.remove of the mirror names it too",
+    "what the body is cannot be hidden",
 ];
 
 fn schema() -> Value {

@@ -5,6 +5,7 @@ use super::expression::Pattern;
 use super::names::{HeaderName, MirrorLabel, Spellings, is_header_value};
 use super::node::{HIDDEN, Node, all, optional};
 use super::pattern::{self, Replacement};
+use super::redact::Redact;
 use super::sample::Sample;
 use super::target::Target;
 use std::ops::RangeInclusive;
@@ -26,6 +27,8 @@ pub struct Mirror {
     pub path: PathRewrite,
     /// What is done to the other headers.
     pub headers: HeaderEdits,
+    /// What is hidden, before anything else is done; `None`: nothing.
+    pub redact: Option<Redact>,
     /// Whether the copy has the request's body.
     pub body: BodyMode,
     /// What a body above `limits.maxBodyBytes` does to the copy.
@@ -94,7 +97,7 @@ impl Mirror {
         let name = object.field("name");
         let target = Target::read(&mut object);
         let sample = Sample::read(&mut object);
-        let [rewrite, headers] = ["rewrite", "headers"].map(|name| object.field(name));
+        let [rewrite, headers, redact] = ["rewrite", "headers", "redact"].map(|name| object.field(name));
         let keep_authority = object.field("disableShadowHostSuffixAppend");
         let [body, on_oversized, timeout] = ["body", "onOversizedBody", "timeout"].map(|name| object.field(name));
         object.finish();
@@ -109,6 +112,8 @@ impl Mirror {
         let rewrite = optional(rewrite, |node| read_rewrite(node, rewritable));
         let keep_authority = optional(keep_authority, Node::flag);
         let headers = optional(headers, |node| HeaderEdits::read(node, marker));
+        let removed = headers.as_ref().and_then(Option::as_ref).map_or(&[][..], |headers| &headers.remove);
+        let redact = optional(redact, |node| Redact::read(node, removed, marker));
         let body = optional(body, |node| match node.text()? {
             "include" => Some(BodyMode::Include),
             "omit" => Some(BodyMode::Omit),
@@ -130,6 +135,7 @@ impl Mirror {
             authority: authority.map_or(shadow, Authority::Replace),
             path,
             headers: headers?.unwrap_or_default(),
+            redact: redact?,
             body: body?.unwrap_or(BodyMode::Include),
             on_oversized: on_oversized?.unwrap_or(OnOversized::Skip),
             timeout: timeout?.unwrap_or(Duration::from_secs(5)),

@@ -14,6 +14,7 @@ mod on_invalid;
 mod outline;
 mod path;
 mod pattern;
+mod redact;
 mod rule;
 mod sample;
 mod string_match;
@@ -26,6 +27,7 @@ pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewr
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
+pub use redact::{Pointer, Redact, Step, With};
 pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Sticky};
 pub use string_match::{Literal, StringMatch};
@@ -168,6 +170,17 @@ impl Config {
             limits: limits?.unwrap_or_default(),
             on_invalid: on_invalid?.unwrap_or_default(),
         })
+    }
+
+    /// Returns the places that ask for pseudonyms, and so for a key.
+    pub fn needs_key(&self) -> impl Iterator<Item = String> {
+        let rules = self.rules.iter().enumerate();
+        let mirrors =
+            rules.flat_map(|(rule, rules)| rules.mirrors.iter().enumerate().map(move |mirror| (rule, mirror)));
+        let needs = |mirror: &Mirror| mirror.redact.as_ref().is_some_and(|redact| redact.with == With::Pseudonym);
+        mirrors
+            .filter(move |(_, (_, mirror))| needs(mirror))
+            .map(|(rule, (mirror, _))| format!("rules[{rule}].mirrors[{mirror}].redact.with"))
     }
 
     /// Returns a configuration that no request matches, which no bytes can say: one needs rules.

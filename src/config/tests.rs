@@ -50,7 +50,7 @@ fn as_struct(value: &Value) -> Vec<u8> {
 #[test]
 fn every_field_of_the_contract_is_taken() {
     let config = read(&cases::everything()).unwrap();
-    assert_eq!(config.marker.unwrap().as_str(), "x-copy");
+    assert_eq!(config.marker.as_ref().unwrap().as_str(), "x-copy");
     let rate = Some(Rate { per_second: 4, burst: 5 });
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
     assert!(config.rules[0].compares_status);
@@ -58,6 +58,8 @@ fn every_field_of_the_contract_is_taken() {
     let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
     assert_eq!(labels, ["candidate", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
     assert_eq!(mirrors[0].timeout, Duration::from_millis(1500));
+    assert_eq!(mirrors[0].redact.as_ref().unwrap().json.len(), 2);
+    assert_eq!(config.needs_key().collect::<Vec<_>>(), ["rules[0].mirrors[0].redact.with"]);
     assert_eq!(mirrors[0].sample.sticky.as_ref().unwrap().seed, u64::MAX);
     assert_eq!(mirrors[1].sample.ratio, Ratio::from_fraction(333_333, 1_000_000).unwrap());
 }
@@ -122,7 +124,7 @@ fn every_violation_is_named_at_once() {
         "compare: (not shown): unknown field; known here: rules, markerHeader, limits, onInvalid",
         "rules[0].name: \"a b\": not 1 to 64 of A-Z, a-z, 0-9, _ and -",
         "rules[0].mirrors[0].tiemout: 5: unknown field; known here: name, cluster, destination, \
-         clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, \
+         clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, redact, \
          disableShadowHostSuffixAppend, body, onOversizedBody, timeout",
         "rules[0].mirrors[0].percentage: 140: not between 0 and 100",
         "rules[1].match[0].uri: exact and prefix: at most one of exact, prefix, suffix, contains, regex",

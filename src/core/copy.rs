@@ -4,6 +4,7 @@ use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
 use crate::core::digest::{Cut, Digest, Never};
 use crate::core::header_map::{HeaderMap, Place, Writer};
 use crate::core::outcome::is_grpc;
+use crate::core::redact::Redacted;
 use crate::core::request::split_path;
 use smallvec::SmallVec;
 
@@ -78,6 +79,8 @@ enum NewPath<'a> {
 pub struct Draft<'a> {
     request: &'a Digest,
     mirror: &'a Mirror,
+    /// What is in place of the request's headers, in their order.
+    redacted: &'a [(Place, Vec<u8>)],
     /// `None`: as the request has it.
     authority: Option<Parts<'a>>,
     path: Option<NewPath<'a>>,
@@ -90,6 +93,21 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// The path would become longer than the host takes, or its rewrite would take too long.
     pub fn new(mirror: &'a Mirror, request: &'a Digest, matched_uri: Option<usize>) -> Result<Self, TooMuch> {
+        Self::redacted(mirror, request, matched_uri, None)
+    }
+
+    /// Does the same for a copy on which this is hidden, before anything else is done.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn redacted(
+        mirror: &'a Mirror,
+        request: &'a Digest,
+        matched_uri: Option<usize>,
+        redacted: Option<&'a Redacted>,
+    ) -> Result<Self, TooMuch> {
+        let hidden = redacted.and_then(|redacted| redacted.path.as_deref());
+        let split = || hidden.or(request.path()).map(split_path);
         let authority = match &mirror.authority {
             Authority::Keep => None,
             Authority::Replace(authority) => Some([authority.as_bytes(), b"", b""]),
@@ -97,17 +115,19 @@ impl<'a> Draft<'a> {
         };
         let path = match &mirror.path {
             PathRewrite::Keep => None,
-            PathRewrite::Matched(replacement) => request.path().map(split_path).map(|(path, query)| {
+            PathRewrite::Matched(replacement) => split().map(|(path, query)| {
                 let rest = path.get(matched_uri.unwrap_or_default()..).unwrap_or_default();
                 NewPath::Parts([replacement.as_bytes(), rest, query])
             }),
-            PathRewrite::Regex(pattern, replacement) => match request.path().map(split_path) {
+            PathRewrite::Regex(pattern, replacement) => match split() {
                 Some((path, query)) => replacement.apply(pattern, path, query)?.map(NewPath::Made),
                 None => None,
             },
         };
         let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
-        Ok(Self { request, mirror, authority, path: path.filter(begins) })
+        let path = path.filter(begins).or(hidden.map(|path| NewPath::Parts([path, b"", b""])));
+        let redacted = redacted.map_or(&[][..], |redacted| &redacted.headers);
+        Ok(Self { request, mirror, redacted, authority, path })
     }
 
     /// Writes the headers of the copy, in the ABI's encoding, into `buffer`, whose content goes: the request's, in order,
@@ -160,7 +180,7 @@ impl<'a> Draft<'a> {
     fn changes(&self) -> Changes<'_> {
         let edits = &self.mirror.headers;
         let mut changes = Changes::default();
-        if edits.remove.is_empty() && edits.set.is_empty() {
+        if edits.remove.is_empty() && edits.set.is_empty() && self.redacted.is_empty() {
             for (place, cut) in self.request.cuts() {
                 if let Some(change) = self.change(*cut) {
                     changes.push(*place, change);
@@ -175,12 +195,14 @@ impl<'a> Draft<'a> {
         changes
     }
 
-    /// Finds the changes of a mirror that removes or sets headers, by another walk over them.
+    /// Finds the changes of a mirror that removes, sets or hides headers, by another walk over them.
     fn edit<'c>(&'c self, changes: &mut Changes<'c>) {
         let edits = &self.mirror.headers;
         let mut is_set: SmallVec<[bool; 8]> = edits.set.iter().map(|_| false).collect();
         let mut cuts = self.request.cuts();
+        let mut redacted = self.redacted.iter().peekable();
         for (place, name, _) in self.request.map().places() {
+            let hidden = redacted.next_if(|(hidden, _)| *hidden == place).map(|(_, value)| &value[..]);
             let change = if let [(cut_at, cut), rest @ ..] = cuts
                 && *cut_at == place
             {
@@ -193,13 +215,15 @@ impl<'a> Draft<'a> {
             } else {
                 let mut settings = edits.set.iter().zip(&mut is_set);
                 // The first of several values is replaced, the others go.
-                settings.find(|((set, _), _)| set.as_str().as_bytes() == name).map(|((_, new), is_set)| {
+                let found = settings.find(|((set, _), _)| set.as_str().as_bytes() == name);
+                let set = found.map(|((_, new), is_set)| {
                     if std::mem::replace(is_set, true) {
                         Change::Gone(NotCopied::Replaced)
                     } else {
                         Change::Value([new.as_bytes(), b"", b""])
                     }
-                })
+                });
+                set.or(hidden.map(|value| Change::Value([value, b"", b""])))
             };
             if let Some(change) = change {
                 changes.push(place, change);
@@ -252,6 +276,7 @@ pub fn shadow(authority: &[u8]) -> [&[u8]; 3] {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::core::redact::{Hide, Redaction};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -315,6 +340,82 @@ mod tests {
             ("x-envoy-original-path", b"/"),
         ];
         assert_eq!(copy(&mirror(json!({})), &request, None), ["te: trailers", "x-envoy-original-path: /"]);
+    }
+
+    /// Copies a request whose values are hidden.
+    fn redacted(fields: Value, request: &[(&str, &[u8])]) -> Vec<String> {
+        let mirror = mirror(fields);
+        let headers = HeaderMap::from_pairs(request.iter().map(|(name, value)| (name.as_bytes(), *value)));
+        let request = Digest::new(headers, None);
+        let redact = mirror.redact.as_ref().unwrap();
+        let redacted = Redaction::new(redact, Hide::Mask, &request, b"", 0).unwrap().make().unwrap();
+        let draft = Draft::redacted(&mirror, &request, Some("/api".len()), Some(&redacted)).unwrap();
+        let copied = draft.write(None, Vec::new()).unwrap();
+        copied.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
+    }
+
+    #[test]
+    fn values_are_hidden_where_they_stand_and_before_anything_else_is_done() {
+        let request: [(&str, &[u8]); 10] = [
+            (":authority", b"a"),
+            (":path", b"/api/1?token=secret&q=1"),
+            ("x-a", b"secret"),
+            ("content-length", b"5"),
+            ("cookie", b"b=1; session=\"secret\""),
+            ("x-b", b"secret"),
+            ("X-A", b""),
+            ("cookie", b"session=secret; session=secret"),
+            ("x-c", b"caf\xe9"),
+            ("x-b", b"secret"),
+        ];
+        let redact = json!({ "headers": ["x-a", "x-b"], "cookies": ["session"], "queryParams": ["token"] });
+        let of = |fields: Value| {
+            let mut all = json!({ "redact": redact.clone(), "disableShadowHostSuffixAppend": true });
+            all.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+            redacted(all, &request)
+        };
+        let cookies = ["cookie: b=1; session=\\\"***\\\"", "cookie: session=***; session=***"];
+        let path = ":path: /api/1?token=***&q=1";
+        assert_eq!(
+            of(json!({})),
+            [
+                ":authority: a",
+                path,
+                "x-a: ***",
+                cookies[0],
+                "x-b: ***",
+                "X-A: ***",
+                cookies[1],
+                "x-c: caf\\xe9",
+                "x-b: ***"
+            ]
+        );
+        let edits = json!({ "headers": { "set": { "x-b": "new" }, "add": { "x-a": "added" }, "remove": ["x-c"] } });
+        assert_eq!(
+            of(edits),
+            [":authority: a", path, "x-a: ***", cookies[0], "x-b: new", "X-A: ***", cookies[1], "x-a: added"]
+        );
+        let removed = of(json!({ "headers": { "remove": ["cookie"] } }));
+        assert_eq!(removed, [":authority: a", path, "x-a: ***", "x-b: ***", "X-A: ***", "x-c: caf\\xe9", "x-b: ***"]);
+    }
+
+    #[test]
+    fn what_a_path_becomes_has_no_hidden_value() {
+        let redact = json!({ "queryParams": ["token"] });
+        for (rewrite, expected) in [
+            (json!({}), "/api/1?token=***"),
+            (json!({ "uri": "/v2" }), "/v2/1?token=***"),
+            (json!({ "uriRegexRewrite": { "match": "^/api", "rewrite": "" } }), "/1?token=***"),
+            (json!({ "uriRegexRewrite": { "match": "nowhere", "rewrite": "" } }), "/api/1?token=***"),
+            // It would not begin with a slash.
+            (json!({ "uriRegexRewrite": { "match": "^/", "rewrite": "" } }), "/api/1?token=***"),
+        ] {
+            let copy = redacted(
+                json!({ "redact": redact.clone(), "rewrite": rewrite.clone() }),
+                &[(":path", b"/api/1?token=secret")],
+            );
+            assert_eq!(copy, [format!(":path: {expected}")], "{rewrite}");
+        }
     }
 
     #[test]

@@ -13,5 +13,6 @@ pub mod matcher;
 pub mod outcome;
 pub mod pending;
 pub mod rate;
+pub mod redact;
 pub mod request;
 pub mod sample;

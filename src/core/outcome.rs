@@ -43,6 +43,8 @@ labels! {
         BufferLimit => "buffer_limit",
         /// `limits.maxRequestsPerSecond` was reached.
         RateLimit => "rate_limit",
+        /// What `redact` lists cannot be looked at.
+        RedactionFailed => "redaction_failed",
         /// The host does not know the cluster.
         NoCluster => "no_cluster",
         /// The host has no healthy upstream for it, or the cluster's circuit breaker is open.

@@ -12,6 +12,7 @@ use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+use std::ffi::OsString;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -131,6 +132,11 @@ impl Response for CurrentResponse {
         // SAFETY: all pointers are valid for the call.
         fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, MOST, data, size) }).unwrap_or_default()
     }
+}
+
+/// Returns a variable of the VM's environment.
+pub fn environment(name: &str) -> Option<Vec<u8>> {
+    std::env::var_os(name).map(OsString::into_encoded_bytes)
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {

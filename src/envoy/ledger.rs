@@ -382,7 +382,7 @@ mod tests {
             host.has_once(kind, name);
         }
         // Ignored, gauges, unmatched, requests; and for each mirror decided, waiting, its outcomes, classes and time.
-        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (2 + 11 + 7 + 1));
+        assert_eq!(host.0.len(), 4 + 2 + 1 + 1 + 2 * (2 + 12 + 7 + 1));
     }
 
     #[test]

@@ -8,12 +8,13 @@
 use crate::config::{Config, Known, OnInvalid};
 use crate::core::budget::Room;
 use crate::core::last_good::{Usage, last_good};
+use crate::core::redact::{KEY, Key};
 use crate::envoy::abi;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::Metrics;
 use crate::envoy::root::Root;
 use log::{error, warn};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use xxhash_rust::xxh64::xxh64;
 
@@ -33,6 +34,9 @@ struct Shared {
     metrics: Metrics,
     room: Rc<Room>,
     known: Known,
+    /// The key of pseudonyms, once a configuration has asked for it; `None` inside: there is none. The host gives a VM its
+    /// environment when that begins, and never another.
+    key: OnceCell<Option<Rc<Key>>>,
 }
 
 impl Shared {
@@ -43,11 +47,22 @@ impl Shared {
     fn root(&mut self, plugin: &[u8], bytes: &[u8]) -> Result<Root, Vec<String>> {
         let config = Config::from_bytes_sharing(bytes, &self.known)
             .map_err(|violations| violations.lines().collect::<Vec<_>>())?;
+        let needs_key: Vec<_> = config.needs_key().collect();
+        if !needs_key.is_empty() && self.key().is_none() {
+            let hint = "\"pseudonym\": needs a key of at least 16 bytes in the VM's environment variable";
+            return Err(needs_key.iter().map(|place| format!("{place}: {hint} {KEY}")).collect());
+        }
         self.root_of(plugin, config).map_err(|reason| vec![reason])
     }
 
     fn root_of(&mut self, plugin: &[u8], config: Config) -> Result<Root, String> {
-        Root::new(plugin, config, &mut self.metrics, Rc::clone(&self.room))
+        let key = if config.needs_key().next().is_some() { self.key() } else { None };
+        Root::new(plugin, config, key, &mut self.metrics, Rc::clone(&self.room))
+    }
+
+    fn key(&self) -> Option<Rc<Key>> {
+        let read = || Key::new(&abi::environment(KEY)?).map(Rc::new);
+        self.key.get_or_init(read).clone()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending, Plan};
+use crate::core::redact::{Failed, Hide, Key, Redacted, Redaction};
 use crate::core::request::Request;
 use crate::core::sample::Draw;
 use crate::envoy::abi::{self, CurrentRequest, Refusal};
@@ -32,6 +33,8 @@ pub struct Root {
     calls: Rc<Calls>,
     /// What bounds copies a second; `None`: nothing does, and the host is asked nothing.
     tokens: Option<Tokens>,
+    /// What pseudonyms are made with; `None`: the configuration asks for none.
+    key: Option<Rc<Key>>,
     /// Whether the first rule is for all requests and copies none: then nothing of a request has to be looked at.
     is_off: bool,
     /// Whether the last request had its headers read for good.
@@ -58,11 +61,17 @@ impl State {
 }
 
 impl Root {
-    /// Sets a configuration of the plugin of this name to work.
+    /// Sets a configuration of the plugin of this name to work. `key` is there if the configuration needs it.
     ///
     /// # Errors
     /// What the host refused, as text.
-    pub fn new(plugin: &[u8], config: Config, metrics: &mut Metrics, room: Rc<Room>) -> Result<Self, String> {
+    pub fn new(
+        plugin: &[u8],
+        config: Config,
+        key: Option<Rc<Key>>,
+        metrics: &mut Metrics,
+        room: Rc<Room>,
+    ) -> Result<Self, String> {
         let generator = Xoshiro128PlusPlus::try_from_rng(&mut SysRng);
         let generator = generator.map_err(|error| format!("no seed for the random generator: {error}"))?;
         let budget = Budget::new(&config.limits, room);
@@ -72,6 +81,7 @@ impl Root {
             calls: Rc::new(Calls::new(Rc::clone(&ledger.common))),
             ledger,
             tokens: config.limits.rate.map(|rate| Tokens::new(plugin, rate)),
+            key,
             is_off: config.rules.first().is_some_and(|rule| rule.matches.is_empty() && rule.is_off()),
             map_pays: Cell::new(false),
             state: RefCell::new(State { budget, buffer: Vec::new(), generator, published: 0 }),
@@ -252,10 +262,45 @@ impl Root {
         compared: Option<u32>,
         sent_at: u64,
     ) -> Result<(), Outcome> {
+        let Some(redact) = &mirror.redact else {
+            return self.hand_over(pending, mirror, metrics, (body, None), compared, sent_at);
+        };
+        let max_body = self.config.limits.max_body_bytes;
+        let redaction = Hide::new(redact.with, self.key.as_deref())
+            .ok_or(Failed::Memory)
+            .and_then(|hide| Redaction::new(redact, hide, &pending.request, body, max_body))
+            .map_err(|failed| {
+                debug!("rule {}, mirror {}: {failed}", metrics.rule, metrics.mirror);
+                Outcome::RedactionFailed
+            })?;
+        let length = redaction.body_length();
+        if !self.state.borrow_mut().budget.hold(length) {
+            return Err(Outcome::BufferLimit);
+        }
+        let sent = redaction.make().ok_or(Outcome::BufferLimit).and_then(|redacted| {
+            let body = redacted.body.as_deref().unwrap_or(body);
+            // What it took to find the values is no time of the mirror's.
+            self.hand_over(pending, mirror, metrics, (body, Some(&redacted)), compared, abi::now())
+        });
+        self.state.borrow_mut().budget.release(length);
+        sent
+    }
+
+    /// Hands a copy over to the host, with its body and what else is hidden on it.
+    fn hand_over(
+        &self,
+        pending: &Pending,
+        mirror: &Mirror,
+        metrics: &Rc<MirrorMetrics>,
+        (body, redacted): (&[u8], Option<&Redacted>),
+        compared: Option<u32>,
+        sent_at: u64,
+    ) -> Result<(), Outcome> {
         let request = &pending.request;
         let cluster = pending::cluster(&mirror.target, request.map())?;
         // The host would not take what is too long.
-        let draft = Draft::new(mirror, request, pending.decision.matched_uri).map_err(|TooMuch| Outcome::NoCluster)?;
+        let draft = Draft::redacted(mirror, request, pending.decision.matched_uri, redacted);
+        let draft = draft.map_err(|TooMuch| Outcome::NoCluster)?;
         let buffer = std::mem::take(&mut self.state.borrow_mut().buffer);
         let copied = draft.write(self.config.marker.as_ref(), buffer).ok_or(Outcome::BufferLimit)?;
         let is_grpc = draft.is_grpc(&copied);

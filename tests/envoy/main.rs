@@ -13,6 +13,8 @@ mod keep_last;
 mod lifecycle;
 mod limits;
 mod matching;
+
+mod redact;
 mod routing;
 mod sampling;
 mod transparency;

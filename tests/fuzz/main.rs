@@ -4,7 +4,7 @@
 
 mod seeds;
 
-use fake_host::fuzz::{answer, configuration, request};
+use fake_host::fuzz::{answer, configuration, redact, request};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -44,4 +44,9 @@ fn requests_stay_checked() {
 #[test]
 fn answers_stay_checked() {
     replay("answer", answer::check);
+}
+
+#[test]
+fn hidden_values_stay_checked() {
+    replay("redact", redact::check);
 }

@@ -5,6 +5,7 @@ use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
 use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
 use fake_host::fuzz::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, OPTIONS, REWRITES, SAMPLES, TARGETS};
 use fake_host::fuzz::configuration::to_struct;
+use fake_host::fuzz::redact::{self, PLACES};
 use prost::Message;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -253,4 +254,47 @@ fn write_answers() {
         seeds.push([&request[..], &end, &request, &replace, &answered, &stray, &answered, &end].concat());
     }
     write("answer", seeds);
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_hidden_values() {
+    let json = [
+        r#"{"a":"secret","b":1}"#,
+        r#"[{"b":"secret"},[1],{"\u0062":["x",{}]}]"#,
+        r#"{"a":[{"b":1,"c":"\ud83d\ude00"},["x\"}"]],"":{"é":-1.5e3,"\u00e9":null}}"#,
+        r#" { "a" : { "0" : { "b" : true } } , "a" : "" } "#,
+        "[[[[1]]],[[2]]]",
+        "\"a\"",
+        "{\"a\":1",
+    ];
+    let forms = ["token=secret&a+b=1&%C3%A9=2&a%3Bb=3", "t%6Fken=1&token&=&a=%zz", "a=1;token=2", "{\"token\":1}"];
+    let bodies = json.map(|body| (0, body)).into_iter().chain(forms.map(|body| (1, body))).chain([
+        (2, json[0]),
+        (3, "x"),
+        (4, "x"),
+        (4, ""),
+    ]);
+    let paths = ["?token=secret&a=1&a%20b=x", "p", "?a=1;token=2", "?%t=1", "#?token=1"];
+    let cookies = ["token=secret; a=1", "a=1;token=\"secret\"; token", "token=\"x; a=1\"", "a=1, token=2", ""];
+    let mut seeds = Vec::new();
+    for (number, (kind, body)) in bodies.enumerate() {
+        for pseudonym in [0, 1] {
+            let mut bytes = vec![
+                2,
+                choice(PLACES, 0),
+                choice(PLACES, 1 + number % (PLACES.len() - 1)),
+                choice(PLACES, 4),
+                pseudonym,
+            ];
+            bytes.push(choice(redact::KINDS, kind));
+            for text in [paths[number % paths.len()], cookies[(number / 2) % cookies.len()], "secret"] {
+                bytes.push(u8::try_from(text.len()).unwrap());
+                bytes.extend(text.bytes());
+            }
+            bytes.extend(body.bytes());
+            seeds.push(bytes);
+        }
+    }
+    write("redact", seeds);
 }

@@ -30,6 +30,8 @@ pub enum Part {
     Whole,
     WholeOrNothing,
     Nothing,
+    /// All of it, less a value in JSON; no body of the model is JSON.
+    Json,
 }
 
 /// What a rule compares of the answers of primary and mirrors.
@@ -210,7 +212,7 @@ impl Ledger {
             (Err(outcome), _) => Plan::Lost(outcome),
             (Ok(_), Part::Nothing) => Plan::Bodiless,
             (Ok(_), Part::WholeOrNothing) if is_too_large => Plan::Bodiless,
-            (Ok(_), Part::Whole) if is_too_large => Plan::Lost("body_too_large"),
+            (Ok(_), Part::Whole | Part::Json) if is_too_large => Plan::Lost("body_too_large"),
             (Ok(_), _) => Plan::Whole,
         };
         let mut plans: Vec<_> = rule.2.iter().map(plan).collect();
@@ -392,7 +394,10 @@ impl Ledger {
             let outcome = match plan {
                 Plan::Entered => continue,
                 Plan::Lost(outcome) => outcome,
-                Plan::Whole | Plan::Bodiless => self.send(root, mirror.cluster(&headers).unwrap(), &headers),
+                Plan::Whole | Plan::Bodiless => {
+                    let is_refused = mirror.2 == Part::Json && !held.is_empty();
+                    self.send(root, mirror.cluster(&headers).unwrap(), &headers, is_refused)
+                }
             };
             self.count("copies_total", rule.0, &mirror.label(), outcome, 1);
             if outcome == "sent" {
@@ -411,8 +416,8 @@ impl Ledger {
         }
     }
 
-    /// Finds out whether a copy that is ready can be sent.
-    fn send(&mut self, root: u32, cluster: Vec<u8>, headers: &Headers) -> &'static str {
+    /// Finds out whether a copy that is ready can be sent. `is_refused`: what is to be hidden in it cannot be found.
+    fn send(&mut self, root: u32, cluster: Vec<u8>, headers: &Headers, is_refused: bool) -> &'static str {
         let limits = self.limits[&root];
         let waiting = self.calls.values().filter(|call| call.root == root).count();
         let is_whole = [":authority", ":path", ":method"].iter().all(|name| first(headers, name).is_some());
@@ -421,6 +426,8 @@ impl Ledger {
         } else if limits.burst.is_some_and(|burst| self.sent.get(&burst).is_some_and(|sent| *sent >= burst)) {
             self.is_limited_by_rate = true;
             "rate_limit"
+        } else if is_refused {
+            "redaction_failed"
         } else if !is_whole {
             "no_cluster"
         } else {

@@ -16,3 +16,4 @@ mod memory;
 mod model;
 mod quiet;
 mod rates;
+mod redact;

@@ -42,6 +42,7 @@ pub const RULES: &[Rule] = &[
         &[
             Mirror(Target::Cluster("a"), Share::HalfOfUsers, Part::Whole),
             Mirror(Target::Cluster("b"), Share::None, Part::Whole),
+            Mirror(Target::Cluster("c"), Share::All, Part::Json),
         ],
         Unrouted::Ignore,
     ),
@@ -67,6 +68,7 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
             Part::Whole => {}
             Part::WholeOrNothing => fields["onOversizedBody"] = "omit".into(),
             Part::Nothing => fields["body"] = "omit".into(),
+            Part::Json => fields["redact"] = json!({ "json": ["/a"], "headers": ["x-none"], "with": "pseudonym" }),
         }
         fields
     };

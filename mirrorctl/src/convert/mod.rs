@@ -3,6 +3,7 @@
 mod context;
 mod cut;
 mod delegate;
+mod envoy;
 mod envoy_gateway;
 mod gateways;
 mod grants;
@@ -45,7 +46,8 @@ use traffic_mirror::config::Config;
 #[derive(Args)]
 pub(crate) struct Conversion {
     /// Files, folders or patterns (`'*.yaml'`) with VirtualServices, HTTPRoutes, GRPCRoutes, and the Gateways and Services that
-    /// they name; `-` is standard input
+    /// they name, or with Envoy's own routes: bootstraps, files of resources, dumps; HOST:PORT is a running Envoy's admin endpoint; `-` is
+    /// standard input
     #[arg(required = true)]
     files: Vec<String>,
     /// What to write
@@ -63,6 +65,9 @@ pub(crate) struct Conversion {
     /// Convert what is for the mesh
     #[arg(long)]
     mesh: bool,
+    /// Convert one of Envoy's route configurations alone
+    #[arg(long, value_name = "NAME")]
+    route_config: Option<String>,
     /// The namespace of resources that name none
     #[arg(long, default_value = "default", value_parser = namespace)]
     namespace: String,
@@ -90,6 +95,8 @@ enum Form {
     Envoyextensionpolicy,
     /// An HTTP filter for Envoy's configuration
     Envoy,
+    /// A bootstrap of Envoy's as a whole, moved; of bootstrap files alone
+    Bootstrap,
     /// The files' documents without their mirrors, and without what a cluster has added; comments and order are kept
     Routes,
 }
@@ -133,7 +140,11 @@ struct Converted {
 pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let mut reply = Reply::default();
     let mut all = Vec::new();
-    for file in files(&conversion.files)? {
+    let mut running = Vec::new();
+    let mut named = conversion.files.clone();
+    // An address is no file.
+    named.retain(|name| envoy::running(name).map(|dump| running.push((name.clone(), dump))).is_none());
+    for file in files(&named)? {
         let documents = if conversion.writes_routes() { documents_with_text(&file)? } else { documents(&file)? };
         for document in documents {
             match document {
@@ -141,6 +152,16 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
                 Err(error) => reply.finding(error),
             }
         }
+    }
+    let running = running.into_iter().map(|(name, dump)| Ok((name, dump?))).collect::<Result<Vec<_>, String>>()?;
+    if !running.is_empty() || all.iter().any(|document| envoy::is_envoys(&document.tree)) {
+        return envoy::run(conversion, &all, &running, reply);
+    }
+    if let Some(name) = &conversion.route_config {
+        return Err(format!("--route-config {name}: these files have none of Envoy's route configurations"));
+    }
+    if conversion.output == Form::Bootstrap {
+        return Err("-o bootstrap takes bootstrap files of Envoy's".to_owned());
     }
     let notes = Notes::default();
     let mismatches: Vec<_> = all.iter().map(|_| Mismatches::default()).collect();
@@ -178,7 +199,8 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
         }
     }
     if conversion.writes_routes() {
-        reply.text(&originals::write(&all, &carried, !is_first)?);
+        let strip = |tree: &Tree, number| stripped::without_mirrors(tree, number, &carried);
+        reply.text(&originals::write(&all, strip, !is_first)?);
     }
     Ok(reply)
 }

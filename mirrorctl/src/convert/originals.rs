@@ -1,11 +1,9 @@
 //! The files as they were read, but for the mirrors that were carried over and for what a cluster has written into them.
 
-use super::context::Origin;
 use super::cut::cut;
-use super::{output, stripped};
+use super::output;
 use crate::input::Document;
 use crate::tree::Tree;
-use std::collections::HashSet;
 
 /// What the cluster writes into the metadata of a resource: a file that is applied has none of it.
 const WRITTEN: [&str; 6] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
@@ -15,12 +13,17 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Writes documents as YAML, each as it was written where cutting does it, behind others or not; a comment names each file if
 /// there are several.
-pub(super) fn write(documents: &[Document], carried: &HashSet<Origin>, is_behind: bool) -> Result<String, String> {
+/// `strip` takes the mirrors out of the document of a number.
+pub(super) fn write(
+    documents: &[Document],
+    strip: impl Fn(&Tree, usize) -> Tree,
+    is_behind: bool,
+) -> Result<String, String> {
     let mut text = String::new();
     let has_several = documents.windows(2).any(|pair| matches!(pair, [one, next] if one.place.file != next.place.file));
     let mut file = None;
     for (number, document) in documents.iter().enumerate() {
-        let after = cleaned(stripped::without_mirrors(&document.tree, number, carried));
+        let after = cleaned(strip(&document.tree, number));
         let own = document.text.as_deref().and_then(|text| cut(text, &document.tree, &after));
         let own = own.map_or_else(|| output::yaml(&after), Ok)?;
         let is_first = text.is_empty() && !is_behind;

@@ -69,6 +69,16 @@ impl Installation {
         found
     }
 
+    /// Makes what the files do not tell: routes of Envoy's own say nothing of workloads.
+    pub(super) fn unknown(namespace: &str) -> Self {
+        Self {
+            name: "traffic-mirror".to_owned(),
+            namespace: namespace.to_owned(),
+            changes: vec!["the namespace and the selector of the workload whose Envoy this was".to_owned()],
+            ..Self::default()
+        }
+    }
+
     /// Tells whether the workload is known.
     pub(super) fn has_labels(&self) -> bool {
         self.labels.is_some()
@@ -117,7 +127,7 @@ pub(super) struct Clients<'a> {
 /// Writes the configuration in a form.
 pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Result<String, String> {
     let config = match form {
-        Form::Config | Form::Envoy | Form::Routes => config,
+        Form::Config | Form::Envoy | Form::Bootstrap | Form::Routes => config,
         // Proxies get these by ECDS: one that starts with a wrong configuration would answer every request with 500.
         Form::Wasmplugin | Form::Trafficextension | Form::Envoyextensionpolicy => {
             let keep_last = ("onInvalid".to_owned(), "keepLast".into());
@@ -128,7 +138,7 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
     let istio = |kind, spec: Vec<(String, Tree)>| resource("extensions.istio.io/v1alpha1", kind, namespace, name, spec);
     let tree = match form {
         Form::Config | Form::Routes => return yaml(&config),
-        Form::Envoy => return yaml(&filter(config)),
+        Form::Envoy | Form::Bootstrap => return yaml(&filter("traffic_mirror", config)),
         Form::Wasmplugin => {
             let plugin = [("url", URL), ("type", "HTTP"), ("failStrategy", "FAIL_OPEN")];
             let mut spec = installation.spec();
@@ -163,12 +173,12 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
     Ok(format!("{}{}", installation.comments(), yaml(&tree)?))
 }
 
-/// Writes an HTTP filter of Envoy's.
-fn filter(config: Tree) -> Tree {
+/// Writes an HTTP filter of Envoy's, with the plugin's name.
+pub(super) fn filter(name: &str, config: Tree) -> Tree {
     let typed = |kind: &str| Some(format!("type.googleapis.com/{kind}").into());
     let code = Tree::field("local", Tree::field("filename", "dist/traffic_mirror.wasm"));
     let plugin = Tree::map([
-        ("name", Some("traffic_mirror".into())),
+        ("name", Some(name.into())),
         ("fail_open", Some(true.into())),
         ("vm_config", Some(Tree::map([("runtime", Some("envoy.wasm.runtime.v8".into())), ("code", Some(code))]))),
         ("configuration", Some(Tree::map([("@type", typed("google.protobuf.Struct")), ("value", Some(config))]))),

@@ -247,7 +247,7 @@ fn with_authority(entry: &Tree, condition: &Tree) -> Tree {
 
 /// The names that rules have.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     taken: HashSet<String>,
     /// The last number that was put behind a name.
     numbers: HashMap<String, u64>,
@@ -255,7 +255,7 @@ struct Names {
 
 impl Names {
     /// Makes a rule's name of any text, other than those before it.
-    fn unique(&mut self, text: &str) -> String {
+    pub(super) fn unique(&mut self, text: &str) -> String {
         let label =
             |character: char| if character.is_ascii_alphanumeric() || character == '_' { character } else { '-' };
         let name: String = text.chars().map(label).take(56).collect();

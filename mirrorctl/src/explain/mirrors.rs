@@ -12,6 +12,7 @@ use traffic_mirror::core::header_map::HeaderMap;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{self, Pending, Plan};
+use traffic_mirror::core::redact::{Failed, Hide, KEY, Key, Redacted, Redaction};
 use traffic_mirror::core::request::Request;
 use traffic_mirror::core::sample::part_of_key;
 
@@ -105,8 +106,8 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
             Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
             Plan::Not(_) | Plan::Counted => {}
             Plan::Copy { with_body } => {
-                let length = if *with_body { body.len() } else { 0 };
-                copy(reply, mirror, &pending.request, decision, marker, length);
+                let body = if *with_body { body } else { b"" };
+                copy(reply, config, mirror, &pending.request, decision, body);
             }
         }
     }
@@ -115,29 +116,44 @@ pub(crate) fn explain(reply: &mut Reply, config: &Config, rule: &Rule, decision:
     }
 }
 
-fn copy(
-    reply: &mut Reply,
-    mirror: &Mirror,
-    request: &Digest,
-    decision: Decision,
-    marker: Option<&HeaderName>,
-    body: usize,
-) {
-    let headers = request.map();
-    let Ok(draft) = Draft::new(mirror, request, decision.matched_uri) else {
+fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, decision: Decision, body: &[u8]) {
+    let marker = config.marker.as_ref();
+    let hidden = match hide(mirror, request, marker, body, config.limits.max_body_bytes) {
+        Ok(hidden) => hidden,
+        Err(why) => {
+            reply.line(format_args!("  no copy: {}: {why}", Outcome::RedactionFailed.label()));
+            return;
+        }
+    };
+    // Nothing else is done to the copy before, so that no hidden value is shown as what was there.
+    let Hidden { request: hidden, body, values, is_masked } = hidden;
+    let headers = hidden.map();
+    let Ok(draft) = Draft::new(mirror, &hidden, decision.matched_uri) else {
         let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
         reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
         return;
     };
-    let cluster = pending::cluster(&mirror.target, headers).map(Cow::Borrowed).unwrap_or_default();
+    let cluster = pending::cluster(&mirror.target, request.map()).map(Cow::Borrowed).unwrap_or_default();
     reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
     for (name, value) in draft.write(marker, Vec::new()).unwrap_or_default().iter() {
-        let why =
-            why_different(mirror, headers, marker, name, value).map(|why| format!("  <- {why}")).unwrap_or_default();
+        let why = why_different(mirror, headers, marker, name, value);
+        let is_new = || is_in(headers, name, value) && !is_in(request.map(), name, value);
+        let why = why.or_else(|| is_new().then(|| "redact".to_owned()));
+        let why = why.map(|why| format!("  <- {why}")).unwrap_or_default();
         reply.line(format_args!("    {}: {}{why}", shown(name), shown(value)));
     }
-    let body = if body == 0 { "no body".to_owned() } else { format!("a body of {body} bytes") };
+    let body = match (body, values) {
+        (0, _) => "no body".to_owned(),
+        (_, 0) => format!("a body of {body} bytes"),
+        (_, 1) => format!("a body of {body} bytes, in which redact hides 1 value"),
+        _ => format!("a body of {body} bytes, in which redact hides {values} values"),
+    };
     reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
+    if is_masked {
+        reply.line(format_args!(
+            "    *** is where pseudonyms will be: they need the key, which {KEY} may tell mirrorctl too"
+        ));
+    }
     let not_copied = draft.not_copied();
     if !not_copied.is_empty() {
         reply.line("  not copied:");
@@ -152,6 +168,53 @@ fn copy(
         };
         reply.line(format_args!("    {}: {}  <- {why}", shown(name), shown(value)));
     }
+}
+
+/// A request as it is once its values are hidden.
+struct Hidden {
+    request: Digest,
+    /// How long its body is.
+    body: usize,
+    /// How many values are hidden in that.
+    values: usize,
+    /// Whether there should be pseudonyms, and there is no key for them.
+    is_masked: bool,
+}
+
+/// Hides the values of a request that a copy is not to have.
+///
+/// # Errors
+/// Why there can be no copy.
+fn hide(
+    mirror: &Mirror,
+    request: &Digest,
+    marker: Option<&HeaderName>,
+    body: &[u8],
+    max_body: usize,
+) -> Result<Hidden, Failed> {
+    let Some(redact) = &mirror.redact else {
+        return Ok(Hidden { request: request.clone(), body: body.len(), values: 0, is_masked: false });
+    };
+    let key = std::env::var_os(KEY).and_then(|key| Key::new(key.as_encoded_bytes()));
+    let hide = Hide::new(redact.with, key.as_ref());
+    let redaction = Redaction::new(redact, hide.unwrap_or(Hide::Mask), request, body, max_body)?;
+    let values = redaction.values_in_body();
+    let Redacted { path, headers, body: replaced } = redaction.make().ok_or(Failed::Memory)?;
+    let pairs = request.map().places().map(|(place, name, value)| {
+        let of_header = headers.iter().find(|(hidden, _)| *hidden == place).map(|(_, value)| value);
+        let hidden = if name == b":path" { path.as_ref() } else { of_header };
+        (name, hidden.map_or(value, |value| value))
+    });
+    let mut hidden = Digest::new(HeaderMap::from_pairs(pairs), marker);
+    if request.has_body() {
+        hidden.body_came();
+    }
+    let body = replaced.map_or(body.len(), |body| body.len());
+    Ok(Hidden { request: hidden, body, values, is_masked: hide.is_none() })
+}
+
+fn is_in(headers: &HeaderMap, name: &[u8], value: &[u8]) -> bool {
+    headers.iter().any(|header| header == (name, value))
 }
 
 /// Says why a header of the copy is not as the request has it; `None`: it is.

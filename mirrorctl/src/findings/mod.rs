@@ -5,6 +5,7 @@ mod bodies;
 pub(crate) mod bootstrap;
 mod chain;
 pub(crate) mod clusters;
+mod credentials;
 mod edge;
 mod methods;
 mod plugins;
@@ -20,7 +21,7 @@ use std::fmt;
 use traffic_mirror::config::{Config, Mirror, Target};
 
 /// All of check.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 24] = [
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 25] = [
     clusters::unknown_cluster,
     chain::after_answer,
     rules::never,
@@ -44,6 +45,7 @@ const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 24] = [
     bootstrap::no_buffer_limit,
     bodies::large_bodies,
     methods::unsafe_methods,
+    credentials::credentials_leave,
     edge::notes,
 ];
 

@@ -16,6 +16,12 @@ pub(super) const VALUE: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
 /// The name of a cookie, of a key in a query, or of a cluster.
 pub(super) const NAME: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]+$";
 
+/// The name of a cookie that is hidden: nothing that splits cookies, no white space around it.
+pub(super) const COOKIE: &str = r"^[^ ,;=\u0000-\u001f\u007f]([^,;=\u0000-\u001f\u007f]*[^ ,;=\u0000-\u001f\u007f])?$";
+
+/// A JSON pointer.
+pub(super) const POINTER: &str = r"^(/([^~/]|~[01])*)*$";
+
 /// A duration as Go writes it.
 pub(super) const DURATION: &str = r"^(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+$";
 
@@ -57,6 +63,11 @@ pub(super) fn needs(field: &str, other: &str) -> Value {
 /// Says that a mirror has a name where its cluster's is one of these.
 pub(super) fn needs_name_for(cluster: &str) -> Value {
     json!({ "anyOf": [given("name"), { "properties": { "cluster": { "not": { "type": "string", "pattern": cluster } } } }] })
+}
+
+/// Says that at least one of these fields is given.
+pub(super) fn at_least_one(fields: &[&str]) -> Value {
+    json!({ "anyOf": fields.iter().map(|field| given(field)).collect::<Vec<_>>() })
 }
 
 fn given(field: &str) -> Value {

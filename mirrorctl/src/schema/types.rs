@@ -2,7 +2,10 @@
 //! that is wrong. Tests hold the two together.
 #![allow(dead_code, reason = "described, not read")]
 
-use super::parts::{ASKED_FOR, DURATION, HEADER, NAME, VALUE, Whole, at_most_one, exactly_one, needs, needs_name_for};
+use super::parts::{
+    ASKED_FOR, COOKIE, DURATION, HEADER, NAME, POINTER, VALUE, Whole, at_least_one, at_most_one, exactly_one, needs,
+    needs_name_for,
+};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -157,6 +160,9 @@ struct Mirror {
     disable_shadow_host_suffix_append: Option<bool>,
     /// Changes to headers of the copy: remove, then set, then add. None may name the `markerHeader`.
     headers: Option<HeaderEdits>,
+    /// Values that are hidden on the copy, before anything else is done to it. Where a part of it cannot be looked at, there is no
+    /// copy.
+    redact: Option<Redact>,
     /// `omit`: the copy has no body. Default `include`.
     body: Option<Body>,
     /// What a body above `limits.maxBodyBytes` does: no copy, or one without body. Default `skip`.
@@ -277,6 +283,40 @@ struct HeaderEdits {
 #[derive(JsonSchema)]
 #[schemars(inline, extend("pattern" = VALUE))]
 struct HeaderValue(String);
+
+/// Values that are hidden on the copy; at least one list, each of 1 to 100 entries.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [at_least_one(&["headers", "cookies", "queryParams", "form", "json"])]))]
+struct Redact {
+    /// Names of headers. Each value of them is replaced completely.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = HEADER)), extend("uniqueItems" = true))]
+    headers: Option<Vec<String>>,
+    /// Names of cookies.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = COOKIE)), extend("uniqueItems" = true))]
+    cookies: Option<Vec<String>>,
+    /// Names of parameters in the query of `:path`, URL-decoded.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = NAME)), extend("uniqueItems" = true))]
+    query_params: Option<Vec<String>>,
+    /// Names of parameters, URL-decoded, in bodies of `application/x-www-form-urlencoded`.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = NAME)), extend("uniqueItems" = true))]
+    form: Option<Vec<String>>,
+    /// JSON pointers (RFC 6901) into bodies of `application/json` and `…+json`. `*` is any index or member, `""` the complete
+    /// document.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = POINTER)), extend("uniqueItems" = true))]
+    json: Option<Vec<String>>,
+    /// `mask`: `***` stands in place of each value. `pseudonym`: the same 18 characters for equal values, made with the key in the
+    /// VM's environment variable `TRAFFIC_MIRROR_KEY`. Default `mask`.
+    with: Option<With>,
+}
+
+/// What stands in place of a value.
+#[derive(JsonSchema)]
+#[schemars(inline, rename_all = "camelCase")]
+enum With {
+    Mask,
+    Pseudonym,
+}
 
 /// Whether a copy has the request's body.
 #[derive(JsonSchema)]

@@ -332,6 +332,53 @@ fn clusters_of_mirrors_that_send_copies_again_are_warned_of() {
     }
 }
 
+/// Returns what `check` says of credentials, each without the document's place.
+fn said_of_credentials(text: &str) -> Vec<String> {
+    let ran = mirrorctl(&["check", "-"], text);
+    assert_eq!(ran.code, 0, "{}\n{text}", ran.err);
+    let lines = ran.err.lines().filter(|line| line.ends_with("[credentials-leave]"));
+    lines.map(|line| line.strip_prefix("stdin: document ").unwrap().split_once(": ").unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn credentials_that_go_to_another_namespace_or_to_any_cluster_are_warned_of() {
+    let file = |namespace: &str, mirror: &str| {
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: m, namespace: {namespace}}}\nspec:\n  \
+             pluginConfig: {{onInvalid: keepLast, rules: [{{mirrors: [{{{mirror}}}]}}]}}\n"
+        )
+    };
+    let test = "destination: {host: m.test.svc.cluster.local, port: {number: 80}}";
+    let said = |carried: &str, to: &str| {
+        vec![format!(
+            "spec.pluginConfig.rules[0].mirrors[0]: warning: copies carry {carried} as clients sent them to {to}: redact them, or \
+             name them in headers.remove [credentials-leave]"
+        )]
+    };
+    let (both, other) = ("authorization and cookie", "the namespace test");
+    for (namespace, mirror, expected) in [
+        ("shop", test.to_owned(), said(both, other)),
+        ("shop", "cluster: outbound|80|v1|m.test.svc.cluster.local".to_owned(), said(both, other)),
+        ("shop", format!("{test}, redact: {{headers: [authorization]}}"), said("cookie", other)),
+        (
+            "shop",
+            format!("{test}, headers: {{remove: [Cookie], add: {{authorization: a}}}}"),
+            said("authorization", other),
+        ),
+        ("shop", format!("{test}, redact: {{headers: [authorization], cookies: [session]}}"), vec![]),
+        ("shop", format!("{test}, headers: {{remove: [cookie], set: {{authorization: own}}}}"), vec![]),
+        ("test", test.to_owned(), vec![]),
+        ("istio-system", test.to_owned(), vec![]),
+        ("shop", "cluster: mirror".to_owned(), vec![]),
+        ("shop", "clusterHeader: x-to".to_owned(), said(both, "the cluster that x-to names")),
+        ("shop", "clusterHeader: x-to, headers: {remove: [authorization, cookie]}".to_owned(), vec![]),
+    ] {
+        assert_eq!(said_of_credentials(&file(namespace, &mirror)), expected, "{namespace} {mirror}");
+    }
+    let plain = "rules: [{mirrors: [{clusterHeader: x-to}]}]\n";
+    assert!(said_of_credentials(plain)[0].starts_with("rules[0].mirrors[0]: warning: copies carry"));
+}
+
 #[test]
 fn methods_in_lower_case_are_warned_of() {
     let said = |path: &str, method: &str, upper: &str| {

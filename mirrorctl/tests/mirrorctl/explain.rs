@@ -192,3 +192,65 @@ fn a_request_that_names_no_host_is_for_localhost_and_that_is_said() {
         assert_eq!(out.contains(said), is_said, "{args:?}\n{out}");
     }
 }
+
+const HIDING: &str = r#"
+rules:
+- match: [{ uri: { prefix: /api } }]
+  mirrors:
+  - cluster: test
+    redact: { headers: [x-token, x-set], cookies: [session], queryParams: [token], json: [/user/email, "/cards/*"] }
+    rewrite: { uri: /v2 }
+    headers: { set: { x-set: new } }
+"#;
+
+/// Explains a request of which several values are hidden, with this body.
+fn hidden(configuration: &str, kind: &str, body: &str) -> String {
+    let body_file = std::env::temp_dir().join(format!("mirrorctl-hidden-{}-{}", std::process::id(), body.len()));
+    std::fs::write(&body_file, body).unwrap();
+    let kind = format!("content-type: {kind}");
+    let args =
+        ["explain", "-", "--request", "POST http://api/api/x?token=secret&y=1", "--body", body_file.to_str().unwrap()];
+    let headers = ["-H", "x-token: secret", "-H", "x-set: secret", "-H", "cookie: a=1; session=secret", "-H", &kind];
+    let hop = ["-H", "connection: x-token"];
+    let out = mirrorctl(&[&args[..], &headers, &hop].concat(), configuration).ok();
+    std::fs::remove_file(body_file).unwrap();
+    assert!(!out.contains("secret"), "{out}");
+    out
+}
+
+#[test]
+fn what_is_hidden_is_told_by_its_name_alone() {
+    let body = r#"{"user":{"email":"secret"},"cards":["secret","secret"]}"#;
+    let out = hidden(HIDING, "application/json", body);
+    let expected = r#"  copy to cluster test, response within 5s:
+    :authority: api-shadow  <- -shadow, was api
+    :path: /v2/x?token=***&y=1  <- rewrite.uri, was /api/x?token=***&y=1
+    :method: POST
+    :scheme: http
+    x-set: new  <- headers.set, was ***
+    cookie: a=1; session=***  <- redact
+    content-type: application/json
+    x-mirrored-request: true  <- the marker
+    and a body of 46 bytes, in which redact hides 3 values; Envoy adds content-length and x-envoy- headers of its own
+  not copied:
+    x-token: ***  <- listed by connection
+    connection: x-token  <- belongs to one hop or to the router
+    content-length: 55  <- belongs to one hop or to the router
+"#;
+    assert!(out.contains(expected), "{out}");
+    let pseudonyms =
+        hidden(&HIDING.replace("headers: [x-token", "with: pseudonym, headers: [x-token"), "application/json", body);
+    assert!(pseudonyms.contains("    *** is where pseudonyms will be: they need the key, which"), "{pseudonyms}");
+}
+
+#[test]
+fn why_a_copy_is_not_sent_whose_values_cannot_be_found_is_told() {
+    for (kind, body, why) in [
+        ("text/plain", "secret", "the body has no content-type, several, or one that is not looked at"),
+        ("application/json", "{\"secret\"", "the body is not what its content-type says"),
+        ("application/json; charset=utf-16", "secret", "the body is not UTF-8"),
+    ] {
+        let out = hidden(HIDING, kind, body);
+        assert!(out.contains(&format!("  no copy: redaction_failed: {why}\n")), "{out}");
+    }
+}

@@ -36,7 +36,7 @@ const REQUESTS: [&[&str]; 12] = [
 /// What comes after the headers, if anything does; and whether the headers end the request.
 const BODIES: [(&[u8], bool); 4] = [(b"", true), (b"", false), (b"body", false), (b"too long", false)];
 
-const MIRRORS: [&str; 9] = [
+const MIRRORS: [&str; 10] = [
     r#"{"cluster": "a"}"#,
     r#"{"cluster": "a", "percentage": 50, "consistentHash": {"httpHeaderName": "x-user"}}, {"cluster": "b", "percentage": 0}"#,
     r#"{"cluster": "a", "disableShadowHostSuffixAppend": true, "body": "omit", "timeout": "1s"}, {"cluster": "b"}"#,
@@ -45,6 +45,8 @@ const MIRRORS: [&str; 9] = [
     r#"{"clusterHeader": "x-to", "allowedClusters": ["b"]}"#,
     r#"{"cluster": "a", "fraction": {"numerator": 1, "denominator": 2}, "consistentHash": {"httpCookieName": "u", "seed": 3}}"#,
     r#"{"cluster": "a", "onOversizedBody": "omit"}, {"cluster": "b"}"#,
+    r#"{"cluster": "a", "redact": {"headers": ["x-user"], "cookies": ["u"], "queryParams": ["y"], "form": ["a"], "with": "pseudonym"},
+        "headers": {"set": {"x-env": "staging"}}}"#,
     "",
 ];
 
@@ -66,7 +68,7 @@ fn explained(configuration: &str, request: &[&str], body: &[u8]) -> (Option<Stri
     if !body.is_empty() {
         command.arg("--body").arg(&content);
     }
-    let output = command.output().unwrap();
+    let output = command.env("TRAFFIC_MIRROR_KEY", fake_host::abi::KEY).output().unwrap();
     for file in [config, content] {
         fs::remove_file(file).unwrap();
     }

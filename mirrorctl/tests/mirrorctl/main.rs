@@ -21,6 +21,7 @@ mod explained;
 mod generated;
 mod input;
 mod malformed;
+mod moved;
 mod options;
 mod proxies;
 mod report;

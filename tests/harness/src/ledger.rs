@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Every outcome that a copy can have.
-pub const OUTCOMES: [&str; 11] = [
+pub const OUTCOMES: [&str; 12] = [
     "sent",
     "unsampled",
     "body_too_large",
@@ -13,6 +13,7 @@ pub const OUTCOMES: [&str; 11] = [
     "in_flight_limit",
     "buffer_limit",
     "rate_limit",
+    "redaction_failed",
     "no_cluster",
     "no_upstream",
     "no_cluster_header",

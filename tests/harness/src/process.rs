@@ -217,6 +217,8 @@ fn spawn(folder: &Folder, bootstrap: &Path, workers: usize) -> Child {
         // Access logs show soon, not after ten seconds.
         .args(["--file-flush-interval-msec", "50"])
         .args(["-l", "warning", "--component-log-level", "wasm:info"])
+        // Where a VM asks for the host's.
+        .env("TRAFFIC_MIRROR_KEY", "0123456789abcdef")
         // Configurations name the module as seen from the repository's folder.
         .current_dir(ROOT)
         .stdin(Stdio::null())

@@ -19,6 +19,7 @@ impl Envoy {
         FIRST.call_once(|| {
             // The SDK's panic hook would take the messages of failing tests to the host's log.
             let tests_own = panic::take_hook();
+            abi::set_environment();
             abi::_initialize();
             panic::set_hook(Box::new(move |info| match host::how_it_came_here() {
                 // The SDK's exports cannot unwind, and an abort takes with it what the test runner has captured.

@@ -35,8 +35,15 @@ func main() {
 	meshFile := flag.String("mesh", "mesh.yaml", "the mesh's configuration")
 	objectsFile := flag.String("objects", "objects.yaml", "Kubernetes' and the Gateway API's objects, which do not change")
 	folder := flag.String("resources", "resources", "Istio's resources, as `*.yaml`, which are read again at each POST /apply")
+	isRendering := flag.Bool("routes", false, "serve nobody: from lines of resources on stdin to lines of routes on stdout, logs on stderr")
 	flag.Parse()
 
+	if *isRendering {
+		if err := renderAll(os.Stdin, ownStdout()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	err := test.Wrap(func(t test.Failer) {
 		if err := serve(t, *xdsAddress, *httpAddress, *meshFile, *objectsFile, *folder); err != nil {
 			t.Fatal(err)

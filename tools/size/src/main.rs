@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 /// The most bytes of code that a module may have. A change that raises it says why.
-const MOST_CODE: usize = 620_000;
+const MOST_CODE: usize = 670_000;
 
 /// The most bytes that one function may have.
 const MOST_FUNCTION: usize = 12_000;

@@ -5,5 +5,6 @@ pub mod case;
 pub mod choice;
 pub mod configuration;
 mod given;
+pub mod redact;
 pub mod request;
 mod wire;
