@@ -63,10 +63,11 @@ enum Command {
     /// told from totals since the Envoy started; the two readings tell what goes on now. What keeps copies from being made or
     /// answered is a finding: exit code 1.
     Doctor(doctor::Question),
-    /// Watch for a while, and report whether each mirror is as good as its primary
+    /// Report whether each mirror is as good as its primary: watch Envoys for a while, or ask a Prometheus
     ///
-    /// A mirror that is worse is a finding. Rules with `compare` get a verdict; for the others, the counts are shown. Envoy updates
-    /// its histograms some seconds late (stats_flush_interval), so times are of a period that began and ended a little earlier.
+    /// Rules with `compare` get a verdict; for the others, the counts are shown. The first sentence is the answer, about the worst
+    /// mirror. Any word but better and as good is a finding. Envoy updates its histograms some seconds late (stats_flush_interval),
+    /// so times are of a period that began and ended a little earlier.
     Report(report::Watch),
     /// Print the JSON Schema of the configuration
     Schema,

@@ -3,21 +3,42 @@
 use super::agreement::agreement;
 use super::counters::{Counts, Mirror, Rule};
 use super::histogram::difference;
-use super::words::{Since, counts, quantiles, share};
+use super::words::{Since, counts, fine, grouped, quantiles, rate, share};
+
+/// Outcomes of copies that nobody wanted: no loss.
+const UNWANTED: [&str; 3] = ["unsampled", "unscheduled", "not_wanted"];
+
+/// What a copy was lost by, or had no good response by; mirrorctl doctor's code for it, and where to look.
+const LOSSES: [(&str, &str, &str); 13] = [
+    ("no_cluster", "unknown-cluster", "Envoy does not know the cluster"),
+    ("no_upstream", "no-healthy-host", "no host takes copies, or the breaker is open"),
+    ("in_flight_limit", "in-flight-limit", "the mirror is slow, or maxInFlight too low"),
+    ("buffer_limit", "buffer-limit", "maxBufferedBytes is used up"),
+    ("body_too_large", "body-too-large", "bodies are above maxBodyBytes"),
+    ("rate_limit", "rate-limit", "maxRequestsPerSecond is used up"),
+    ("incomplete", "incomplete-requests", "clients went away before the end"),
+    ("no_cluster_header", "no-cluster-header", "requests name no cluster"),
+    ("cluster_not_allowed", "cluster-not-allowed", "not in allowedClusters"),
+    ("redaction_failed", "redaction-failed", "a part to be hidden could not be looked at"),
+    ("failed", "connect-fails", "no response: the log says why"),
+    ("timeout", "times-out", "no complete response within timeout"),
+    ("5xx", "mirror-errors", "the mirror's own errors: see its log"),
+];
 
 /// What there is to say of a mirror of a rule; with rates beside the totals, if something is known of before.
 pub(crate) fn rows(rule: &Rule, mirror: &Mirror, since: Since<'_, Mirror>) -> Vec<(&'static str, String)> {
     let counted = |of: fn(&Mirror) -> &Counts| counts(of(mirror), since.map(|(mirror, seconds)| (of(mirror), seconds)));
-    let failures = mirror.failures();
     let decided = mirror.decided.unwrap_or(rule.requests);
+    let wanted = mirror.outcomes.sum() - mirror.outcomes.some(&UNWANTED);
     let mut rows = vec![
-        ("decided", format!("{decided}, {} of them waiting for an outcome", mirror.waiting)),
+        ("decided", format!("{}, {} of them waiting for an outcome", grouped(decided), grouped(mirror.waiting))),
         ("share", share(mirror.sent(), decided)),
-        ("copies", counted(|mirror| &mirror.outcomes)),
-        ("responses", counted(|mirror| &mirror.classes)),
-        ("failures", format!("{failures} (5xx, failed or timeout), {}", share(failures, mirror.classes.sum()))),
-        ("latency", quantiles(&mirror.response_time.bins())),
+        ("copies", copies(mirror, since)),
     ];
+    rows.extend(hints(&mirror.outcomes, wanted));
+    rows.push(("responses", counted(|mirror| &mirror.classes)));
+    rows.extend(hints(&mirror.classes, mirror.classes.sum()));
+    rows.push(("latency", quantiles(&mirror.response_time.bins())));
     if mirror.compares() {
         let by = quantiles(&difference(&mirror.slower, &mirror.faster));
         rows.push(("primary", counts(&rule.primary, None)));
@@ -28,4 +49,70 @@ pub(crate) fn rows(rule: &Rule, mirror: &Mirror, since: Since<'_, Mirror>) -> Ve
         rows.push(("slower by", format!("{by} (negative: faster)")));
     }
     rows
+}
+
+/// Returns the copies that were wanted and have no good response, as a share.
+pub(crate) fn lost(mirror: &Mirror) -> f64 {
+    let wanted = mirror.outcomes.sum() - mirror.outcomes.some(&UNWANTED);
+    (wanted - mirror.sent() + mirror.failures()) / wanted.max(1.0)
+}
+
+/// Writes what was sent, what was lost, the most first, and what nobody wanted.
+fn copies(mirror: &Mirror, since: Since<'_, Mirror>) -> String {
+    let order = |label: &str| (label != "sent", UNWANTED.contains(&label));
+    let mut all: Vec<_> = mirror.outcomes.0.iter().filter(|(_, count)| **count > 0.0).collect();
+    all.sort_by(|a, b| order(a.0).cmp(&order(b.0)).then(b.1.total_cmp(a.1)));
+    let one = |(label, count): (&String, &f64)| {
+        format!("{} {label}", rate(*count, since.map(|(since, seconds)| since.outcomes.get(label) / seconds)))
+    };
+    let all: Vec<_> = all.into_iter().map(one).collect();
+    if all.is_empty() { "none".into() } else { all.join(", ") }
+}
+
+/// Writes a line of what to do for each loss, the biggest first.
+fn hints(counts: &Counts, all: f64) -> Vec<(&'static str, String)> {
+    let mut found: Vec<_> =
+        LOSSES.iter().map(|loss| (counts.get(loss.0), loss)).filter(|(count, _)| *count > 0.0).collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let one = |(count, (label, code, why)): (f64, &(&str, &str, &str))| {
+        ("", format!("{} {label}: {why} [{code}]", fine(count / all)))
+    };
+    found.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_biggest_loss_comes_first_with_a_line_of_what_to_do() {
+        let mut mirror = Mirror::default();
+        for (outcome, count) in
+            [("unsampled", 500.0), ("sent", 60.0), ("body_too_large", 10.0), ("in_flight_limit", 30.0)]
+        {
+            mirror.outcomes.0.insert(outcome.into(), count);
+        }
+        for (class, count) in [("2xx", 30.0), ("5xx", 10.0), ("failed", 20.0)] {
+            mirror.classes.0.insert(class.into(), count);
+        }
+        let rows = rows(&Rule::default(), &mirror, None);
+        let at = rows.iter().position(|(name, _)| *name == "copies").unwrap();
+        let text = |index: usize| &*rows[at..][index].1;
+        assert_eq!(text(0), "60 sent, 30 in_flight_limit, 10 body_too_large, 500 unsampled");
+        assert_eq!(text(1), "30 % in_flight_limit: the mirror is slow, or maxInFlight too low [in-flight-limit]");
+        assert_eq!(text(2), "10 % body_too_large: bodies are above maxBodyBytes [body-too-large]");
+        assert_eq!(text(3), "30 2xx, 20 failed, 10 5xx");
+        assert_eq!(text(4), "33 % failed: no response: the log says why [connect-fails]");
+        assert_eq!(text(5), "17 % 5xx: the mirror's own errors: see its log [mirror-errors]");
+        assert!((lost(&mirror) - 0.7).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_code_is_a_heading_of_the_document() {
+        let page = include_str!("../../../docs/troubleshooting.md");
+        for (_, code, _) in LOSSES {
+            // What this build of the module has no outcome for has none yet.
+            assert!(code == "redaction-failed" || page.contains(&format!("\n### `{code}`\n")), "{code}");
+        }
+    }
 }

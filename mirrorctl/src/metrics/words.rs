@@ -14,19 +14,24 @@ pub(crate) fn row(name: &str, value: &str) -> String {
     format!("  {name:<12} {value}\n")
 }
 
-/// Writes the counts that are not 0, each with its label.
+/// Writes the counts that are not 0, each with its label, the largest first.
 pub(crate) fn counts(counts: &Counts, since: Since<'_, Counts>) -> String {
-    let filled = counts.0.iter().filter(|(_, count)| **count > 0.0);
+    let mut filled: Vec<_> = counts.0.iter().filter(|(_, count)| **count > 0.0).collect();
+    filled.sort_by(|a, b| b.1.total_cmp(a.1));
     let one = |(label, count): (&String, &f64)| {
         format!("{} {label}", rate(*count, since.map(|(since, seconds)| since.get(label) / seconds)))
     };
-    let filled: Vec<_> = filled.map(one).collect();
+    let filled: Vec<_> = filled.into_iter().map(one).collect();
     if filled.is_empty() { "none".into() } else { filled.join(", ") }
 }
 
 /// Writes a count, and how much of it came in a second.
 pub(crate) fn rate(count: f64, per_second: Option<f64>) -> String {
-    per_second.map_or_else(|| count.to_string(), |rate| format!("{count} ({rate:.1}/s)"))
+    let count = grouped(count);
+    match per_second {
+        Some(rate) => format!("{count} ({rate:.1}/s)"),
+        None => count,
+    }
 }
 
 /// Writes a part of a whole.

@@ -104,14 +104,13 @@ pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
     } else {
         reply.text(&text::text(&view));
     }
-    for entry in &view.entries {
-        // Whoever waits for a good word did not get one.
-        if let Some(verdict) = entry.verdict.as_ref().filter(|verdict| !verdict.word.is_good()) {
-            reply.finding(format_args!("{} → {}: {}", entry.rule, entry.name, verdict.word));
+    // Whoever waits for a good word did not get one.
+    if !view.word().is_good() {
+        reply.fail();
+        // What is written for others does not say it here.
+        if watch.html.is_some() || watch.json {
+            reply.note(format_args!("{}: {}", view.word(), view.answer()));
         }
-    }
-    if view.entries.iter().all(|entry| entry.verdict.is_none()) {
-        reply.finding("nothing compared: no rule has `compare`");
     }
     Ok(reply)
 }

@@ -43,7 +43,10 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
     }
     text.push_str("<table>\n<tr><th></th><th>primary</th><th>mirror</th></tr>\n");
     for row in &entry.rows {
-        text.push_str(&format!("<tr><th>{}</th><td>{}</td><td>{}</td></tr>\n", row.name, row.primary, row.mirror));
+        // A line may end between a count and its share alone.
+        let [name, primary, mirror] =
+            [&row.name, &row.primary, &row.mirror].map(|text| text.replace(" %", "\u{a0}%").replace("o r", "o\u{a0}r"));
+        text.push_str(&format!("<tr><th>{name}</th><td>{primary}</td><td>{mirror}</td></tr>\n"));
     }
     text.push_str("</table>\n<dl>\n");
     for (name, value) in &entry.notes {
@@ -59,16 +62,13 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
     text
 }
 
-/// Draws which share of the values is in each bin, from the first that is not empty to the last.
+/// Draws which share of the values is in each bin; a row of dots stands for those that are empty.
 fn bars(title: &str, bins: &[Bin]) -> String {
     let is_filled = |bin: &Bin| bin.count > 0.0;
     let all = total(bins);
-    let (Some(first), Some(last)) = (bins.iter().position(is_filled), bins.iter().rposition(is_filled)) else {
-        return String::new();
-    };
     let is_difference = bins.iter().any(|bin| bin.low < 0.0);
-    let shown = bins.get(first..=last).unwrap_or_default();
-    let highest = shown.iter().map(|bin| bin.count).fold(0.0, f64::max);
+    let highest = bins.iter().map(|bin| bin.count).fold(0.0, f64::max);
+    let (mut rows, mut has_gap) = (String::new(), false);
     let bar = |bin: &Bin| {
         let colour = match is_difference {
             true if bin.low < 0.0 => "faster",
@@ -83,7 +83,17 @@ fn bars(title: &str, bins: &[Bin]) -> String {
             fine(bin.count / all)
         )
     };
-    format!("<h3>{title}</h3>\n<table class=\"bars\">\n{}</table>\n", shown.iter().map(bar).collect::<String>())
+    for bin in bins {
+        if !is_filled(bin) {
+            has_gap = !rows.is_empty();
+            continue;
+        }
+        if std::mem::take(&mut has_gap) {
+            rows.push_str("<tr><th>\u{22ef}</th><td></td><td></td></tr>\n");
+        }
+        rows.push_str(&bar(bin));
+    }
+    if rows.is_empty() { rows } else { format!("<h3>{title}</h3>\n<table class=\"bars\">\n{rows}</table>\n") }
 }
 
 fn label(bin: &Bin) -> String {
@@ -112,16 +122,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_bar_for_each_bin_between_the_first_and_the_last_that_are_not_empty() {
+    fn there_is_a_bar_for_each_bin_that_is_not_empty_and_dots_for_those_between() {
         let bin = |low, high, count| Bin { low, high, count };
         let bins = [bin(-5.0, -1.0, 0.0), bin(-1.0, 0.0, 3.0), bin(0.0, 1.0, 0.0), bin(1.0, f64::INFINITY, 1.0)];
         let text = bars("By how much", &bins);
         for part in
-            ["By how much", "\u{2212}1 to 0", "0 to 1", "over 1", "75 %", "25 %", "faster", "slower", "width:33.3%"]
+            ["By how much", "\u{2212}1 to 0", "\u{22ef}", "over 1", "75 %", "25 %", "faster", "slower", "width:33.3%"]
         {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert!(!text.contains("\u{2212}5"));
+        assert!(
+            !text.contains("\u{2212}5") && !text.contains("0 to 1<") && text.matches("\u{22ef}").count() == 1,
+            "{text}"
+        );
         assert_eq!(bars("Of nothing", &[]), "");
     }
 }

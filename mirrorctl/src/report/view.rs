@@ -4,7 +4,7 @@ use super::judge::{Demands, Kind, Quantity, SLOWER, Verdict, Word, judge};
 use super::period::{Period, time};
 use crate::metrics::counters::{Counters, Mirror, Rule};
 use crate::metrics::histogram::{Bin, difference, quantile};
-use crate::metrics::words::{QUANTILES, fine, grouped, milliseconds};
+use crate::metrics::words::{self, QUANTILES, counts, fine, grouped, milliseconds};
 use std::cmp::Reverse;
 
 /// A row of the table in which both sides stand.
@@ -141,19 +141,11 @@ fn entry<'a>(rule: &'a str, counts: &Rule, name: &'a str, mirror: &'a Mirror) ->
     }
 }
 
-/// Writes counts with the largest first.
-pub(crate) fn largest_first(counts: &crate::metrics::counters::Counts) -> String {
-    let mut all: Vec<_> = counts.0.iter().filter(|(_, count)| **count > 0.0).collect();
-    all.sort_by(|a, b| b.1.total_cmp(a.1));
-    let all: Vec<_> = all.into_iter().map(|(label, count)| format!("{} {label}", grouped(*count))).collect();
-    if all.is_empty() { "none".into() } else { all.join(", ") }
-}
-
 fn notes(rule: &Rule, mirror: &Mirror) -> Vec<(&'static str, String)> {
     let mut notes = vec![("decided", grouped(mirror.decided.unwrap_or(rule.requests)))];
-    notes.push(("copies", largest_first(&mirror.outcomes)));
+    notes.push(("copies", counts(&mirror.outcomes, None)));
     if mirror.compares() {
-        notes.push(("pairs", largest_first(&mirror.results)));
+        notes.push(("pairs", counts(&mirror.results, None)));
         let bins = difference(&mirror.slower, &mirror.faster);
         let times: Vec<_> = QUANTILES
             .into_iter()
@@ -184,7 +176,7 @@ fn sentence(name: &str, verdict: &Verdict, counts: &Mirror, demands: &Demands) -
         Word::NotComparable => format!(
             "of {pairs} pairs of {name} and the primary the status is not known: this build of the module does not compare gRPC's \
              (the mirror's own responses: {})",
-            largest_first(&counts.classes)
+            words::counts(&counts.classes, None)
         ),
         Word::Unreachable => {
             format!("{name} responded to none of {} requests", grouped(counts.classes.sum().max(counts.results.sum())))

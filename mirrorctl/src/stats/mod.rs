@@ -44,7 +44,7 @@ pub(crate) fn run(reading: &Reading) -> Result<Reply, String> {
     } else {
         reply.text(&table::render(&counters, None));
         if mismatches.is_empty() {
-            reply.line(ADD_UP);
+            reply.line(format_args!("\n{ADD_UP}"));
         }
     }
     if !mismatches.is_empty() {
@@ -79,7 +79,7 @@ fn watch(source: &Source, pause: Duration) -> Result<(), String> {
                     .and_then(|(last, at)| Some((counters.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
                 let since = since.as_ref().map(|(since, seconds)| (since, *seconds));
                 let state = if mismatches.is_empty() { ADD_UP.to_owned() } else { in_lines(&mismatches) };
-                let text = format!("{}{state}", table::render(&counters, since));
+                let text = format!("{}\n{state}", table::render(&counters, since));
                 last = Some((counters, now));
                 text
             }

@@ -1,38 +1,46 @@
 //! The counters as text.
 
-use crate::metrics::counters::Counters;
-use crate::metrics::rows::rows;
-use crate::metrics::words::{Since, counts, rate, row};
+use crate::metrics::counters::{Counters, Rule};
+use crate::metrics::rows::{lost, rows};
+use crate::metrics::words::{Since, counts, grouped, rate, row, wrapped};
 
-/// Draws a table for each rule and mirror; with rates beside the totals, if something is known of before.
+/// Where values begin.
+const INDENT: usize = 15;
+
+/// Draws what all rules saw, then a table for each rule and mirror, that with the biggest loss first; with rates beside the totals,
+/// if something is known of before.
 pub(crate) fn render(counters: &Counters, since: Since<'_, Counters>) -> String {
-    let mut text = String::new();
-    for (name, rule) in &counters.rules {
-        let since = since.and_then(|(counters, seconds)| Some((counters.rules.get(name)?, seconds)));
-        let requests = rate(rule.requests, since.map(|(rule, seconds)| rule.requests / seconds));
-        if rule.mirrors.is_empty() {
-            text.push_str(&format!("{name}: mirrored nowhere\n{}\n", row("requests", &requests)));
+    let (decided, ignored) = (grouped(counters.decided()), counts(&counters.ignored, None));
+    let mut text = match (counters.seen(), counters.unmatched) {
+        (Some(seen), Some(unmatched)) => {
+            let (seen, unmatched) = (grouped(seen), grouped(unmatched));
+            format!("Seen: {seen} requests; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}\n")
         }
-        for (target, mirror) in &rule.mirrors {
-            let since = since.and_then(|(rule, seconds)| Some((rule.mirrors.get(target)?, seconds)));
-            text.push_str(&format!("{name} → {target}\n{}", row("requests", &requests)));
-            rows(rule, mirror, since).iter().for_each(|(name, value)| text.push_str(&row(name, value)));
-            text.push('\n');
-        }
-    }
-    let (decided, ignored) = (counters.decided(), counts(&counters.ignored, None));
-    if let (Some(seen), Some(unmatched)) = (counters.seen(), counters.unmatched) {
-        text.push_str(&format!(
-            "Seen: {seen} requests; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}\n"
-        ));
-    } else {
-        text.push_str(&format!("Decided: {decided} requests; ignored: {ignored}\n"));
-    }
+        _ => format!("Decided: {decided} requests; ignored: {ignored}\n"),
+    };
     for (plugin, _) in counters.invalid.0.iter().filter(|(_, invalid)| **invalid > 0.0) {
         text.push_str(&format!("The last configuration of {plugin} is wrong: an older one, or none, is at work\n"));
     }
     text.push_str(&format!("In flight: {} copies; buffered: {} bytes\n", counters.in_flight, counters.buffered_bytes));
+    let mut pairs: Vec<_> = counters.pairs().collect();
+    pairs.sort_by(|a, b| lost(b.3).total_cmp(&lost(a.3)));
+    for (name, rule, target, mirror) in pairs {
+        let before = since.and_then(|(counters, seconds)| Some((counters.rules.get(name)?, seconds)));
+        text.push_str(&format!("\n{name} → {target}\n{}", requests(rule, before)));
+        let before = before.and_then(|(rule, seconds)| Some((rule.mirrors.get(target)?, seconds)));
+        for (name, value) in rows(rule, mirror, before) {
+            text.push_str(&row(name, &wrapped(&value, INDENT, INDENT)));
+        }
+    }
+    for (name, rule) in counters.rules.iter().filter(|(_, rule)| rule.mirrors.is_empty()) {
+        let before = since.and_then(|(counters, seconds)| Some((counters.rules.get(name)?, seconds)));
+        text.push_str(&format!("\n{name}: mirrored nowhere\n{}", requests(rule, before)));
+    }
     text
+}
+
+fn requests(rule: &Rule, since: Since<'_, Rule>) -> String {
+    row("requests", &rate(rule.requests, since.map(|(rule, seconds)| rule.requests / seconds)))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use harness::{Mesh, Setup, block_on, run};
 use roxmltree::{Document, ParsingOptions};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -221,9 +222,12 @@ fn it_reads_well_in_a_terminal_in_a_pull_request_and_as_a_page() {
         let beside = async |args: Vec<String>| beside(&args.iter().map(|arg| &**arg).collect::<Vec<_>>()).await;
         let (text, markdown, page, ()) =
             tokio::join!(beside(text), beside(markdown), beside(page), load(mesh, &request));
-        for ran in [&text, &markdown, &page] {
-            assert_eq!((ran.code, &*ran.err), (1, "shop → v2: worse\n"), "{}", ran.out);
-        }
+        assert_eq!([text.code, markdown.code, page.code], [1; 3], "{}", text.out);
+        assert!(
+            text.err.is_empty() && markdown.err.is_empty() && page.err.starts_with("worse: v2 fails"),
+            "{}",
+            page.err
+        );
         assert!(text.out.starts_with("v2 fails 10 % of ") && page.out.is_empty(), "{}", text.out);
         assert!(text.out.lines().all(|line| line.chars().count() <= 80), "{}", text.out);
         assert!(text.out.is_ascii() || !text.out.contains('\x1b'), "{}", text.out);
@@ -321,6 +325,31 @@ fn many_envoys_are_one_report_that_goes_on_where_counters_are_reset_and_one_is_g
         let events = report["events"].to_string();
         for event in [format!("{one} had its counters reset"), format!("{two} could not be read")] {
             assert!(events.contains(&event), "{event}: {events}");
+        }
+    });
+}
+
+#[test]
+fn what_watching_means_is_said_before_it_begins() {
+    run(Setup::new(compared("mirror")), async |mesh| {
+        let admin = mesh.envoy.admin.to_string();
+        // The histograms have their boundaries from the start.
+        let ran = beside(&["report", &admin, "--for", "1s", "--tolerance", "7"]).await;
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{ran:?}");
+        assert!(ran.err.contains("--tolerance 7: not a boundary of Envoy's histograms: 1, 5, 10, 25, "), "{}", ran.err);
+
+        let command = Command::new(env!("CARGO_BIN_EXE_mirrorctl"))
+            .args(["report", &admin, "--for", "7d"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut week = command.unwrap();
+        let mut said = String::new();
+        BufReader::new(week.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        week.kill().unwrap();
+        week.wait().unwrap();
+        for part in ["every 1s until ", "nothing is known of before", "--prometheus URL"] {
+            assert!(said.contains(part), "{part}: {said}");
         }
     });
 }
