@@ -44,8 +44,8 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
     text.push_str("<table>\n<tr><th></th><th>primary</th><th>mirror</th></tr>\n");
     for row in &entry.rows {
         // A line may end between a count and its share alone.
-        let [name, primary, mirror] =
-            [&row.name, &row.primary, &row.mirror].map(|text| text.replace(" %", "\u{a0}%").replace("o r", "o\u{a0}r"));
+        let [primary, mirror] = [&row.primary, &row.mirror].map(|text| text.replace(" %", "\u{a0}%"));
+        let name = &row.name;
         text.push_str(&format!("<tr><th>{name}</th><td>{primary}</td><td>{mirror}</td></tr>\n"));
     }
     text.push_str("</table>\n<dl>\n");
