@@ -17,6 +17,7 @@ class Row:
     path: str
     header: list[str]
     answered_by: str
+    status: int
     copy: tuple[str, str] | None
     copied_path: str
     share: float
@@ -50,6 +51,7 @@ def read_row(line):
         path=path,
         header=re.findall(r"`([^`]+)`", header),
         answered_by=re.findall(r"`([^`]+)`", answered_by)[0],
+        status=int(answered_by.split(", with ")[1]) if ", with " in answered_by else 200,
         copy=(spans[0], spans[1]) if spans else None,
         copied_path=spans[2] if len(spans) > 2 else path,
         share=0.5 if "half" in copy else 1.0,

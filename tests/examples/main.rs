@@ -8,5 +8,12 @@ mod mesh;
 mod outcomes;
 
 /// The examples: folders of `examples/`.
-pub const NAMES: [&str; 6] =
-    ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api", "cross-cluster", "private-data"];
+pub const NAMES: [&str; 7] = [
+    "bookinfo",
+    "nginx-versions",
+    "failing-requests",
+    "calcbackend",
+    "httpbin-gateway-api",
+    "cross-cluster",
+    "private-data",
+];

@@ -9,7 +9,7 @@ use harness::readme::{Row, outcome, read};
 use harness::scene::yaml;
 
 /// The examples whose services are workloads of one mesh.
-const ONE_MESH: [&str; 4] = ["bookinfo", "nginx-versions", "calcbackend", "httpbin-gateway-api"];
+const ONE_MESH: [&str; 5] = ["bookinfo", "nginx-versions", "failing-requests", "calcbackend", "httpbin-gateway-api"];
 
 #[test]
 fn the_routes_lead_each_request_to_the_workload_that_the_table_names() {
@@ -45,6 +45,7 @@ fn the_plugin_is_in_the_proxy_that_the_example_speaks_of() {
     for (example, workload, mode) in [
         ("bookinfo", "productpage-v1", "CLIENT"),
         ("nginx-versions", "nginx-v1", "SERVER"),
+        ("failing-requests", "orders-v1", "SERVER"),
         ("calcbackend", "calcfrontend-v1", "CLIENT"),
         ("httpbin-gateway-api", "curl", "CLIENT"),
     ] {

@@ -35,6 +35,17 @@ fn nginx_versions() {
 }
 
 #[test]
+fn failing_requests() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("failing-requests", "envoy.yaml", &mut ports).await;
+        hold("failing-requests", &scene, &mut ports, || lines(&scene.envoy.log())).await;
+        let (ledger, mirror) = (scene.settle().await, "outbound|8000|debug|orders.default.svc.cluster.local");
+        assert_eq!(["sent", "not_wanted"].map(|outcome| ledger.copies("went-wrong", mirror, outcome)), [2, 9]);
+    });
+}
+
+#[test]
 fn calcbackend() {
     block_on(async {
         let mut ports = Ports::default();
@@ -96,7 +107,7 @@ async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn()
     let mut replies = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let reply = client.send(row.request(number)).await;
-        assert_eq!(reply.status, 200, "{example}: {row:?}: {}", reply.text());
+        assert_eq!(reply.status, row.status, "{example}: {row:?}: {}", reply.text());
         if let Some(answer) = scene.answer_of(&row.answered_by) {
             assert_eq!(reply.text(), answer, "{example}: {row:?}");
         }

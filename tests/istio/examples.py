@@ -28,7 +28,7 @@ def send(proxy, rows, address=None):
             path = row.numbered(len(sent) + 1)
             sent[path] = row
             status, _ = proxy.ask(row.authority, path, row.headers(), address, method=row.method)
-            same(status, 200, f"{row.method} {path}")
+            same(status, row.status, f"{row.method} {path}")
     return sent
 
 
@@ -84,6 +84,11 @@ def compared(proxy, metrics):
     return "; 5 compared as same, 1 as mirror_error"
 
 
+def failed_alone(proxy, metrics):
+    same(total(metrics, "copies_total", outcome="not_wanted"), 9, "not wanted")
+    return "; 9 others not wanted"
+
+
 def marked(proxy, metrics):
     same(total(metrics, "ignored_total", reason="marked"), 1, "marked")
     return "; the marked one ignored"
@@ -93,6 +98,8 @@ for title, function in {
     "examples/bookinfo: sidecar, what it sends": functools.partial(one_mesh, "bookinfo", "productpage-v1"),
     "examples/nginx-versions: sidecar, what it receives": functools.partial(
         one_mesh, "nginx-versions", "nginx-v1", to=("nginx-v1", 80), more=marked),
+    "examples/failing-requests: sidecar, what it receives": functools.partial(
+        one_mesh, "failing-requests", "orders-v1", to=("orders-v1", 80), more=failed_alone),
     "examples/calcbackend: sidecar, what it sends": functools.partial(
         one_mesh, "calcbackend", "calcfrontend-v1", more=compared),
     "examples/httpbin-gateway-api: sidecar, what it sends by an HTTPRoute": functools.partial(

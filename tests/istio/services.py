@@ -102,7 +102,7 @@ def identity(connection):
 
 
 def service(name, address, log):
-    """A service that answers everything with its name."""
+    """A service that answers everything with its name, below /broken with a server error."""
 
     class Service(Handler):
         def do_GET(self):
@@ -110,7 +110,7 @@ def service(name, address, log):
             marker = self.headers.get(MARKER, "-")
             log.lines.append(Line(name, self.path, self.headers["host"], marker))
             log.clients.add((name, identity(self.connection)))
-            self.respond(200, f"{name}\n".encode())
+            self.respond(500 if self.path.startswith("/broken") else 200, f"{name}\n".encode())
 
         do_POST = do_PUT = do_GET
 

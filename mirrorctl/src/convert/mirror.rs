@@ -1,6 +1,7 @@
 //! What the router does to a request before it copies it, as edits of the plugin's copy.
 
 use super::context::Resource;
+use super::owner::Owner;
 use super::pattern::replacement;
 use crate::tree::Tree;
 use std::collections::HashSet;
@@ -118,6 +119,8 @@ impl Changes {
             ("rewrite", filled(rewrite)),
             ("headers", filled(headers)),
             ("timeout", self.timeout.clone().map(Tree::from)),
+            // As Istio has its own mirrors.
+            ("trace", (*resource.owner == Owner::Istio).then(|| "unsampled".into())),
         ]);
         Tree::Map([target, rest.fields().to_vec()].concat())
     }

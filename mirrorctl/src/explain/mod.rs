@@ -81,7 +81,7 @@ fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body:
 }
 
 /// Returns the moment of this machine's clock.
-fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Moment::since_epoch(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

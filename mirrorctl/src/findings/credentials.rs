@@ -1,9 +1,9 @@
 //! What copies carry to where others may read it.
 
-use super::{Finding, Subject};
+use super::{Finding, Subject, mirrors};
 use crate::input::Document;
 use crate::tree::{Tree, join};
-use traffic_mirror::config::{Config, Mirror, Target};
+use traffic_mirror::config::{Mirror, Target};
 
 /// The headers by which clients show who they are.
 const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
@@ -31,14 +31,6 @@ pub(super) fn credentials_leave(subject: &Subject<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn mirrors(config: &Config) -> impl Iterator<Item = (String, &Mirror)> {
-    let rules = config.rules.iter().zip(0u32..);
-    rules.flat_map(|(rule, index)| {
-        let mirrors = rule.mirrors.iter().zip(0u32..);
-        mirrors.map(move |(mirror, number)| (format!("rules[{index}].mirrors[{number}]"), mirror))
-    })
 }
 
 /// Tells whether a copy has a header as the client sent it. A cookie that is named is what there is to hide.

@@ -21,10 +21,11 @@ use std::fmt;
 use traffic_mirror::config::{Config, Mirror, Target};
 
 /// All of check.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 25] = [
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 26] = [
     clusters::unknown_cluster,
     chain::after_answer,
     rules::never,
+    rules::when_on_grpc,
     balancing::subset_lb,
     balancing::original_dst,
     protocol::auto_sni_suffix,
@@ -148,6 +149,15 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> = FINDERS.iter().flat_map(|find| find(subject)).collect();
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// Returns all mirrors, each with its path.
+fn mirrors(config: &Config) -> impl Iterator<Item = (String, &Mirror)> {
+    let rules = config.rules.iter().zip(0u32..);
+    rules.flat_map(|(rule, index)| {
+        let mirrors = rule.mirrors.iter().zip(0u32..);
+        mirrors.map(move |(mirror, number)| (format!("rules[{index}].mirrors[{number}]"), mirror))
+    })
 }
 
 /// Says where something of a configuration stands.

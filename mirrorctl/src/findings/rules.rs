@@ -1,19 +1,53 @@
 //! Rules that do something else than was probably meant.
 
-use super::{Finding, Subject, place};
+use super::{Finding, Subject, mirrors, place};
+use crate::explain::now;
 use crate::facts::field::text;
-use traffic_mirror::config::PathRewrite;
+use traffic_mirror::config::{Match, PathRewrite};
 
-/// Finds configurations that copy nothing: there are mirrors, and the share of each is 0.
+/// Finds configurations that copy nothing: there are mirrors, and the share of each is 0; and mirrors that are over.
 pub(super) fn never(subject: &Subject<'_>) -> Vec<Finding> {
-    let idle = subject.plugins.iter().filter(|(_, config)| {
-        config.rules.iter().all(|rule| rule.is_off()) && config.rules.iter().any(|rule| !rule.mirrors.is_empty())
-    });
-    let finding = |(found, _): &(_, _)| {
-        let what = "nothing is ever copied: the share of every mirror is 0".to_owned();
-        Finding::warning("never", place(found, "rules"), what, "set a percentage or fraction above 0")
-    };
-    idle.map(finding).collect()
+    let now = now();
+    let mut findings = Vec::new();
+    for (found, config) in subject.plugins {
+        if config.rules.iter().all(|rule| rule.is_off()) && config.rules.iter().any(|rule| !rule.mirrors.is_empty()) {
+            let what = "nothing is ever copied: the share of every mirror is 0".to_owned();
+            let hint = "set a percentage or fraction above 0";
+            findings.push(Finding::warning("never", place(found, "rules"), what, hint));
+        }
+        for (path, mirror) in mirrors(config) {
+            if mirror.period.is_some_and(|period| period.is_over(now)) {
+                let what = "nothing is copied any more: until is in the past".to_owned();
+                let place = place(found, &format!("{path}.until"));
+                findings.push(Finding::warning("never", place, what, "remove the mirror, or set a later moment"));
+            }
+        }
+    }
+    findings
+}
+
+/// Finds mirrors that wait for a status of gRPC calls, which is 200 whatever becomes of them.
+pub(super) fn when_on_grpc(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (found, config) in subject.plugins {
+        for (rule, index) in config.rules.iter().zip(0u32..) {
+            let asks_for_grpc = |entry: &Match| {
+                let kinds = entry.headers.iter().filter(|(name, _)| name.as_str() == "content-type");
+                kinds.into_iter().any(|(_, kind)| format!("{kind:?}").contains("application/grpc"))
+            };
+            if !rule.matches.iter().any(asks_for_grpc) {
+                continue;
+            }
+            for (mirror, number) in rule.mirrors.iter().zip(0u32..) {
+                if mirror.when.iter().any(|when| when.status.is_some()) {
+                    let place = place(found, &format!("rules[{index}].mirrors[{number}].when"));
+                    let what = "the status of a gRPC call is 200 whatever its grpc-status says".to_owned();
+                    findings.push(Finding::warning("when-on-grpc", place, what, "use slowerThan, or mirror all calls"));
+                }
+            }
+        }
+    }
+    findings
 }
 
 /// Finds rewrites of a prefix that make paths with two slashes, or without the one that was there.

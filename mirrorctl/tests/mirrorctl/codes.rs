@@ -463,6 +463,24 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
             configured(&mirror(json!({"percentage": 0}))),
             configured(&mirror(json!({"percentage": 0.001}))),
         ),
+        (
+            "never",
+            "warning",
+            configured(&mirror(json!({"until": "2020-01-01T00:00:00Z"}))),
+            configured(&mirror(json!({"until": "9999-01-01T00:00:00Z"}))),
+        ),
+        (
+            "when-on-grpc",
+            "warning",
+            configured(&rule(json!({
+                "match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}],
+                "mirrors": [{"cluster": "mirror", "when": [{"status": ["5xx"]}]}],
+            }))),
+            configured(&rule(json!({
+                "match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}],
+                "mirrors": [{"cluster": "mirror", "when": [{"slowerThan": "1s"}]}],
+            }))),
+        ),
         ("odd-rewrite", "warning", rewrite("/", "/v2"), rewrite("/a", "/v2")),
         ("odd-rewrite", "warning", rewrite("/a", "/"), rewrite("/a/", "/v2/")),
         (

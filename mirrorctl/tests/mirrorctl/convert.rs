@@ -65,7 +65,8 @@ fn mirrors_carry_over_in_each_spelling() {
             Some(json!(1)),
         ),
     ] {
-        let mut expected = json!({"destination": destination, "disableShadowHostSuffixAppend": true});
+        let mut expected =
+            json!({"destination": destination, "disableShadowHostSuffixAppend": true, "trace": "unsampled"});
         if let Some(share) = share {
             expected["percentage"] = share;
         }
@@ -83,7 +84,8 @@ fn mirrors_carry_over_in_each_spelling() {
     ] {
         let filter = format!("{{type: RequestMirror, requestMirror: {{backendRef: {{name: m, port: 80}}, {share}}}}}");
         let mirrors = mirrors(&http_route(&format!("filters: [{filter}, {filter}]")));
-        let mut mirror = json!({"destination": destination, "disableShadowHostSuffixAppend": true});
+        let mut mirror =
+            json!({"destination": destination, "disableShadowHostSuffixAppend": true, "trace": "unsampled"});
         mirror.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
         let expected = ["m-default-1", "m-default-2"].map(|name| {
             let mut mirror = mirror.clone();
@@ -156,7 +158,7 @@ fn what_a_route_changes_in_its_requests_carries_over() {
         ("rewrite: {uri: '/\\b'}, match: [{uri: {regex: /a}}]", "/rewrite/uriRegexRewrite/rewrite", json!("/\\\\b")),
     ] {
         let mut mirrors = mirrors(&virtual_service(&format!("{route}, {mirror}")));
-        for field in ["destination", "disableShadowHostSuffixAppend"] {
+        for field in ["destination", "disableShadowHostSuffixAppend", "trace"] {
             mirrors[0].as_object_mut().unwrap().remove(field);
         }
         assert_eq!(mirrors[0].pointer(field).unwrap_or(&Value::Null), &expected, "{route}");

@@ -18,6 +18,8 @@ pub struct Row {
     pub header: Option<(String, String)>,
     /// The service that answers.
     pub answered_by: String,
+    /// The status that it answers with.
+    pub status: u16,
     /// The service that gets a copy, and the authority that it sees.
     pub copy: Option<(String, String)>,
     /// The path of the copy, where it is another.
@@ -98,6 +100,7 @@ fn row(line: &str) -> Row {
         path: path.to_owned(),
         header,
         answered_by: spans(answered_by)[0].clone(),
+        status: answered_by.split_once(", with ").map_or(200, |(_, status)| status.parse().unwrap()),
         copy,
         copied_path,
     }
