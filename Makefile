@@ -34,7 +34,7 @@ cargo clippy --quiet --locked $(if $(findstring floor,$(1)),--lib --examples --t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: count size docs pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
+.PHONY: count size docs moved pictures faults soak help build demo run test bench image image-test lint advisories fmt validate check clean rust python plotting fuzz example prometheus-test dashboard-preview mirrorctl
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of f
 
 faults: build ## every fault of mirrors, clients, primaries, operators: docs/faults.md (FAULTS_ARGS='--only NAME')
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) $(FAULTS_ARGS)
+
+moved: build ## random tables of Envoy's routes, mirrored by Envoy and then by the filter: TABLES=3000, SEED=N begins with those of a run before
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && MOVED_TABLES=$(or $(TABLES),3000) $(if $(SEED),MOVED_SEED=$(SEED)) \
+	cargo test --locked --package mirrorctl --test mirrorctl moved::tables -- --nocapture
 
 soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))

@@ -140,13 +140,19 @@ pub(super) fn write(policy: &Tree, target: &Target, rewrites: &Rewrites, edits: 
     Tree::map([
         ("cluster", cluster),
         ("clusterHeader", header),
-        ("percentage", share.map(Tree::from)),
+        ("percentage", share.map(number)),
         ("rewrite", Some(rewrite).filter(|rewrite| !rewrite.fields().is_empty())),
         ("disableShadowHostSuffixAppend", keeps),
         ("headers", edits.write()),
         ("timeout", rewrites.timeout.clone().map(Tree::from)),
         ("trace", unsampled.then(|| "unsampled".into())),
     ])
+}
+
+/// Writes a share, without decimals where it has none.
+fn number(share: f64) -> Tree {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number between 0 and 100")]
+    if share.fract() == 0.0 { (share as u64).into() } else { share.into() }
 }
 
 /// Tells whether the plugin can take the sampling out of a copy's trace.

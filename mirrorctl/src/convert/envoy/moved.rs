@@ -1,11 +1,9 @@
 //! A bootstrap, moved: without its policies, with the filter where it mirrored, and with what the plugin wants of it.
 
 use super::source::{Manager, is_manager, routes_of, snake_name};
-use crate::metrics::counters::LABELS;
+use crate::findings::bootstrap::{BUFFER_LIMIT, missing_labels};
 use crate::tree::Tree;
 
-/// By which responses to copies are limited.
-const BUFFER_LIMIT: &str = "http.async_response_buffer_limit";
 /// The longest response to a copy that is read, in bytes.
 const LONGEST_RESPONSE: u64 = 65_536;
 
@@ -53,15 +51,13 @@ fn with_filters(tree: &Tree, managers: &[Manager], filters: &[Option<Tree>]) -> 
 
 /// Adds the tags that a bootstrap lacks.
 fn with_labels(tree: &Tree) -> Tree {
-    let text = tree.json();
-    let is_missing = |label: &&str| !text.contains(&format!("({label}="));
     let tag = |label: &&str| {
         Tree::map([
             ("tag_name", Some((*label).into())),
             ("regex", Some(format!(r"^wasmcustom\.traffic_mirror\..*?({label}=\.=(.*?);\.;)").into())),
         ])
     };
-    let missing: Vec<_> = LABELS.iter().filter(|label| is_missing(label)).map(tag).collect();
+    let missing: Vec<_> = missing_labels(tree).iter().map(tag).collect();
     if missing.is_empty() {
         return tree.clone();
     }
