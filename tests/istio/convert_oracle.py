@@ -6,6 +6,7 @@ Usage: tests/istio/run convert_oracle.py [--sets N] [--seed N] [--shrink]
 import argparse
 import collections
 import copy
+import dataclasses
 import json
 import os
 import pathlib
@@ -145,9 +146,15 @@ def is_elsewhere(host, proxy, table):
     for (space, own), ports in world.SERVICES.items():
         if name == f"{own}.{space}" or name.startswith(f"{own}.{space}.svc") or name == own and space == proxy.namespace:
             return not proxy.is_gateway and table["name"].isdigit() and int(table["name"]) not in ports
-    if os.environ.get("SHORT"):
-        return name in {name for _, name in world.SERVICES}
     return name in {name for _, name in world.SERVICES} and (proxy.namespace, name) not in world.SERVICES
+
+
+@dataclasses.dataclass
+class Found:
+    """A difference, and what convert said."""
+
+    difference: twins.Difference
+    said: list
 
 
 class Totals(collections.Counter):
@@ -156,7 +163,7 @@ class Totals(collections.Counter):
 
 
 def batch(sets, istiod, upstreams, folder, totals):
-    """Compares some sets; returns each that differs, with its differences and what convert said."""
+    """Compares some sets; returns each that differs, with its differences: those in silence, and those that convert has told of."""
     all_tables, owners = [], []
     for one in sets:
         try:
@@ -178,9 +185,8 @@ def batch(sets, istiod, upstreams, folder, totals):
     wrong = {}
     for difference in differences:
         one, said = owners[next(index for index, table in enumerate(all_tables) if table is difference.table)]
-        wrong.setdefault(id(one), (one, [], set()))
-        wrong[id(one)][1].append(difference)
-        wrong[id(one)][2].update(said.splitlines())
+        wrong.setdefault(id(one), (one, [], []))
+        wrong[id(one)][2 if is_explained(difference, said.splitlines()) else 1].append(Found(difference, said.splitlines()))
     return list(wrong.values())
 
 
@@ -188,8 +194,18 @@ def batch(sets, istiod, upstreams, folder, totals):
 HARMLESS = re.compile("without a timeout wait for ever|which of a prefix and an expression|takes the older of two for one host")
 
 
-def is_silent(said):
-    return all(HARMLESS.search(line) for line in said)
+# What explains differences of requests to one host alone.
+SHORT = re.compile("mean another Service by ([^,]+),")
+
+
+def is_explained(difference, said):
+    """Whether convert has said that such a request is mirrored in another way."""
+    asked = difference.request["host"].lower().partition(":")[0]
+    for line in said:
+        short = SHORT.search(line)
+        if short[1] == asked if short else not HARMLESS.search(line):
+            return True
+    return False
 
 
 class Written:
@@ -239,7 +255,7 @@ def shrink(one, istiod, upstreams, folder):
         candidates = [Written(documents, random.Random(one.seed), one.seed) for documents in smaller(one.documents)]
         for start in range(0, len(candidates), 12):
             wrong = batch(candidates[start:start + 12], istiod, upstreams, folder, Totals())
-            silent = [found for found in wrong if is_silent(found[2])]
+            silent = [found for found in wrong if found[1]]
             if silent:
                 last, one = silent[0], silent[0][0]
                 break
@@ -247,11 +263,12 @@ def shrink(one, istiod, upstreams, folder):
             return last
 
 
-def show(one, differences, said):
-    print(f"---- seed {getattr(one, 'seed', '')}: {len(differences)} requests differ")
-    for difference in differences[:3]:
+def show(one, differences):
+    print(f"---- seed {one.seed}: {len(differences)} requests differ")
+    for found in differences[:3]:
+        difference = found.difference
         print(f"  {difference.table.title}: {difference.request}\n    istiod:  {difference.native}\n    convert: {difference.plugin}")
-    for line in sorted(said)[:6]:
+    for line in differences[0].said[:6]:
         print(f"  said: {line}")
 
 
@@ -279,24 +296,23 @@ def main(arguments):
                     print(f"FAIL  {line}", flush=True)
                 for start in range(chosen.seed, chosen.seed + chosen.sets, BATCH):
                     some = [Set(seed) for seed in range(start, min(start + BATCH, chosen.seed + chosen.sets))]
+                    new = []
                     for found in batch(some, istiod, upstreams, folder, totals):
-                        kind = "silent" if is_silent(found[2]) else "told"
-                        totals[f"sets that differ, {kind}"] += 1
-                        if kind == "silent":
-                            silent.append(found)
-                        for line in found[2]:
-                            words[re.sub(r"^.*?documents.yaml[^ ]* [^:]*: ", "", line)[:200]] += 1
+                        one, in_silence, told = found
+                        totals[f"sets that differ, {'silent' if in_silence else 'told'}"] += 1
+                        if in_silence:
+                            new.append((one, in_silence))
+                        for line in {line for one in told for line in one.said if not HARMLESS.search(line)}:
+                            words[re.sub(r"^.*?documents.yaml[^ ]* [^:]*: [^:]*: ", "", line)[:200]] += 1
                     print(f"{time.strftime('%H:%M:%S')} {totals.line()}", flush=True)
-                    for one in some:
-                        if getattr(one, "refused", None):
-                            print(one.seed, one.refused[:300])
-                for found in silent[:chosen.show]:
-                    show(*found)
-                    if chosen.shrink:
-                        least = shrink(found[0], istiod, upstreams, folder) or found
-                        print("smallest:")
-                        show(*least)
-                        print(yaml.safe_dump_all(least[0].documents, sort_keys=False, default_flow_style=None))
+                    for found in new[:max(chosen.show - len(silent), 0)]:
+                        show(*found)
+                        if chosen.shrink:
+                            least = shrink(found[0], istiod, upstreams, folder) or found
+                            print("smallest:")
+                            show(*least[:2])
+                            print(yaml.safe_dump_all(least[0].documents, sort_keys=False, default_flow_style=None))
+                    silent += new
         except BaseException:
             print((folder / "istiod.log").read_text()[-3000:])
             raise

@@ -171,19 +171,30 @@ impl Gateways {
     ) -> Vec<Domain> {
         let Some(gateway) = self.get(proxy) else { return domains.to_vec() };
         let manifest = resource.manifest;
-        let mut narrowed = Vec::new();
+        let mut narrowed: Vec<(Option<u64>, Domain)> = Vec::new();
         for listener in gateway.listeners.iter().filter(|listener| section.is_of(listener)) {
             if !listener.kinds.is_empty() && !listener.kinds.iter().any(|kind| kind == manifest.kind) {
                 continue;
             }
             for (who, taken) in &listener.hosts {
                 if is_allowed(who, resource, path, resource.around.grants) {
-                    narrowed.extend(domains.iter().filter_map(|domain| domain.meet(taken)));
+                    let met = domains.iter().filter_map(|domain| domain.meet(taken));
+                    narrowed.extend(met.map(|domain| (listener.port, domain)));
                 }
             }
         }
+        // Each port has a list of its own, in which the narrower domain decides.
+        let differ = |(port, domain): &(Option<u64>, Domain)| {
+            let mut rest = narrowed.iter().filter(|(other, _)| other != port);
+            rest.any(|(_, other)| other != domain && other.overlaps(domain))
+        };
+        if narrowed.iter().any(differ) {
+            let what = "two ports of the gateway take other hosts of it: what is mirrored is the same on both, for the \
+                        plugin does not know the port";
+            resource.warn(path, what);
+        }
         let mut unique: Vec<Domain> = Vec::new();
-        for domain in narrowed {
+        for (_, domain) in narrowed {
             if !unique.contains(&domain) {
                 unique.push(domain);
             }

@@ -55,6 +55,9 @@ pub(super) fn proxies(manifest: &Manifest<'_>) -> (Vec<Proxy>, Vec<(String, Stri
     (parents.into_iter().filter_map(|parent| parent.proxy).collect(), unknown)
 }
 
+/// All routes of a Service, which Istio puts together, among the VirtualServices of the mesh.
+const TAKER: &str = "an HTTPRoute or a GRPCRoute";
+
 /// Adds the routes of an HTTPRoute or a GRPCRoute.
 pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
     let mut routes = Vec::new();
@@ -62,8 +65,18 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
         read_rule(resource, rule, index, &mut routes);
     }
     let domains = read_domains(resource);
-    if !routes.is_empty() {
-        table.add(resource.manifest.number, &domains, routes);
+    if routes.is_empty() {
+        return;
+    }
+    let manifest = resource.manifest;
+    if !resource.proxies.contains(&Proxy::Mesh) {
+        table.add(manifest.number, &domains, routes);
+    } else if let Some(older) = table.add_first(manifest.number, TAKER, domains, routes) {
+        let what = format_args!(
+            "left out: a sidecar takes the older VirtualService {older}, but for clients in {}, which take the {} first",
+            manifest.namespace, manifest.kind
+        );
+        resource.warn("spec.parentRefs", what);
     }
 }
 

@@ -39,7 +39,8 @@ def failures(paths, istiod, upstreams, folder, totals, batch, convert):
             found.append(f"{file.name}: convert ends with {code}: {said}")
         found += [f"{file.name}: convert does not say {text!r}: {said}" for text in file.says if text not in " ".join(said.split())]
     comparable = [file for file in files if not file.is_not_compared]
-    wrong = {id(one): differences for one, differences, _ in batch(comparable, istiod, upstreams, folder, totals)}
+    wrong = {id(one): [found.difference for found in silent + told]
+             for one, silent, told in batch(comparable, istiod, upstreams, folder, totals)}
     for file in comparable:
         if refused := getattr(file, "refused", None):
             found.append(f"{file.name}: refused by istiod: {refused}")

@@ -209,6 +209,24 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
                 "VirtualService shop/a): spec.hosts: nothing of it is converted: a sidecar takes the older of two for one host: shop/b",
             ],
         ),
+        (
+            "a VirtualService that is older than a route of its Service",
+            old(vs("b", "hosts: [s]"), "2020")
+                + &old(route("HTTPRoute", "a", "parentRefs: [{kind: Service, name: s}]"), "2021"),
+            &[],
+            &["b-0 m.shop:80"],
+            &[
+                "HTTPRoute shop/a): spec.parentRefs: left out: a sidecar takes the older VirtualService shop/b, but for clients in shop",
+            ],
+        ),
+        (
+            "a route of its Service that is older",
+            old(vs("b", "hosts: [s]"), "2021")
+                + &old(route("HTTPRoute", "a", "parentRefs: [{kind: Service, name: s}]"), "2020"),
+            &[],
+            &["a-0 m.shop:80"],
+            &["a sidecar takes the older of two for one host: an HTTPRoute"],
+        ),
         ("of two hosts", two("hosts: [b.test]"), &[], &["b-0 m.shop:80, a-0 m.shop:80"], &[]),
         (
             "a short name that is of another Service elsewhere",
