@@ -197,7 +197,7 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
     }
     for (name, value, why) in not_copied {
         let why = match why {
-            NotCopied::Never(Never::OfHop) => "belongs to one hop, to the router or to the filter",
+            NotCopied::Never(Never::OfHop) => "belongs to one hop or to the router",
             NotCopied::Never(Never::Listed) => "listed by connection",
             NotCopied::Never(Never::Marker) => "the marker, which a copy gets anew",
             NotCopied::Removed => "headers.remove",

@@ -10,8 +10,8 @@ const BAD: &str = "{rules: [{mirrors: [{cluster: a, percentage: 140, tiemout: 5s
 
 /// What the plugin says of [`BAD`], below a path.
 fn said_of_bad(path: &str) -> [String; 2] {
-    let fields = "name, cluster, destination, clusterHeader, allowedClusters, percentage, fraction, consistentHash, rewrite, headers, redact, \
-                  disableShadowHostSuffixAppend, body, onOversizedBody, timeout";
+    let fields = "name, cluster, destination, clusterHeader, allowedClusters, percentage, fraction, ramp, consistentHash, rewrite, headers, redact, \
+                  disableShadowHostSuffixAppend, body, onOversizedBody, timeout, from, until, maxInFlight, when, trace";
     [
         format!("{path}rules[0].mirrors[0].tiemout: (not shown): unknown field; known here: {fields}"),
         format!("{path}rules[0].mirrors[0].percentage: 140: not between 0 and 100"),

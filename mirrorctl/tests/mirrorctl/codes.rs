@@ -187,8 +187,8 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
     let before = |filters: &[Value]| chain(filters, &rule(json!({})), &[]);
     let mirroring = rule(json!({"unrouted": "mirror"}));
     let small = json!({"rules": rule(json!({}))["rules"], "limits": {"maxBodyBytes": 9_000_000}});
-    let grpc = |more: Value| {
-        let header = json!({"match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}]});
+    let grpc_of = |mirrors: Value, more: Value| {
+        let header = json!({"match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}], "mirrors": mirrors});
         let mut file: Value = serde_json::from_str(&configured(&rule(header))).unwrap();
         set(
             &mut file,
@@ -198,6 +198,8 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
         );
         file.to_string()
     };
+    let grpc = |more: Value| grpc_of(json!([{"cluster": "m"}]), more);
+    let late = |when: Value| grpc_of(json!([{"cluster": "m", "when": when}]), json!({"http2_protocol_options": {}}));
     let shadow = |options: Value, off: bool| {
         let config = mirror(json!({"disableShadowHostSuffixAppend": off}));
         let mut file: Value = serde_json::from_str(&configured(&config)).unwrap();
@@ -469,18 +471,7 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
             configured(&mirror(json!({"until": "2020-01-01T00:00:00Z"}))),
             configured(&mirror(json!({"until": "9999-01-01T00:00:00Z"}))),
         ),
-        (
-            "when-on-grpc",
-            "warning",
-            configured(&rule(json!({
-                "match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}],
-                "mirrors": [{"cluster": "mirror", "when": [{"status": ["5xx"]}]}],
-            }))),
-            configured(&rule(json!({
-                "match": [{"method": {"exact": "POST"}, "headers": {"content-type": {"prefix": "application/grpc"}}}],
-                "mirrors": [{"cluster": "mirror", "when": [{"slowerThan": "1s"}]}],
-            }))),
-        ),
+        ("when-on-grpc", "warning", late(json!([{"status": ["5xx"]}])), late(json!([{"slowerThan": "1s"}]))),
         ("odd-rewrite", "warning", rewrite("/", "/v2"), rewrite("/a", "/v2")),
         ("odd-rewrite", "warning", rewrite("/a", "/"), rewrite("/a/", "/v2/")),
         (

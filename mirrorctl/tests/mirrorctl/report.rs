@@ -6,7 +6,7 @@ use harness::client::{Client, Req};
 use harness::process::{Folder, version};
 use harness::scene::{Ports, Scene};
 use harness::upstream::{Answer, Service};
-use harness::{Mesh, Setup, block_on, run};
+use harness::{Mesh, Setup, block_on, eventually, run};
 use roxmltree::{Document, ParsingOptions};
 use serde_json::{Value, json};
 use std::fs;
@@ -296,7 +296,7 @@ fn many_envoys_are_one_report_that_goes_on_where_counters_are_reset_and_one_is_g
         let first = Scene::start("calcbackend", "envoy.yaml", &mut ports).await;
         let second = Scene::start("calcbackend", "envoy.yaml", &mut others).await;
         let (one, two) = (first.envoy.admin.to_string(), second.envoy.admin.to_string());
-        let command = ["report", &one, &two, "--for", PERIOD, "--interval", "200ms", "--json"];
+        let command = ["report", &one, &two, "--for", "16s", "--interval", "200ms", "--json"];
         let mut clients = [first.client(FRONT, &mut ports).await, second.client(FRONT, &mut others).await];
         let admin = first.envoy.admin;
         let ask = async {
@@ -309,6 +309,13 @@ fn many_envoys_are_one_report_that_goes_on_where_counters_are_reset_and_one_is_g
                 }
                 if half == 0 {
                     first.settle().await;
+                    // A reset is told from a restart by the histograms, which Envoy shows some seconds late.
+                    eventually("the histograms", async || {
+                        let stats = first.envoy.admin("/stats/prometheus?filter=response_time_ms").await;
+                        let has_times = stats.lines().any(|line| line.contains("_count{") && !line.ends_with(" 0"));
+                        if has_times { Ok(()) } else { Err(stats) }
+                    })
+                    .await;
                     // What was counted is read before it is thrown away.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     Client::h1(admin).await.send(Req::post("/reset_counters", "")).await;
