@@ -19,17 +19,19 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
         "headers": unknown(),
         "redact": unknown(),
     });
-    let rule = json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror], "compare": unknown()});
+    let timed = json!({"?": 1, "ramp": [unknown()], "when": [unknown()]});
+    let rule =
+        json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror, timed], "compare": unknown()});
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
     for line in violations.lines() {
         if let Some((place, fields)) = line.split_once(": 1: unknown field; known here: ") {
-            let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "");
+            let object = place.trim_end_matches('?').trim_end_matches('.').replace("[0]", "").replace("[1]", "");
             known.insert(object, fields.split(", ").map(str::to_owned).collect());
         }
     }
-    assert_eq!(known.len(), 15, "{:?}", known.keys());
+    assert_eq!(known.len(), 17, "{:?}", known.keys());
     known
 }
 

@@ -69,7 +69,7 @@ fn rules_of<'a>(config: &'a Config, cluster: &'a str) -> impl Iterator<Item = &'
 }
 
 /// Tells whether a rule asks for gRPC's content type.
-fn wants_grpc(rule: &Rule) -> bool {
+pub(super) fn wants_grpc(rule: &Rule) -> bool {
     let headers = rule.matches.iter().flat_map(|entry| &entry.headers);
     let mut types =
         headers.filter(|(name, _)| name.as_str() == "content-type").filter_map(|(_, value)| value.literal());

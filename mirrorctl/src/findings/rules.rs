@@ -1,9 +1,10 @@
 //! Rules that do something else than was probably meant.
 
+use super::protocol::wants_grpc;
 use super::{Finding, Subject, mirrors, place};
 use crate::explain::now;
 use crate::facts::field::text;
-use traffic_mirror::config::{Match, PathRewrite};
+use traffic_mirror::config::PathRewrite;
 
 /// Finds configurations that copy nothing: there are mirrors, and the share of each is 0; and mirrors that are over.
 pub(super) fn never(subject: &Subject<'_>) -> Vec<Finding> {
@@ -31,11 +32,7 @@ pub(super) fn when_on_grpc(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (found, config) in subject.plugins {
         for (rule, index) in config.rules.iter().zip(0u32..) {
-            let asks_for_grpc = |entry: &Match| {
-                let kinds = entry.headers.iter().filter(|(name, _)| name.as_str() == "content-type");
-                kinds.into_iter().any(|(_, kind)| format!("{kind:?}").contains("application/grpc"))
-            };
-            if !rule.matches.iter().any(asks_for_grpc) {
+            if !wants_grpc(rule) {
                 continue;
             }
             for (mirror, number) in rule.mirrors.iter().zip(0u32..) {
