@@ -57,8 +57,8 @@ def copies(log, sent):
 
 
 def is_copy(line, sent):
-    """Whether the filter has made it: a request of the table may carry the marker itself."""
-    return f"{MARKER}: true" not in sent[line.path].header
+    """Whether the filter has made it: a request of the table may carry the marker itself. A copy may have another path."""
+    return line.path not in sent or f"{MARKER}: true" not in sent[line.path].header
 
 
 def seen(rows, metrics):
@@ -84,6 +84,11 @@ def compared(proxy, metrics):
     return "; 5 compared as same, 1 as mirror_error"
 
 
+def hidden(proxy, metrics):
+    same(total(metrics, "copies_total", outcome="redaction_failed"), 1, "not sent")
+    return "; the one that cannot be looked at was not sent"
+
+
 def failed_alone(proxy, metrics):
     same(total(metrics, "copies_total", outcome="not_wanted"), 9, "not wanted")
     return "; 9 others not wanted"
@@ -98,6 +103,8 @@ for title, function in {
     "examples/bookinfo: sidecar, what it sends": functools.partial(one_mesh, "bookinfo", "productpage-v1"),
     "examples/nginx-versions: sidecar, what it receives": functools.partial(
         one_mesh, "nginx-versions", "nginx-v1", to=("nginx-v1", 80), more=marked),
+    "examples/private-data: sidecar, what it receives": functools.partial(
+        one_mesh, "private-data", "shop-v1", to=("shop-v1", 80), more=hidden),
     "examples/failing-requests: sidecar, what it receives": functools.partial(
         one_mesh, "failing-requests", "orders-v1", to=("orders-v1", 80), more=failed_alone),
     "examples/calcbackend: sidecar, what it sends": functools.partial(
