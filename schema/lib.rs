@@ -179,7 +179,8 @@ fn the_schema_has_the_fields_that_the_plugin_knows() {
         // The plugin names what it knows when it meets what it does not.
         let mut tree = json!({ "?": 1 });
         for name in path.rsplit('.').filter(|name| !name.is_empty()) {
-            let is_list = ["rules", "match", "mirrors"].contains(&name) && !path.ends_with("uriRegexRewrite.match");
+            let is_list = ["rules", "match", "mirrors", "ramp", "when"].contains(&name)
+                && !path.ends_with("uriRegexRewrite.match");
             tree = Value::Object(Map::from_iter([(name.to_owned(), if is_list { json!([tree]) } else { tree })]));
         }
         let said = said(&tree);
