@@ -11,11 +11,11 @@ const MOST_ENTRIES: usize = 100;
 pub struct Redact {
     /// Headers, each line of them.
     pub headers: Vec<HeaderName>,
-    /// Cookies.
+    /// Cookies, in order.
     pub cookies: Vec<Box<str>>,
-    /// Parameters of the query, as their names decode.
+    /// Parameters of the query, as their names decode, in order.
     pub query_params: Vec<Box<str>>,
-    /// Parameters of a form in the body, as their names decode; empty: a form is not looked at.
+    /// Parameters of a form in the body, as their names decode, in order; empty: a form is not looked at.
     pub form: Vec<Box<str>>,
     /// Places in a JSON body; empty: JSON is not looked at.
     pub json: Vec<Pointer>,
@@ -135,7 +135,10 @@ fn list<T>(node: &Node<'_>, mut read: impl FnMut(&Node<'_>, &str) -> Option<T>) 
 #[inline(never)]
 fn names(node: &Node<'_>, read: fn(&Node<'_>, &str) -> Option<Box<str>>) -> Option<Vec<Box<str>>> {
     let mut known = Vec::new();
-    list(node, |node, text| read(node, text).and_then(|name| once(&mut known, node, text).map(|()| name)))
+    let mut names =
+        list(node, |node, text| read(node, text).and_then(|name| once(&mut known, node, text).map(|()| name)))?;
+    names.sort_unstable();
+    Some(names)
 }
 
 /// Refuses what stands in its list already.
@@ -177,6 +180,15 @@ fn read_pointer(node: &Node<'_>, text: &str) -> Option<Pointer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_kept_in_order_to_be_looked_up() {
+        let text = br#"{"rules":[{"mirrors":[{"cluster":"c","redact":{"form":["b","c","a"],"cookies":["z","y"]}}]}]}"#;
+        let config = crate::config::Config::from_bytes(text).unwrap();
+        let redact = config.rules[0].mirrors[0].redact.as_ref().unwrap();
+        assert_eq!(redact.form, ["a", "b", "c"].map(Box::from));
+        assert_eq!(redact.cookies, ["y", "z"].map(Box::from));
+    }
 
     #[test]
     fn pointers_are_those_of_rfc_6901_with_a_star_for_any_step() {

@@ -70,17 +70,18 @@ impl Budget {
         self.room.give_back(bytes);
     }
 
-    /// Lets a body that is buffered wait for a response; false where so many do that they would take more than half of the room.
-    pub fn wait(&mut self, bytes: usize) -> bool {
+    /// Takes room for a body that waits for a response; false, and nothing taken, where there is none, or so many wait that they would take
+    /// more than half of it.
+    pub fn hold_waiting(&mut self, bytes: usize) -> bool {
         let waiting = self.waiting.saturating_add(bytes);
-        let has_room = waiting <= self.max_buffered / 2;
+        let has_room = waiting <= self.max_buffered / 2 && self.hold(bytes);
         if has_room {
             self.waiting = waiting;
         }
         has_room
     }
 
-    /// Takes in that a body does not wait any more.
+    /// Takes in that a body does not wait any more, whose room is given back by itself.
     pub fn end_wait(&mut self, bytes: usize) {
         self.waiting = self.waiting.saturating_sub(bytes);
     }
@@ -145,12 +146,13 @@ mod tests {
     #[test]
     fn bodies_that_wait_for_responses_take_half_of_the_room() {
         let mut budget = budget(1);
-        assert!(budget.wait(3));
-        assert!(!budget.wait(3));
-        assert!(budget.wait(2));
+        assert!(budget.hold_waiting(3));
+        assert!(!budget.hold_waiting(3));
+        assert!(budget.hold_waiting(2));
         budget.end_wait(3);
-        assert!(budget.wait(3));
-        assert!(budget.wait(0));
+        budget.release(3);
+        assert!(budget.hold_waiting(3));
+        assert!(budget.hold_waiting(0));
     }
 
     #[test]

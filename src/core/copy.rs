@@ -140,7 +140,7 @@ impl<'a> Draft<'a> {
         let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
         let path = path.filter(begins).or(hidden.map(|path| NewPath::Parts([path, b"", b""])));
         let redacted = redacted.map_or(&[][..], |redacted| &redacted.headers);
-        let tracing = Tracing::new(mirror, request.map(), random);
+        let tracing = Tracing::new(mirror, request, random);
         Ok(Self { request, mirror, redacted, authority, path, tracing, told: &[] })
     }
 

@@ -113,14 +113,12 @@ impl Pending {
         if self.held == 0 {
             self.wait(budget);
         }
+        let length = body.as_ref().map_or(0, Vec::len);
         match body {
-            Some(body) if self.wants_body() && budget.wait(body.len()) => {
-                self.body = Body { length: body.len(), pieces: vec![body] };
+            Some(body) if self.wants_body() && budget.hold_waiting(length) => {
+                self.body = Body { length, pieces: vec![body] };
             }
-            _ => {
-                self.body.give_back(budget);
-                self.lose_body(Outcome::BufferLimit);
-            }
+            _ => self.lose_body(Outcome::BufferLimit),
         }
     }
 
@@ -176,11 +174,9 @@ impl Pending {
         self.take_body(budget)
     }
 
-    /// Takes the gathered body in one piece, as [`Self::take_body`] does, and leaves it in the budget.
-    pub fn lend_body(&mut self) -> Option<Vec<u8>> {
-        let body = std::mem::take(&mut self.body);
-        self.body.length = body.length;
-        body.into_one_piece()
+    /// Takes the gathered body in one piece, as [`Self::take_body`] does, and keeps the room for the rest.
+    pub fn lend_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
+        self.body.give_back(budget).into_one_piece()
     }
 
     fn wants_body(&self) -> bool {

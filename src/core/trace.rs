@@ -4,7 +4,7 @@
 //! `x-request-id`, whose 15th character says whether it is traced (`UUIDRequestIDExtension::setTraceReason`).
 
 use crate::config::{Mirror, Trace};
-use crate::core::header_map::HeaderMap;
+use crate::core::digest::Digest;
 
 /// The name of the header in which a copy with a trace of its own tells of its request's.
 pub const OLD: &str = "x-mirrored-traceparent";
@@ -28,26 +28,32 @@ pub enum Tracing<'a> {
     Unsampled,
     /// The copy begins a trace of its own: the value of its `traceparent`, and that of the request.
     New(Box<[u8]>, &'a [u8]),
-    /// The copy would, but the request has no trace that it could tell of.
-    WithoutOld,
+    /// The copy would, but the request has no trace that it could tell of; whether it has several, which go.
+    WithoutOld(bool),
 }
 
 impl<'a> Tracing<'a> {
     /// Finds out what becomes of a request's headers; `None`: they stay.
     #[inline]
-    pub fn new(mirror: &Mirror, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Option<Box<Self>> {
+    pub fn new(mirror: &Mirror, request: &'a Digest, random: impl FnMut() -> u64) -> Option<Box<Self>> {
         if mirror.trace == Trace::Keep { None } else { Some(Box::new(Self::other(mirror, request, random))) }
     }
 
     #[cold]
-    fn other(mirror: &Mirror, request: &'a HeaderMap, random: impl FnMut() -> u64) -> Self {
+    fn other(mirror: &Mirror, request: &'a Digest, random: impl FnMut() -> u64) -> Self {
         if mirror.trace == Trace::Unsampled {
             return Self::Unsampled;
         }
+        let mut all = request.map().places().filter(|(_, name, _)| *name == b"traceparent");
+        let (first, has_several) = (all.next(), all.next().is_some());
+        // What is not to be on the copy is not told by another name either.
         let hidden = mirror.redact.iter().flat_map(|redact| &redact.headers);
-        let is_hidden = hidden.into_iter().any(|name| name.as_str() == "traceparent");
-        let old = only(request, b"traceparent").filter(|value| !is_hidden && is_traceparent(value));
-        old.map_or(Self::WithoutOld, |old| Self::New(traceparent(old, random), old))
+        let is_gone = hidden.chain(&mirror.headers.remove).any(|name| name.as_str() == "traceparent");
+        let old = first.filter(|(place, _, value)| {
+            let is_cut = request.cuts().iter().any(|(cut, _)| cut == place);
+            !has_several && !is_gone && !is_cut && is_traceparent(value)
+        });
+        old.map_or(Self::WithoutOld(has_several), |(_, _, old)| Self::New(traceparent(old, random), old))
     }
 
     /// Returns what becomes of a header; `None`: it stays.
@@ -55,7 +61,8 @@ impl<'a> Tracing<'a> {
         match self {
             Self::Unsampled => unsampled(name, value),
             Self::New(new, _) if name == b"traceparent" => Some(Edit::Value([new, b"", b""])),
-            Self::New(..) | Self::WithoutOld => is_of_trace(name).then_some(Edit::Gone),
+            Self::WithoutOld(true) if name == b"traceparent" => Some(Edit::Gone),
+            Self::New(..) | Self::WithoutOld(_) => is_of_trace(name).then_some(Edit::Gone),
         }
     }
 
@@ -66,12 +73,6 @@ impl<'a> Tracing<'a> {
             _ => None,
         }
     }
-}
-
-/// Returns the value of a header that stands there once.
-fn only<'a>(map: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
-    let mut values = map.iter().filter(|(found, _)| *found == name).map(|(_, value)| value);
-    values.next().filter(|_| values.next().is_none())
 }
 
 /// Makes the `traceparent` of a new trace, with the flags of an old one.
@@ -122,13 +123,25 @@ fn unsampled<'e>(name: &[u8], value: &'e [u8]) -> Option<Edit<'e>> {
     let parts = match name {
         b"traceparent" => unsampled_traceparent(value)?,
         b"b3" => unsampled_b3(value)?,
-        b"x-b3-sampled" if matches!(value, b"0" | b"1" | b"true" | b"false" | b"d") => [&b"0"[..], b"", b""],
+        b"x-b3-sampled" if is_sampling(value) => [&b"0"[..], b"", b""],
         b"x-b3-flags" => return Some(Edit::Gone),
-        b"x-datadog-sampling-priority" if matches!(value, b"-1" | b"0" | b"1" | b"2") => [&b"0"[..], b"", b""],
+        b"x-datadog-sampling-priority" if is_number(value) => [&b"0"[..], b"", b""],
         b"x-request-id" => untraced_request_id(value)?,
         _ => return None,
     };
     Some(Edit::Value(parts))
+}
+
+/// Returns whether this is a sampling state of B3, as it is or once was.
+fn is_sampling(value: &[u8]) -> bool {
+    matches!(value, b"0" | b"1" | b"d") || [&b"true"[..], b"false"].iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether this is a number, such as `-1` and `2.0`.
+fn is_number(value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let mut parts = digits.splitn(2, |byte| *byte == b'.');
+    parts.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
 }
 
 /// Clears the sampled flag, the lowest bit of the last digit.
@@ -150,15 +163,14 @@ fn unsampled_traceparent(value: &[u8]) -> Option<[&[u8]; 3]> {
 
 /// Sets the sampling field of `TRACE-SPAN-SAMPLING-PARENT` or of `SAMPLING` to 0; a value without one says that it is open.
 fn unsampled_b3(value: &[u8]) -> Option<[&[u8]; 3]> {
-    let is_sampling = |field: &[u8]| matches!(field, b"0" | b"1" | b"d");
     if is_sampling(value) {
         return Some([b"0", b"", b""]);
     }
     let mut fields = value.split(|byte| *byte == b'-');
     let (trace, span, sampling, parent) = (fields.next()?, fields.next()?, fields.next()?, fields.next());
     let is_b3 = matches!(trace.len(), 16 | 32)
-        && [span, parent.unwrap_or(span)].iter().all(|id| id.len() == 16 && is_hex(id))
-        && is_hex(trace)
+        && [span, parent.unwrap_or(span)].iter().all(|id| id.len() == 16 && id.iter().all(u8::is_ascii_hexdigit))
+        && trace.iter().all(u8::is_ascii_hexdigit)
         && is_sampling(sampling)
         && fields.next().is_none();
     let at = trace.len().saturating_add(span.len()).saturating_add(2);
@@ -181,6 +193,7 @@ fn untraced_request_id(value: &[u8]) -> Option<[&[u8]; 3]> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::core::header_map::HeaderMap;
     use proptest::prelude::*;
 
     /// The examples of the specifications: W3C Trace Context, openzipkin/b3-propagation, Datadog's, Envoy's own.
@@ -217,7 +230,9 @@ mod tests {
             ("b3", "d", Some("0")),
             ("x-b3-traceid", "80f198ee56343ba864fe8b2a57d3eff7", Some("80f198ee56343ba864fe8b2a57d3eff7")),
             ("x-b3-sampled", "1", Some("0")),
-            ("x-b3-sampled", "true", Some("0")),
+            ("x-b3-sampled", "True", Some("0")),
+            ("b3", "80F198EE56343BA8-E457B5A2E4D86BD1-1", Some("80F198EE56343BA8-E457B5A2E4D86BD1-0")),
+            ("x-datadog-sampling-priority", "1.0", Some("0")),
             ("x-b3-flags", "1", None),
             ("x-datadog-sampling-priority", "2", Some("0")),
             ("x-datadog-sampling-priority", "-1", Some("0")),
@@ -260,7 +275,7 @@ mod tests {
                 ],
             ),
             ("x-b3-sampled", &["", "yes", "2"]),
-            ("x-datadog-sampling-priority", &["", "high"]),
+            ("x-datadog-sampling-priority", &["", "high", "1.", "-"]),
             (
                 "x-request-id",
                 &["", "abc", "5b1f3c2e-9f3a-9d0c-8d5e-0c7f1b2a3d4", "5b1f3c2e-9f3a-9d0c-8d5e-0c7f1b2a3d4g"],
@@ -277,8 +292,9 @@ mod tests {
         Config::from_bytes(text.as_bytes()).unwrap().rules[0].mirrors[0].clone()
     }
 
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    fn headers(pairs: &[(&str, &str)]) -> Digest {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        Digest::new(HeaderMap::from_pairs(pairs), None)
     }
 
     #[test]
@@ -307,7 +323,8 @@ mod tests {
             assert_eq!(tracing.old(), None);
             assert_eq!(edited(&tracing, "b3", B3), None);
             for (name, value) in traces {
-                assert_eq!(edited(&tracing, name, value).as_deref(), Some(*value));
+                let expected = (traces.len() == 1).then_some(*value);
+                assert_eq!(edited(&tracing, name, value).as_deref(), expected);
             }
         }
     }
@@ -321,12 +338,19 @@ mod tests {
         let tracing = Tracing::new(&mirror, &request, || panic!("no id is needed")).unwrap();
         assert_eq!(tracing.old(), None);
         assert_eq!(edited(&tracing, "traceparent", "***").as_deref(), Some("***"));
+        let mut removing = self::mirror("new");
+        removing.headers.remove = mirror.redact.unwrap().headers;
+        let tracing = Tracing::new(&removing, &request, || panic!("no id is needed")).unwrap();
+        assert_eq!(tracing.old(), None);
+        let listed = headers(&[("traceparent", SAMPLED), ("connection", "traceparent")]);
+        let tracing = Tracing::new(&self::mirror("new"), &listed, || panic!("no id is needed")).unwrap();
+        assert_eq!(tracing.old(), None);
     }
 
     proptest! {
         #[test]
         fn any_value_is_taken(name in "traceparent|b3|x-b3-sampled|x-request-id", value: Vec<u8>, random: u64) {
-            let request = HeaderMap::from_pairs([(name.as_bytes(), &value[..])]);
+            let request = Digest::new(HeaderMap::from_pairs([(name.as_bytes(), &value[..])]), None);
             for trace in ["unsampled", "new"] {
                 let tracing = Tracing::new(&mirror(trace), &request, || random).unwrap();
                 let _ = tracing.edit(name.as_bytes(), &value);

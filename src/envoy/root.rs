@@ -235,7 +235,7 @@ impl Root {
     /// Does that for the mirrors that do not wait for the primary's response.
     #[cold]
     fn finish_but_for_response(&self, stream: u32, mut pending: Pending, rule: &Rule) -> Next {
-        let body = pending.lend_body();
+        let body = pending.lend_body(&mut self.state.borrow_mut().budget);
         self.settle(stream, &mut pending, rule, body.as_deref(), None);
         pending.wait_for_response(body, &mut self.state.borrow_mut().budget);
         self.publish_buffered();

@@ -11,6 +11,9 @@ use std::borrow::Cow;
 /// How deep arrays and objects may be nested.
 const DEEPEST: usize = 128;
 
+/// How many steps of pointers may be tried for each byte of a text.
+const TRIES: usize = 16;
+
 /// An array or object that has begun.
 struct Open {
     is_object: bool,
@@ -34,6 +37,8 @@ pub(super) fn find(body: &[u8], pointers: &[Pointer], spans: &mut Spans) -> Resu
     // What is left of each pointer that may lead on, container by container; at the end those of the value that comes.
     let mut steps: Vec<&[Step]> = pointers.iter().map(Pointer::steps).collect();
     let mut own = 0;
+    // How many steps may still be tried: some pointers with `*` and long lists would take too long.
+    let mut tries = body.len().saturating_mul(TRIES).saturating_add(4096);
     // Where the container began that is being hidden, and how many stand around it.
     let mut hidden = None;
     loop {
@@ -100,20 +105,25 @@ pub(super) fn find(body: &[u8], pointers: &[Pointer], spans: &mut Spans) -> Resu
                 }
                 if parent < own {
                     let name = decoded(name).ok_or(Failed::Malformed)?;
-                    lead_on(&mut steps, parent, |to, _| to.as_bytes() == &*name);
+                    text.space();
+                    lead_on(&mut steps, parent, text.begins(), |to, _| to.as_bytes() == &*name);
                 }
             } else if parent < own {
-                lead_on(&mut steps, parent, |_, to| to == Some(index));
+                text.space();
+                lead_on(&mut steps, parent, text.begins(), |_, to| to == Some(index));
             }
+            tries = tries.checked_sub(own.saturating_sub(parent)).ok_or(Failed::Work)?;
             break;
         }
     }
 }
 
-/// Appends what is left of the pointers, from one on, whose next step leads to a member or item.
-fn lead_on(steps: &mut Vec<&[Step]>, first: usize, leads: impl Fn(&str, Option<usize>) -> bool) {
+/// Appends what is left of the pointers, from one on, whose next step leads to a member or item. `begins`: it is an array or object,
+/// else pointers that lead further lead nowhere.
+fn lead_on(steps: &mut Vec<&[Step]>, first: usize, begins: bool, leads: impl Fn(&str, Option<usize>) -> bool) {
     for number in first..steps.len() {
         if let Some([step, rest @ ..]) = steps.get(number).copied()
+            && (begins || rest.is_empty())
             && match step {
                 Step::Any => true,
                 Step::To(name, index) => leads(name, *index),
@@ -137,6 +147,11 @@ impl<'t> Text<'t> {
 
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
+    }
+
+    /// Tells whether an array or object begins.
+    fn begins(&self) -> bool {
+        matches!(self.peek(), Some(b'{' | b'['))
     }
 
     fn forward(&mut self, bytes: usize) {
@@ -220,7 +235,8 @@ impl<'t> Text<'t> {
 pub(super) fn decoded(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(first) = memchr::memchr(b'\\', text) else { return Some(Cow::Borrowed(text)) };
     let (plain, mut rest) = text.split_at_checked(first)?;
-    let mut decoded = Vec::with_capacity(text.len());
+    let mut decoded = Vec::new();
+    decoded.try_reserve_exact(text.len()).ok()?;
     decoded.extend_from_slice(plain);
     while !rest.is_empty() {
         let (character, after) = unescaped(rest)?;

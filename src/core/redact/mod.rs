@@ -37,6 +37,8 @@ pub enum Failed {
     Nesting,
     /// There are too many values to hide.
     Values,
+    /// To look for the places in it would take too long.
+    Work,
     /// The body becomes longer than `limits.maxBodyBytes`.
     TooLong,
     /// There is no memory.
@@ -54,6 +56,7 @@ impl fmt::Display for Failed {
             Self::Malformed => "the body is not what its content-type says",
             Self::Nesting => "the JSON is nested deeper than 128",
             Self::Values => "more than 1,000 values are to be hidden",
+            Self::Work => "it has too many places for so many pointers with *",
             Self::TooLong => "the body becomes longer than limits.maxBodyBytes",
             Self::Memory => "there is no memory",
         })

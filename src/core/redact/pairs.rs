@@ -45,7 +45,7 @@ pub(super) fn query(text: &[u8], start: usize, names: &[Box<str>], spans: &mut S
 /// Finds the values of the listed cookies in a line. What is around a name or a value, white space and quotes, is no part of it.
 #[inline(never)]
 pub(super) fn cookies(line: &[u8], names: &[Box<str>], spans: &mut Spans) -> Result<(), Failed> {
-    let is_listed = |name: &[u8]| names.iter().any(|listed| listed.as_bytes() == name.trim_ascii());
+    let is_listed = |name: &[u8]| stands_in(names, name.trim_ascii());
     let mut start = 0usize;
     for cookie in line.split(|byte| *byte == b';') {
         let end = start.saturating_add(cookie.len());
@@ -71,13 +71,15 @@ pub(super) fn cookies(line: &[u8], names: &[Box<str>], spans: &mut Spans) -> Res
     Ok(())
 }
 
-/// Returns a value as it decodes: `%41` is a byte, `+` a space; a `%` without two digits is itself.
+/// Returns a value as it decodes: `%41` is a byte, `+` a space; a `%` without two digits is itself. `None` where memory does not
+/// suffice for that.
 #[inline(never)]
-pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn decoded(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(text);
+        return Some(Cow::Borrowed(text));
     }
-    let mut decoded = Vec::with_capacity(text.len());
+    let mut decoded = Vec::new();
+    decoded.try_reserve_exact(text.len()).ok()?;
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
         let (byte, tail) = match (first, tail) {
@@ -88,7 +90,12 @@ pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
         decoded.push(byte);
         rest = tail;
     }
-    Cow::Owned(decoded)
+    Some(Cow::Owned(decoded))
+}
+
+/// Returns whether a name is one of these, which are in order: a text may have a million names.
+fn stands_in(names: &[Box<str>], name: &[u8]) -> bool {
+    names.binary_search_by(|listed| listed.as_bytes().cmp(name)).is_ok()
 }
 
 /// Returns whether the name of a parameter, as it decodes, is listed.
@@ -97,13 +104,13 @@ pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
 /// What the name is depends on who reads it.
 #[inline(never)]
 fn is_listed(name: &[u8], names: &[Box<str>]) -> Result<bool, Failed> {
-    let is = |name: &[u8]| names.iter().any(|listed| listed.as_bytes() == name);
+    let is = |name: &[u8]| stands_in(names, name);
     if name.iter().all(|byte| byte.is_ascii() && !matches!(byte, b'%' | b'+')) {
         return Ok(is(name));
     }
     let is_escape = |rest: &[u8]| matches!(rest, [high, low, ..] if hex(*high, *low).is_some());
     let is_text = name.split(|byte| *byte == b'%').skip(1).all(is_escape);
-    let name = decoded(name);
+    let name = decoded(name).ok_or(Failed::Memory)?;
     if is_text && std::str::from_utf8(&name).is_ok() { Ok(is(&name)) } else { Err(Failed::Name) }
 }
 

@@ -80,7 +80,7 @@ impl Spans {
 fn token(value: &[u8], escapes: Escapes, hide: Hide<'_>) -> Option<Token> {
     let Hide::Pseudonym(key) = hide else { return Some(Token::MASK) };
     Some(match (escapes, value) {
-        (Escapes::Url, _) => key.pseudonym(&pairs::decoded(value)),
+        (Escapes::Url, _) => key.pseudonym(&pairs::decoded(value)?),
         (Escapes::Json, [b'"', text @ .., b'"']) => key.pseudonym(&json::decoded(text)?),
         _ => key.pseudonym(value),
     })
