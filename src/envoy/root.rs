@@ -1,25 +1,27 @@
 //! A configuration at work on one worker: it reads through the host, asks the core, and acts through the host.
 
-use crate::config::{Config, Mirror, Rule, TooMuch};
+mod sending;
+
+use crate::config::{Config, Rule};
 use crate::core::budget::{Budget, Room};
-use crate::core::copy::Draft;
 use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
-use crate::core::pending::{self, Pending, Plan};
-use crate::core::primary::{Primary, Told};
-use crate::core::redact::{Failed, Hide, Key, Redacted, Redaction};
+use crate::core::pending::{Pending, Plan};
+use crate::core::primary::Primary;
+use crate::core::redact::Key;
 use crate::core::request::Request;
 use crate::core::sample::Choice;
-use crate::envoy::abi::{self, CurrentRequest, Refusal, StreamEnd};
-use crate::envoy::in_flight::{Call, Calls};
+use crate::envoy::abi::{self, CurrentRequest, StreamEnd};
+use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use crate::envoy::tokens::Tokens;
 use getrandom::SysRng;
 use log::debug;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro128PlusPlus;
+use sending::Batch;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -59,17 +61,6 @@ pub struct Complete {
     pending: Pending,
     /// When it was, see [`abi::now`].
     at: u64,
-}
-
-/// What the copies of one request, that are sent at one moment, have in common.
-struct Batch<'a> {
-    pending: &'a Pending,
-    /// The stream of the request, where the responses are compared.
-    compared: Option<u32>,
-    /// What they tell of the primary's response, where they waited for that.
-    told: &'a [Told],
-    /// When the request was complete, if they waited; 0: now.
-    since: u64,
 }
 
 struct State {
@@ -322,96 +313,6 @@ impl Root {
     fn count_while_off(&self, index: usize) {
         self.count_decided(index);
         self.ledger.mirrors(index).iter().for_each(|metrics| enter(metrics, Outcome::Unsampled));
-    }
-
-    /// Sends a copy, if no limit forbids it. `body`: none, where memory did not suffice for it.
-    #[inline]
-    fn send(&self, batch: &Batch<'_>, mirror: &Mirror, metrics: &Rc<MirrorMetrics>, body: Option<&[u8]>) -> Outcome {
-        let Some(body) = body else { return Outcome::BufferLimit };
-        let sent_at = abi::now();
-        if let Err(outcome) = self.state.borrow().budget.admit(self.calls.in_flight()) {
-            return outcome;
-        }
-        if let Some(most) = mirror.max_in_flight
-            && self.calls.in_flight_of(metrics) >= most
-        {
-            return Outcome::InFlightLimit;
-        }
-        if let Some(tokens) = &self.tokens
-            && !tokens.take(sent_at)
-        {
-            return Outcome::RateLimit;
-        }
-        let Err(outcome) = self.dispatch(batch, mirror, metrics, body, sent_at) else { return Outcome::Sent };
-        if let Some(tokens) = &self.tokens {
-            tokens.give_back(abi::now().saturating_sub(sent_at));
-        }
-        outcome
-    }
-
-    /// Sends a copy that no limit forbids.
-    fn dispatch(
-        &self,
-        batch: &Batch<'_>,
-        mirror: &Mirror,
-        metrics: &Rc<MirrorMetrics>,
-        body: &[u8],
-        sent_at: u64,
-    ) -> Result<(), Outcome> {
-        let Some(redact) = &mirror.redact else {
-            return self.hand_over(batch, mirror, metrics, (body, None), sent_at);
-        };
-        let max_body = self.config.limits.max_body_bytes;
-        let redaction = Hide::new(redact.with, self.key.as_deref())
-            .ok_or(Failed::Memory)
-            .and_then(|hide| Redaction::new(redact, hide, &batch.pending.request, body, max_body))
-            .map_err(|failed| {
-                debug!("rule {}, mirror {}: {failed}", metrics.rule, metrics.mirror);
-                Outcome::RedactionFailed
-            })?;
-        let length = redaction.body_length();
-        if !self.state.borrow_mut().budget.hold(length) {
-            return Err(Outcome::BufferLimit);
-        }
-        let sent = redaction.make().ok_or(Outcome::BufferLimit).and_then(|redacted| {
-            let body = redacted.body.as_deref().unwrap_or(body);
-            // What it took to find the values is no time of the mirror's.
-            self.hand_over(batch, mirror, metrics, (body, Some(&redacted)), abi::now())
-        });
-        self.state.borrow_mut().budget.release(length);
-        sent
-    }
-
-    /// Hands a copy over to the host, with its body and what else is hidden on it.
-    fn hand_over(
-        &self,
-        batch: &Batch<'_>,
-        mirror: &Mirror,
-        metrics: &Rc<MirrorMetrics>,
-        (body, redacted): (&[u8], Option<&Redacted>),
-        sent_at: u64,
-    ) -> Result<(), Outcome> {
-        let Batch { pending, compared, told, since } = *batch;
-        let request = &pending.request;
-        let cluster = pending::cluster(&mirror.target, request.map())?;
-        let random = || self.state.borrow_mut().generator.next_u64();
-        // The host would not take what is too long.
-        let draft = Draft::redacted(mirror, request, pending.decision.matched_uri, redacted, random);
-        let mut draft = draft.map_err(|TooMuch| Outcome::NoCluster)?;
-        draft.tell(told);
-        let buffer = std::mem::take(&mut self.state.borrow_mut().buffer);
-        let copied = draft.write(self.config.marker.as_ref(), buffer).ok_or(Outcome::BufferLimit)?;
-        let is_grpc = draft.is_grpc(&copied);
-        let sent = abi::send(cluster, copied.as_abi(), body, mirror.timeout);
-        self.state.borrow_mut().keep(copied.into_abi());
-        let token = sent.map_err(|refusal| match refusal {
-            Refusal::UnknownCluster => Outcome::NoCluster,
-            Refusal::NoUpstream => Outcome::NoUpstream,
-        })?;
-        let since = if since == 0 { sent_at } else { since };
-        let call = Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout };
-        self.calls.sent(token, call, since);
-        Ok(())
     }
 
     /// Tells the gauge how many bytes are held by now.
