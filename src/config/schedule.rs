@@ -79,12 +79,11 @@ impl Period {
         }
         let from = optional(from, Moment::read);
         let last = until.as_ref().map(|node| Moment::read(node));
-        let (from, until) = match (from, &until, last) {
-            (from, None, _) => (from?, None),
-            (Some(Some(from)), Some(node), Some(Some(until))) if until <= from => return node.refuse("not after from"),
-            (from, Some(_), until) => (from?, Some(until??)),
-        };
-        Some(Some(Self { from, until }))
+        let (from, last) = (from?, last.map_or(Some(None), |last| last.map(Some))?);
+        match until {
+            Some(node) if from.is_some() && last <= from => node.refuse("not after from"),
+            _ => Some(Some(Self { from, until: last })),
+        }
     }
 }
 
