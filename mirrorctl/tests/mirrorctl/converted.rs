@@ -344,11 +344,13 @@ async fn address(envoy: &Envoy, listener: &str) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()).into()
 }
 
-fn socket(port: u16) -> Value {
+/// An address of this machine.
+pub fn socket(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
 
-fn cluster((name, address): (&str, SocketAddr)) -> Value {
+/// A cluster of one server.
+pub fn cluster((name, address): (&str, SocketAddr)) -> Value {
     let endpoint = json!({"endpoint": {"address": socket(address.port())}});
     json!({
         "name": name,

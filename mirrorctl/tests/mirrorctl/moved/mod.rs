@@ -5,6 +5,7 @@ mod cases;
 mod sources;
 mod tables;
 
+use crate::converted::{cluster, socket};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -177,10 +178,6 @@ pub fn convert(args: &[&str], stdin: &str) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn socket(port: u16) -> Value {
-    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
-}
-
 /// A bootstrap with a listener for each table. `own`: the policies of the last primary's cluster.
 fn bootstrap(tables: &[Table], mirrors: &[(&str, Upstream)], primary: SocketAddr, own: &Value) -> Value {
     let listeners: Vec<_> = tables.iter().enumerate().map(|(number, table)| listener(number, &table.routes)).collect();
@@ -199,15 +196,6 @@ fn bootstrap(tables: &[Table], mirrors: &[(&str, Upstream)], primary: SocketAddr
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": socket(0)},
         "static_resources": {"listeners": listeners, "clusters": clusters},
-    })
-}
-
-fn cluster((name, address): (&str, SocketAddr)) -> Value {
-    let endpoint = json!({"endpoint": {"address": socket(address.port())}});
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     })
 }
 
