@@ -3,7 +3,7 @@
 use super::names::{HeaderName, Spellings, key};
 use super::node::{Node, all, optional};
 
-/// The most entries of one list: each member, parameter and cookie of a request is held against all of them.
+/// The most entries of one list: each member, parameter and cookie of a request is compared with all of them.
 const MOST_ENTRIES: usize = 100;
 
 /// The values that copies to a mirror do not have.

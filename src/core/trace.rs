@@ -33,7 +33,7 @@ pub enum Tracing<'a> {
 }
 
 impl<'a> Tracing<'a> {
-    /// Finds out what becomes of a request's headers; `None`: they stay.
+    /// Finds out how a request's headers change; `None`: they stay.
     #[inline]
     pub fn new(mirror: &Mirror, request: &'a Digest, random: impl FnMut() -> u64) -> Option<Box<Self>> {
         if mirror.trace == Trace::Keep { None } else { Some(Box::new(Self::other(mirror, request, random))) }

@@ -1,4 +1,4 @@
-//! A cluster of Envoy's, as far as it decides what becomes of copies.
+//! A cluster of Envoy's, as far as it matters for copies.
 
 use super::field::{at, is_set, is_type, items, named, text};
 use crate::input::Place;

@@ -13,7 +13,7 @@ const LEAST: usize = 16;
 
 /// The key of pseudonyms. Its bytes are nowhere to be read again.
 ///
-/// Nobody can learn of it by the time that this takes: only mirrors see pseudonyms, and nothing is held against the key.
+/// Nobody can learn of it by the time that this takes: only mirrors see pseudonyms, and nothing is compared with the key.
 pub struct Key(Hmac<Sha256>);
 
 impl Key {
