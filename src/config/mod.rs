@@ -24,7 +24,7 @@ mod target;
 mod violation;
 mod when;
 
-pub use expression::{Expression, Pattern};
+pub use expression::{Expression, Pattern, Texts};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite, Trace};
 pub use moment::Moment;
