@@ -21,6 +21,8 @@ pub struct Rule {
     pub compares_status: bool,
     /// What becomes of requests that no upstream gets.
     pub unrouted: Unrouted,
+    /// Whether some mirror waits for the primary's response.
+    pub waits: bool,
 }
 
 /// What becomes of requests that Envoy has no cluster for: without a route, redirected, or responded to by Envoy itself.
@@ -103,10 +105,12 @@ impl Rule {
             "mirror" => Some(Unrouted::Mirror),
             _ => node.refuse("ignore or mirror"),
         });
+        let mirrors = mirrors?;
         Some(Self {
             name: name?,
             matches: matches?,
-            mirrors: mirrors?,
+            waits: mirrors.iter().any(|mirror| !mirror.when.is_empty()),
+            mirrors,
             compares_status: compares_status?.flatten().unwrap_or_default(),
             unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })

@@ -279,6 +279,7 @@ impl Body {
         std::mem::take(self)
     }
 
+    #[inline(always)]
     fn into_one_piece(mut self) -> Option<Vec<u8>> {
         if self.pieces.len() <= 1 {
             return Some(self.pieces.pop().unwrap_or_default());

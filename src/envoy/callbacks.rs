@@ -131,6 +131,7 @@ pub fn done(context: u32) -> bool {
     true
 }
 
+#[inline(always)]
 fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
     match root.finish(stream, pending) {
         Next::Nothing => {}

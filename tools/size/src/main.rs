@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, HashMap};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
-/// The most bytes of code that a module may have. A change that raises it says why. The last 32,000 are what finds all texts of
+/// The most bytes of code that a module may have. A change that raises it says why. The last 35,000 are for what finds all texts of
 /// expressions in one pass: 30 ms when a proxy starts, against 100 ms that a client's path could take each time.
-const MOST_CODE: usize = 732_000;
+const MOST_CODE: usize = 735_000;
 
 /// The most bytes that one function may have.
 const MOST_FUNCTION: usize = 12_000;
