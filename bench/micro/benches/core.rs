@@ -151,6 +151,7 @@ fn redacting(c: &mut Criterion) {
         ("form of 64 KiB", form, filled("a=b", "&name=value", "")),
         ("short form of 64 KiB", form, filled("", "&", "")),
         ("escaped form of 64 KiB", form, filled("", "%61=&", "")),
+        ("spaces in a form of 64 KiB", form, filled("", "+&", "")),
     ] {
         for with in ["mask", "pseudonym"] {
             let config = config(json!([{ "mirrors": [{ "cluster": "m", "redact": lists(with) }] }]));

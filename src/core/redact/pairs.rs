@@ -2,6 +2,7 @@
 
 use super::Failed;
 use super::spans::Spans;
+use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// The byte order mark, as a parser may skip it.
@@ -25,23 +26,32 @@ pub(super) fn form(body: &[u8], names: &[Box<str>], spans: &mut Spans) -> Result
 #[inline(never)]
 pub(super) fn query(text: &[u8], start: usize, names: &[Box<str>], spans: &mut Spans) -> Result<(), Failed> {
     let mut start = start;
-    for parameter in text.get(start..).unwrap_or_default().split(|byte| *byte == b'&') {
+    let text = text.get(start..).unwrap_or_default();
+    let has_mark = memchr::memchr(b';', text).is_some();
+    for parameter in text.split(|byte| *byte == b'&') {
         let end = start.saturating_add(parameter.len());
-        let (name, value) = split(parameter, b'=');
-        if is_listed(name, names)?
-            && let Some(value) = value
-        {
-            spans.add(end.saturating_sub(value.len()), end)?;
-        }
-        // To some servers `;` is what `&` is.
-        if let Some(mark) = memchr::memchr(b';', parameter) {
-            for part in parameter.get(mark.saturating_add(1)..).unwrap_or_default().split(|byte| *byte == b';') {
-                if is_listed(split(part, b'=').0, names)? {
-                    return Err(Failed::Ambiguous);
-                }
+        if !parameter.is_empty() {
+            let (name, value) = split(parameter, b'=');
+            if is_listed(name, names)?
+                && let Some(value) = value
+            {
+                spans.add(end.saturating_sub(value.len()), end)?;
+            }
+            if has_mark {
+                behind_marks(parameter, names)?;
             }
         }
         start = end.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Makes sure that no listed name stands behind a `;`, which to some servers is what `&` is.
+fn behind_marks(parameter: &[u8], names: &[Box<str>]) -> Result<(), Failed> {
+    for part in parameter.split(|byte| *byte == b';').skip(1) {
+        if is_listed(split(part, b'=').0, names)? {
+            return Err(Failed::Ambiguous);
+        }
     }
     Ok(())
 }
@@ -99,6 +109,11 @@ pub(super) fn decoded(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
     let mut decoded = Vec::new();
     decoded.try_reserve_exact(text.len()).ok()?;
+    decode(text, |byte| decoded.push(byte));
+    Some(Cow::Owned(decoded))
+}
+
+fn decode(text: &[u8], mut push: impl FnMut(u8)) {
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
         let (byte, tail) = match (first, tail) {
@@ -106,15 +121,14 @@ pub(super) fn decoded(text: &[u8]) -> Option<Cow<'_, [u8]>> {
             (b'%', [high, low, after @ ..]) if let Some(byte) = hex(*high, *low) => (byte, after),
             _ => (*first, tail),
         };
-        decoded.push(byte);
+        push(byte);
         rest = tail;
     }
-    Some(Cow::Owned(decoded))
 }
 
-/// Returns whether a name is one of these, which are in order: a text may have a million names.
+/// Returns whether a name is one of these, which are in order, short ones first: a text may have a million names.
 fn stands_in(names: &[Box<str>], name: &[u8]) -> bool {
-    names.binary_search_by(|listed| listed.as_bytes().cmp(name)).is_ok()
+    names.binary_search_by(|listed| (listed.len(), listed.as_bytes()).cmp(&(name.len(), name))).is_ok()
 }
 
 /// Returns whether the name of a parameter, as it decodes, is listed.
@@ -123,20 +137,35 @@ fn stands_in(names: &[Box<str>], name: &[u8]) -> bool {
 /// What the name is depends on who reads it.
 #[inline(never)]
 fn is_listed(name: &[u8], names: &[Box<str>]) -> Result<bool, Failed> {
-    if name.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'?')) {
+    if name.iter().all(|byte| is_plain(*byte) && !matches!(byte, b'%' | b'+')) {
         return Ok(stands_in(names, name));
+    }
+    // However it is read, it becomes no longer.
+    if names.first().is_none_or(|shortest| name.len() < shortest.len()) {
+        return Ok(false);
     }
     let is_escape = |rest: &[u8]| matches!(rest, [high, low, ..] if hex(*high, *low).is_some());
     let is_text = name.split(|byte| *byte == b'%').skip(1).all(is_escape);
-    let name = decoded(name).ok_or(Failed::Memory)?;
-    let Some(name) = std::str::from_utf8(&name).ok().filter(|_| is_text) else { return Err(Failed::Name) };
+    // Most names are short, and there may be very many: none of them is worth an allocation.
+    let mut text = SmallVec::<[u8; 64]>::new();
+    text.try_reserve(name.len()).map_err(|_| Failed::Memory)?;
+    decode(name, |byte| text.push(byte));
+    let Some(name) = std::str::from_utf8(&text).ok().filter(|_| is_text) else { return Err(Failed::Name) };
     if stands_in(names, name.as_bytes()) {
         return Ok(true);
+    }
+    if text.iter().all(|byte| is_plain(*byte)) {
+        return Ok(false);
     }
     // Some servers take white space off a name, or a second `?`, or end it with a zero byte.
     let is_around = |character: char| character.is_whitespace() || character.is_control() || character == '?';
     let bare = name.trim_start_matches(is_around).split('\0').next().unwrap_or_default().trim_end_matches(is_around);
     if stands_in(names, bare.as_bytes()) { Err(Failed::Ambiguous) } else { Ok(false) }
+}
+
+/// Returns whether a byte is one that no server takes off a name.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'?'
 }
 
 fn hex(high: u8, low: u8) -> Option<u8> {
