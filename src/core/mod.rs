@@ -18,4 +18,6 @@ pub mod rate;
 pub mod redact;
 pub mod request;
 pub mod sample;
+#[cfg(feature = "compare")]
+pub mod shelf;
 pub mod trace;
