@@ -5,8 +5,6 @@
 
 #[cfg(feature = "compare")]
 mod content;
-#[cfg(feature = "compare")]
-mod place;
 
 #[cfg(feature = "compare")]
 pub use content::{Body, Response, differences};

@@ -1,7 +1,7 @@
 //! Where responses differ: each place once, as the label of a metric.
 
 /// The most places of one pair.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// The longest label, in characters.
 const LONGEST: usize = 96;
@@ -11,10 +11,10 @@ const LONGEST: usize = 96;
 pub(super) struct Places(Vec<Box<str>>);
 
 impl Places {
-    /// Adds the place whose label these parts make.
-    pub(super) fn add<'p>(&mut self, parts: impl IntoIterator<Item = &'p str>) {
-        let characters = parts.into_iter().flat_map(str::chars).take(LONGEST);
-        let label: String = characters.map(|character| if is_allowed(character) { character } else { '_' }).collect();
+    /// Adds the place with this label.
+    pub(super) fn add(&mut self, label: impl Iterator<Item = char>) {
+        let label: String =
+            label.take(LONGEST).map(|character| if is_allowed(character) { character } else { '_' }).collect();
         if let Err(at) = self.0.binary_search_by(|known| (**known).cmp(&label))
             && self.0.len() < MOST
         {

@@ -2,9 +2,17 @@
 //!
 //! Equal bytes are the same whatever they are; only others are decoded and read.
 
+mod digest;
+mod document;
+mod encoding;
+mod json;
+mod number;
+mod place;
+
 use super::Differences;
-use super::place::Places;
 use crate::config::{Compare, CompareBody, How};
+use encoding::decoded;
+use place::Places;
 
 /// A response, as far as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +42,12 @@ pub fn differences(compare: &Compare, primary: &Response, mirror: &Response) -> 
     for (name, (primary, mirror)) in compare.headers.iter().zip(values) {
         if primary != mirror {
             differences.headers = true;
-            places.add(["headers/", name.as_str()]);
+            places.add("headers/".chars().chain(name.as_str().chars()));
         }
     }
     if let Some(rules) = &compare.body {
-        match bodies(rules, primary, mirror) {
-            Ok(true) => {}
-            Ok(false) => {
-                differences.body = true;
-                places.add(["body"]);
-            }
+        match bodies(rules, primary, mirror, &mut places) {
+            Ok(is_same) => differences.body = !is_same,
             Err(NotCompared) => differences.not_compared = true,
         }
     }
@@ -52,19 +56,41 @@ pub fn differences(compare: &Compare, primary: &Response, mirror: &Response) -> 
 }
 
 /// A part of a response could not be compared.
-struct NotCompared;
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotCompared;
 
-/// Returns whether two bodies are the same.
-fn bodies(rules: &CompareBody, primary: &Response, mirror: &Response) -> Result<bool, NotCompared> {
-    let (Body::Complete(primary), Body::Complete(mirror)) = (&primary.body, &mirror.body) else {
+/// Returns whether two bodies are the same, and adds the places where they differ.
+fn bodies(
+    rules: &CompareBody,
+    primary: &Response,
+    mirror: &Response,
+    places: &mut Places,
+) -> Result<bool, NotCompared> {
+    let (Body::Complete(of_primary), Body::Complete(of_mirror)) = (&primary.body, &mirror.body) else {
         return Err(NotCompared);
     };
-    if primary.len().max(mirror.len()) > rules.max_bytes {
+    if of_primary.len().max(of_mirror.len()) > rules.max_bytes {
         return Err(NotCompared);
     }
-    match rules.how {
-        _ if primary == mirror => Ok(true),
-        How::Exact => Ok(false),
-        How::Json(_) => Err(NotCompared),
+    if of_primary == of_mirror {
+        return Ok(true);
+    }
+    let [of_primary, of_mirror] = [(primary, of_primary), (mirror, of_mirror)]
+        .map(|(response, body)| decoded(response.encoding.as_deref(), body, rules.max_bytes));
+    let (of_primary, of_mirror) = (of_primary?, of_mirror?);
+    match &rules.how {
+        _ if of_primary == of_mirror => Ok(true),
+        // No body is no JSON, but it is not what a body is, either.
+        How::Json(rules) if !of_primary.is_empty() && !of_mirror.is_empty() => {
+            json::compare(rules, &of_primary, &of_mirror, places)
+        }
+        How::Exact | How::Json(_) => {
+            places.add("body".chars());
+            Ok(false)
+        }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of the tests' own")]
+mod tests;
