@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(other.hold_request(0), None);
         one.release(512 << 20);
         assert!(other.hold(257 << 20));
-        assert_eq!(room.0.get(), 513 << 20);
+        assert_eq!(room.used.get(), 513 << 20);
     }
 
     #[test]

@@ -434,7 +434,7 @@ mod tests {
         assert!(Rc::ptr_eq(&first.mirrors(0)[1], &again.mirrors(0)[1]));
         let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
         host.ledger(&mut metrics, &compares);
-        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 2));
+        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 3));
     }
 
     #[test]
@@ -450,6 +450,7 @@ mod tests {
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;primary_response_time_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;field=.=status;.;differences_total"),
         ] {
             host.has_once(kind, name);
         }

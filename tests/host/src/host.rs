@@ -302,7 +302,7 @@ impl Host {
             (RESPONSE_BODY, Phase::ResponseBody(chunk)) => {
                 let chunk = chunk.clone();
                 if let Some(stream) = self.streams.get_mut(&self.current) {
-                    stream.asked.push("response body".into());
+                    stream.asked.push("response: body".into());
                 }
                 if take(&mut self.hides_body) {
                     return Err(Status::NotFound);
@@ -438,7 +438,11 @@ impl Host {
     fn ask(&mut self, map: u32, what: String) {
         match map {
             REQUEST_HEADERS => self.note(what),
-            RESPONSE_HEADERS | RESPONSE_TRAILERS => self.note(format!("response {what}")),
+            // There may be several: another filter's in the place of the upstream's.
+            RESPONSE_HEADERS | RESPONSE_TRAILERS => {
+                let asked = self.streams.get_mut(&self.current).map(|stream| &mut stream.asked);
+                asked.into_iter().for_each(|asked| asked.push(format!("response: {what}")));
+            }
             _ => {}
         }
     }
