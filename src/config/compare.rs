@@ -7,7 +7,7 @@ use super::node::{Node, optional};
 use super::{
     list::list,
     names::{HeaderName, Spellings},
-    pointer::Pointer,
+    pointer::Pointers,
 };
 
 /// What of the responses of primary and mirrors is compared.
@@ -50,7 +50,7 @@ pub enum How {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonRules {
     /// Places that are not.
-    pub ignore: Vec<Pointer>,
+    pub ignore: Pointers,
     /// Whether the order of items does not count.
     pub unordered_arrays: bool,
     /// Whether a member that is null is as if it were absent.
@@ -152,7 +152,7 @@ impl JsonRules {
         object.finish();
         // To ignore nothing is what it says, unlike a list of what is compared that is empty.
         let is_empty = |node: &Node<'_>| node.value().as_array().is_some_and(Vec::is_empty);
-        let ignore = optional(ignore.filter(|node| !is_empty(node)), Pointer::read_list);
+        let ignore = optional(ignore.filter(|node| !is_empty(node)), Pointers::read);
         let [unordered_arrays, null_is_absent] =
             [unordered_arrays, null_is_absent].map(|field| optional(field, Node::flag));
         Some(Self {

@@ -37,7 +37,7 @@ pub use moment::Moment;
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
-pub use pointer::{Pointer, Step};
+pub use pointer::{Pointer, Pointers, Step};
 pub use redact::{Redact, With};
 pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Share, Sticky};

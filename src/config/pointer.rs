@@ -16,6 +16,25 @@ pub enum Step {
     To(Box<str>, Option<usize>),
 }
 
+/// Places in JSON documents, as a tree of the steps that lead to them: they are looked for together, however many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pointers {
+    count: usize,
+    /// The first is at the document.
+    turns: Vec<Turn>,
+}
+
+/// Where one step leads, and the next steps from there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Turn {
+    is_place: bool,
+    any: Option<usize>,
+    /// By the names of members, in order.
+    named: Vec<(Box<str>, usize)>,
+    /// By the numbers of items, in order.
+    numbered: Vec<(usize, usize)>,
+}
+
 impl Pointer {
     /// Reads a pointer; `None` where the text is none.
     pub fn new(text: &str) -> Option<Self> {
@@ -29,12 +48,93 @@ impl Pointer {
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
+}
 
+impl Pointers {
     /// Reads a list of at least one pointer, none of them twice.
     #[inline(never)]
-    pub(super) fn read_list(node: &Node<'_>) -> Option<Vec<Self>> {
+    pub(super) fn read(node: &Node<'_>) -> Option<Self> {
         let mut known = Vec::new();
-        list(node, |node, text| read(node, text).and_then(|pointer| once(&mut known, node, text).map(|()| pointer)))
+        let pointers = list(node, |node, text| {
+            read(node, text).and_then(|pointer| once(&mut known, node, text).map(|()| pointer))
+        });
+        pointers.map(|pointers| pointers.into_iter().collect())
+    }
+
+    /// Returns whether there is no place.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns how many places there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Returns where all begin, if there is any: at the document.
+    pub fn start(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(0)
+    }
+
+    /// Returns whether the steps that lead here lead to one of the places.
+    pub fn is_place(&self, at: usize) -> bool {
+        self.turns.get(at).is_some_and(|turn| turn.is_place)
+    }
+
+    /// Returns where the next step leads that goes to any member or item.
+    pub fn to_any(&self, at: usize) -> Option<usize> {
+        self.turns.get(at)?.any
+    }
+
+    /// Returns where the next step leads that goes to a member.
+    pub fn to_member(&self, at: usize, name: &[u8]) -> Option<usize> {
+        let named = &self.turns.get(at)?.named;
+        let found = named.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).ok()?;
+        named.get(found).map(|(_, next)| *next)
+    }
+
+    /// Returns where the next step leads that goes to an item.
+    pub fn to_item(&self, at: usize, index: usize) -> Option<usize> {
+        let numbered = &self.turns.get(at)?.numbered;
+        let found = numbered.binary_search_by_key(&index, |(known, _)| *known).ok()?;
+        numbered.get(found).map(|(_, next)| *next)
+    }
+
+    fn add(&mut self, pointer: &Pointer) {
+        self.count = self.count.saturating_add(1);
+        let mut at = 0;
+        for step in &pointer.0 {
+            let new = self.turns.len();
+            let Some(turn) = self.turns.get_mut(at) else { return };
+            at = match step {
+                Step::Any => *turn.any.get_or_insert(new),
+                Step::To(name, index) => match turn.named.binary_search_by(|(known, _)| known.cmp(name)) {
+                    Ok(found) => turn.named.get(found).map_or(new, |(_, next)| *next),
+                    Err(place) => {
+                        turn.named.insert(place, (name.clone(), new));
+                        if let Some(index) = index {
+                            let place = turn.numbered.partition_point(|(known, _)| known < index);
+                            turn.numbered.insert(place, (*index, new));
+                        }
+                        new
+                    }
+                },
+            };
+            if at == new {
+                self.turns.push(Turn::default());
+            }
+        }
+        if let Some(turn) = self.turns.get_mut(at) {
+            turn.is_place = true;
+        }
+    }
+}
+
+impl FromIterator<Pointer> for Pointers {
+    fn from_iter<P: IntoIterator<Item = Pointer>>(pointers: P) -> Self {
+        let mut all = Self { count: 0, turns: vec![Turn::default()] };
+        pointers.into_iter().for_each(|pointer| all.add(&pointer));
+        all
     }
 }
 
@@ -79,5 +179,20 @@ mod tests {
         ] {
             assert_eq!(Pointer::new(text).map(|pointer| pointer.0), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn pointers_that_begin_alike_share_their_steps() {
+        let all: Pointers =
+            ["/a/b", "/a/*", "/a/0", "/a", "/*/b", "/10"].map(|text| Pointer::new(text).unwrap()).into_iter().collect();
+        assert_eq!((all.len(), all.turns.len()), (6, 8));
+        let start = all.start().unwrap();
+        let [a, any, ten] = [all.to_member(start, b"a"), all.to_any(start), all.to_item(start, 10)].map(Option::unwrap);
+        assert_eq!([start, a, any, ten].map(|at| all.is_place(at)), [false, true, false, true]);
+        assert_eq!(all.to_member(start, b"10"), Some(ten));
+        assert_eq!((all.to_member(start, b"b"), all.to_item(start, 0), all.to_any(ten)), (None, None, None));
+        let ends = [all.to_member(a, b"b"), all.to_any(a), all.to_item(a, 0), all.to_member(any, b"b")];
+        assert!(ends.iter().all(|end| end.is_some_and(|end| all.is_place(end))), "{ends:?}");
+        assert!(Pointers::default().start().is_none() && Pointers::default().is_empty());
     }
 }

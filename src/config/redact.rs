@@ -3,7 +3,7 @@
 use super::list::{list, once};
 use super::names::{HeaderName, Spellings, key};
 use super::node::{Node, optional};
-use super::pointer::Pointer;
+use super::pointer::Pointers;
 
 /// The values that copies to a mirror do not have.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Redact {
     /// Parameters of a form in the body, as their names decode, in order; empty: a form is not looked at.
     pub form: Vec<Box<str>>,
     /// Places in a JSON body; empty: JSON is not looked at.
-    pub json: Vec<Pointer>,
+    pub json: Pointers,
     /// What stands in place of a value.
     pub with: With,
 }
@@ -55,7 +55,7 @@ impl Redact {
         });
         let cookies = optional(cookies, |node| names(node, read_cookie));
         let [query_params, form] = [query_params, form].map(|field| optional(field, |node| names(node, key)));
-        let json = optional(json, Pointer::read_list);
+        let json = optional(json, Pointers::read);
         let with = optional(with, |node| match node.text()? {
             "mask" => Some(With::Mask),
             "pseudonym" => Some(With::Pseudonym),

@@ -9,7 +9,7 @@ mod text;
 pub(super) use text::Characters;
 pub(super) use text::decoded;
 
-use crate::config::{Pointer, Step};
+use crate::config::Pointers;
 use text::Text;
 
 /// How deep arrays and objects may be nested.
@@ -60,14 +60,14 @@ struct Open {
 #[inline(never)]
 pub(super) fn walk<V: Visitor>(
     body: &str,
-    pointers: &[Pointer],
+    pointers: &Pointers,
     mut tries: usize,
     visitor: &mut V,
 ) -> Result<(), V::Failed> {
     let mut text = Text::new(body);
     let mut open: Vec<Open> = Vec::new();
-    // What is left of each pointer that may lead on, container by container; at the end those of the value that comes.
-    let mut steps: Vec<&[Step]> = pointers.iter().map(Pointer::steps).collect();
+    // Where pointers lead that may lead on, container by container; at the end those of the value that comes.
+    let mut steps: Vec<usize> = pointers.start().into_iter().collect();
     let mut own = 0;
     // Where the container began that is one of the places, and how many stand around it.
     let mut within = None;
@@ -76,7 +76,7 @@ pub(super) fn walk<V: Visitor>(
     loop {
         text.space();
         let start = text.at();
-        let is_place = steps.get(own..).is_some_and(|steps| steps.iter().any(|rest| rest.is_empty()));
+        let is_place = steps.get(own..).is_some_and(|steps| steps.iter().any(|at| pointers.is_place(*at)));
         let is_told = !is_place && within.is_none();
         if is_place {
             steps.truncate(own);
@@ -151,11 +151,11 @@ pub(super) fn walk<V: Visitor>(
                 if parent < own {
                     let name = decoded(written).ok_or(Bad::Malformed)?;
                     text.space();
-                    lead_on(&mut steps, parent, text.begins(), |to, _| to.as_bytes() == &*name);
+                    lead_on(pointers, &mut steps, parent, text.begins(), |at| pointers.to_member(at, &name));
                 }
             } else if parent < own {
                 text.space();
-                lead_on(&mut steps, parent, text.begins(), |_, to| to == Some(index));
+                lead_on(pointers, &mut steps, parent, text.begins(), |at| pointers.to_item(at, index));
             }
             tries = tries.checked_sub(own.saturating_sub(parent)).ok_or(Bad::Work)?;
             break;
@@ -163,18 +163,18 @@ pub(super) fn walk<V: Visitor>(
     }
 }
 
-/// Appends what is left of the pointers, from one on, whose next step leads to a member or item. `begins`: it is an array or object,
-/// else pointers that lead further lead nowhere.
-fn lead_on(steps: &mut Vec<&[Step]>, first: usize, begins: bool, leads: impl Fn(&str, Option<usize>) -> bool) {
+/// Appends where the next steps lead from the places in the list, from one on, to a member or item. `begins`: it is an array or
+/// object, else what leads further leads nowhere.
+fn lead_on(
+    pointers: &Pointers,
+    steps: &mut Vec<usize>,
+    first: usize,
+    begins: bool,
+    leads: impl Fn(usize) -> Option<usize>,
+) {
     for number in first..steps.len() {
-        if let Some([step, rest @ ..]) = steps.get(number).copied()
-            && (begins || rest.is_empty())
-            && match step {
-                Step::Any => true,
-                Step::To(name, index) => leads(name, *index),
-            }
-        {
-            steps.push(rest);
-        }
+        let Some(at) = steps.get(number).copied() else { return };
+        let next = [pointers.to_any(at), leads(at)].into_iter().flatten();
+        steps.extend(next.filter(|next| begins || pointers.is_place(*next)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Failed;
 use super::spans::Spans;
-use crate::config::Pointer;
+use crate::config::Pointers;
 use crate::core::json::{Bad, Visitor, walk};
 
 /// How many steps of pointers may be tried for each byte of a text.
@@ -13,7 +13,7 @@ const TRIES: usize = 16;
 /// # Errors
 /// The text is not JSON, or its values are too many or too deep.
 #[inline(never)]
-pub(super) fn find(body: &[u8], pointers: &[Pointer], spans: &mut Spans) -> Result<(), Failed> {
+pub(super) fn find(body: &[u8], pointers: &Pointers, spans: &mut Spans) -> Result<(), Failed> {
     let text = std::str::from_utf8(body).map_err(|_| Failed::Charset)?;
     let tries = body.len().saturating_mul(TRIES).saturating_add(4096);
     walk(text, pointers, tries, spans)

@@ -95,11 +95,20 @@ impl Digests {
         let Some(Decimal { is_negative, digits, exponent }) = Decimal::read(written) else {
             return hash(Kind::Written, written.as_bytes());
         };
+        let [first, last] = digits;
+        let sign = u64::from(is_negative);
+        if first.len().saturating_add(last.len()) <= 18 {
+            let value = digits.into_iter().flatten();
+            let value = value
+                .fold(0u64, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0'))));
+            let written = [value, exponent.cast_unsigned()];
+            return two(Kind::Number, sign, written);
+        }
         self.text.clear();
-        self.text.push(u8::from(is_negative));
         self.text.extend_from_slice(&exponent.to_le_bytes());
         digits.iter().for_each(|digits| self.text.extend_from_slice(digits));
-        hash(Kind::Number, &self.text)
+        let [first, second] = hash(Kind::Written, &self.text);
+        two(Kind::Number, sign.wrapping_add(2), [first, second])
     }
 }
 
@@ -116,8 +125,21 @@ fn text(room: &mut Vec<u8>, written: &str) -> Digest {
 }
 
 fn hash(kind: Kind, bytes: &[u8]) -> Digest {
+    if bytes.len() <= 16 {
+        let mut words = [0u8; 16];
+        words.iter_mut().zip(bytes).for_each(|(word, byte)| *word = *byte);
+        let words = u128::from_le_bytes(words);
+        return two(kind, bytes.len() as u64, [words as u64, (words >> 64) as u64]);
+    }
     let seed = kind as u64;
     [xxh64(bytes, seed), xxh64(bytes, seed.wrapping_add(1 << 32))]
+}
+
+/// Returns the digest of two numbers of a kind, and what else tells them apart.
+fn two(kind: Kind, other: u64, [first, second]: [u64; 2]) -> Digest {
+    let seed = other.wrapping_mul(8).wrapping_add(kind as u64);
+    let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [mixed(mixed(first ^ seed).wrapping_add(second)), mixed(mixed(second.wrapping_sub(seed)) ^ first)]
 }
 
 /// Returns the digest of some values without an order.

@@ -1,12 +1,12 @@
 //! A JSON document as a list of its values, in the order in which they begin: what is compared, without what is ignored.
 
 use super::NotCompared;
-use crate::config::Pointer;
+use crate::config::Pointers;
 use crate::core::json::{Bad, Characters, Visitor, walk};
 use xxhash_rust::xxh64::xxh64;
 
 /// How many steps of pointers may be tried for each byte of a text.
-const TRIES: usize = 8;
+const TRIES: usize = 4;
 
 /// A value: where it stands in the text, and where in the list what is inside it ends.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +38,7 @@ pub(super) struct Member {
 
 impl<'t> Document<'t> {
     /// Reads a document, but for what is at some places.
-    pub(super) fn read(text: &'t [u8], ignore: &[Pointer]) -> Result<Self, NotCompared> {
+    pub(super) fn read(text: &'t [u8], ignore: &Pointers) -> Result<Self, NotCompared> {
         let text = std::str::from_utf8(text).map_err(|_| NotCompared)?;
         let mut document = Self { text, values: Vec::new(), open: Vec::new() };
         let tries = text.len().saturating_mul(TRIES).saturating_add(4096);
@@ -90,8 +90,9 @@ impl<'t> Document<'t> {
     /// # Errors
     /// Two names have one hash.
     pub(super) fn members(&self, at: u32, null_is_absent: bool, list: &mut Vec<Member>) -> Result<(), NotCompared> {
+        let mut room = String::new();
         list.clear();
-        list.extend(self.inside(at).map(|value| Member { hash: hash_of_name(self.name(value)), value }));
+        list.extend(self.inside(at).map(|value| Member { hash: hash_of_name(self.name(value), &mut room), value }));
         list.sort_unstable_by_key(|member| (member.hash, member.value));
         let mut is_unclear = false;
         list.dedup_by(|later, kept| {
@@ -144,13 +145,14 @@ fn short(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Returns the hash of what a name means.
-fn hash_of_name(written: &str) -> u64 {
-    if written.contains('\\') {
-        let name: String = Characters::new(written).collect();
-        return xxh64(name.as_bytes(), 0);
+/// Returns the hash of what a name means. `room`: for that.
+fn hash_of_name(written: &str, room: &mut String) -> u64 {
+    if !written.contains('\\') {
+        return xxh64(written.as_bytes(), 0);
     }
-    xxh64(written.as_bytes(), 0)
+    room.clear();
+    room.extend(Characters::new(written));
+    xxh64(room.as_bytes(), 0)
 }
 
 /// Returns whether two strings mean the same, of what is between their quotes.

@@ -32,7 +32,7 @@ pub(super) fn compare(
     let mut walked = Ok(());
     // Ignored is the document of both, or of none.
     if let (Some(primary), Some(mirror)) = (comparison.primary.root(), comparison.mirror.root()) {
-        comparison.pair(primary, mirror, &mut Place { parent: None, step: Step::Root, link: None });
+        comparison.pair(primary, mirror, &mut Place { parent: None, step: Step::Root, link: None, differs: false });
         walked = comparison.walk();
     }
     // A difference that was found is one, whatever could not be compared behind it.
@@ -64,6 +64,8 @@ struct Place<'t> {
     parent: Option<u32>,
     step: Step<'t>,
     link: Option<u32>,
+    /// Whether it is known that something differs there.
+    differs: bool,
 }
 
 struct Comparison<'a> {
@@ -88,7 +90,7 @@ impl<'a> Comparison<'a> {
             if self.different.len() >= MOST {
                 break;
             }
-            let mut items = Place { parent: Some(link), step: Step::Item, link: None };
+            let mut items = Place { parent: Some(link), step: Step::Item, link: None, differs: false };
             if self.primary.first(primary) == b'{' {
                 self.objects(primary, mirror, link, &mut members)?;
             } else if self.rules.unordered_arrays {
@@ -146,6 +148,7 @@ impl<'a> Comparison<'a> {
                 parent: Some(link),
                 step: Step::Member(name, member.hash),
                 link: None,
+                differs: false,
             };
             match names {
                 (Some((name, primary)), Some((other, mirror))) => {
@@ -182,9 +185,10 @@ impl<'a> Comparison<'a> {
 
     /// Takes in a place where the documents differ.
     fn differs(&mut self, place: &mut Place<'a>) {
-        if self.different.len() >= MOST {
+        if place.differs || self.different.len() >= MOST {
             return;
         }
+        place.differs = true;
         let link = self.link(place);
         let hash = self.links.get(link as usize).map_or(0, |link| link.hash);
         let Err(at) = self.different.binary_search(&hash) else { return };

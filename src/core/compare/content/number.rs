@@ -18,28 +18,36 @@ impl<'t> Decimal<'t> {
 
     /// Reads a number as JSON has it; `None` where its exponent is too long.
     pub(super) fn read(written: &'t str) -> Option<Self> {
-        let (is_negative, number) = match written.strip_prefix('-') {
-            Some(number) => (true, number),
-            None => (false, written),
+        let written = written.as_bytes();
+        if let [.., b'1'..=b'9'] = written
+            && written.iter().all(u8::is_ascii_digit)
+        {
+            let exponent = i64::try_from(written.len()).ok()?;
+            return Some(Self { is_negative: false, digits: [written, b""], exponent });
+        }
+        let (is_negative, number) = match written {
+            [b'-', number @ ..] => (true, number),
+            number => (false, number),
         };
-        let (number, power) = number.split_once(['e', 'E']).unwrap_or((number, ""));
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let length = i64::try_from(whole.len()).ok()?;
-        // Zeros at the beginning, and at the end.
-        let rest = whole.trim_start_matches('0');
-        let (whole, part, zeros) = match rest {
-            "" => ("", part.trim_start_matches('0'), part.len()),
-            _ => (rest, part, part.len()),
-        };
-        let skipped = length.checked_sub(i64::try_from(whole.len()).ok()?)?;
-        let skipped = skipped.checked_add(i64::try_from(zeros.checked_sub(part.len())?).ok()?)?;
-        let part = part.trim_end_matches('0');
-        let whole = if part.is_empty() { whole.trim_end_matches('0') } else { whole };
+        let (number, power) = halves(number, |byte| matches!(byte, b'e' | b'E'));
+        let (whole, part) = halves(number, |byte| *byte == b'.');
+        // Where the point stands, less the zeros at the beginning.
+        let mut point = i64::try_from(whole.len()).ok()?;
+        let significant = without_zeros(whole);
+        let skipped = whole.len().saturating_sub(significant.len());
+        let (whole, mut part, mut skipped) = (significant, part, skipped);
+        if whole.is_empty() {
+            let significant = without_zeros(part);
+            skipped = skipped.saturating_add(part.len().saturating_sub(significant.len()));
+            part = significant;
+        }
+        point = point.checked_sub(i64::try_from(skipped).ok()?)?;
+        let part = without_zeros_at_end(part);
+        let whole = if part.is_empty() { without_zeros_at_end(whole) } else { whole };
         if whole.is_empty() && part.is_empty() {
             return Some(Self::ZERO);
         }
-        let exponent = length.checked_sub(skipped)?.checked_add(exponent(power)?)?;
-        Some(Self { is_negative, digits: [whole.as_bytes(), part.as_bytes()], exponent })
+        Some(Self { is_negative, digits: [whole, part], exponent: point.checked_add(exponent(power)?)? })
     }
 }
 
@@ -53,22 +61,44 @@ impl PartialEq for Decimal<'_> {
 
 /// Returns whether two numbers are equal, as JSON has them.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
-    one == other || Decimal::read(one).zip(Decimal::read(other)).is_some_and(|(one, other)| one == other)
+    // A whole number but for zero can be written in one way alone.
+    let is_whole = |number: &str| number != "-0" && !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    one == other
+        || (!(is_whole(one) && is_whole(other))
+            && Decimal::read(one).zip(Decimal::read(other)).is_some_and(|(one, other)| one == other))
 }
 
-fn exponent(written: &str) -> Option<i64> {
-    let (sign, digits) = match written.as_bytes().first() {
-        Some(b'-') => (-1, written.get(1..)?),
-        Some(b'+') => (1, written.get(1..)?),
-        Some(_) => (1, written),
-        None => return Some(0),
+/// Splits a text at the first of some bytes, which is in no half.
+fn halves(text: &[u8], splits: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
+    let mut halves = text.splitn(2, splits);
+    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+}
+
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    digits.get(zeros..).unwrap_or_default()
+}
+
+fn without_zeros_at_end(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+    digits.get(..digits.len().saturating_sub(zeros)).unwrap_or_default()
+}
+
+fn exponent(written: &[u8]) -> Option<i64> {
+    let (sign, digits) = match written {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] | digits => (1, digits),
     };
-    let digits = digits.trim_start_matches('0');
-    match digits.len() {
-        0 => Some(0),
-        1..=MOST => digits.parse::<i64>().ok()?.checked_mul(sign),
-        _ => None,
+    let digits = without_zeros(digits);
+    if digits.len() > MOST {
+        return None;
     }
+    value(digits)?.checked_mul(sign)
+}
+
+/// Returns the value of at most 18 digits.
+pub(super) fn value(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0i64, |value, digit| value.checked_mul(10)?.checked_add(i64::from(digit.wrapping_sub(b'0'))))
 }
 
 #[cfg(test)]
