@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,9 +51,17 @@ static SPAWNER: LazyLock<mpsc::Sender<Spawn>> = LazyLock::new(|| {
     jobs
 });
 
+/// Whether all Envoys get the module that compares responses in full.
+static COMPARES: AtomicBool = AtomicBool::new(false);
+
+/// Lets all Envoys that are started from now on have the module that compares responses in full.
+pub fn always_compare() {
+    COMPARES.store(true, Ordering::Relaxed);
+}
+
 /// Where `make build` leaves the module.
 pub fn module() -> PathBuf {
-    built("dist/traffic_mirror.wasm")
+    if COMPARES.load(Ordering::Relaxed) { compare_module() } else { built("dist/traffic_mirror.wasm") }
 }
 
 /// Where it leaves the module that compares responses in full.
