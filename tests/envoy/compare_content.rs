@@ -90,7 +90,7 @@ fn cases() -> Vec<Case> {
         Case("two empty bodies", json(""), json(""), "same", &[]),
         Case("the same text", json("hello"), json("hello"), "same", &[]),
         Case("other text, which is no JSON", json("hello"), json("hullo"), "not_compared", &[]),
-        Case("a body and none", price(), json(""), "not_compared", &[]),
+        Case("a body and none", price(), json(""), "different_body", &["body"]),
         Case("the same JSON, written otherwise", price(), json("{ \"id\": 2,\n \"price\": 1.0e1 }"), "same", &[]),
         Case("another price", price(), json(r#"{"price":11,"id":1}"#), "different_body", &["body/price"]),
         Case("no price", price(), json(r#"{"id":1}"#), "different_body", &["body/price"]),

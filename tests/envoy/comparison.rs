@@ -249,7 +249,7 @@ fn pairs_of_a_configuration_that_is_replaced_are_settled() {
 fn a_rule_that_does_not_compare_has_no_such_series() {
     let rules = json!({"rules": [
         {"name": "r", "compare": {"status": false}, "mirrors": [{"cluster": "mirror"}]},
-        {"name": "s", "match": [{"uri": {"exact": "/s"}}], "compare": {}, "mirrors": [{"cluster": "mirror"}]},
+        {"name": "s", "match": [{"uri": {"exact": "/s"}}], "compare": null, "mirrors": [{"cluster": "mirror"}]},
     ]});
     run(Setup::new(rules), async |mesh| {
         mesh.send(Req::get("/")).await;
@@ -287,7 +287,7 @@ fn an_informational_response_is_none_for_a_client_that_leaves() {
             client.write_all(body).await.unwrap();
             mesh.responses("r", "mirror", "2xx", count).await;
             drop(client);
-            assert_eq!(compared(mesh, "mirror_only", count).await, [0, 0, 0, 0, 0, 0, count, 0]);
+            assert_eq!(compared(mesh, "mirror_only", count).await, [0, 0, 0, 0, 0, 0, 0, 0, count, 0]);
         }
     });
 }
