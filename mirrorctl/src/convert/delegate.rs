@@ -1,7 +1,7 @@
 //! Routes that a VirtualService leaves to another one, put together as Istio does.
 
 use super::context::{Manifest, Notes, Origin};
-use super::virtual_service::find;
+use super::matches::find;
 use crate::tree::{Tree, join};
 use std::collections::{HashMap, HashSet};
 

@@ -3,7 +3,7 @@
 use super::edits::Edits;
 use super::matcher::{PathKind, share};
 use crate::convert::pattern::{literal, replacement};
-use crate::convert::route::Names;
+use crate::convert::rules::Names;
 use crate::tree::Tree;
 use std::time::Duration;
 use traffic_mirror::config::Config;
