@@ -47,7 +47,11 @@ impl<'a> Delegates<'a> {
         let followed: HashSet<_> = manifests.iter().flat_map(|root| self.followed(root)).collect();
         let is_lone = |manifest: &&Manifest<'_>| {
             manifest.kind == "VirtualService"
-                && manifest.items("hosts").is_empty()
+                && manifest
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.field("hosts"))
+                    .is_none_or(|hosts| hosts.tree() == &Tree::List(Vec::new()))
                 && !followed.contains(&manifest.number)
         };
         for manifest in manifests.iter().filter(is_lone) {

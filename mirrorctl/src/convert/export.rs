@@ -48,6 +48,15 @@ impl Export {
         }
     }
 
+    /// Says who sees something.
+    pub(super) fn sees(&self, what: &str) -> String {
+        match self {
+            Self::Namespaces(all) if all.is_empty() => format!("nobody sees {what}"),
+            Self::Namespaces(all) if all.len() > 1 => format!("only {self} see {what}"),
+            _ => format!("only {self} sees {what}"),
+        }
+    }
+
     /// Returns the only namespace that sees it, if it is one.
     pub(super) fn only(&self) -> Option<&str> {
         match self {

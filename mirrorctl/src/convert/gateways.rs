@@ -229,7 +229,7 @@ impl Gateways {
             return domains.iter().enumerate().map(all).collect();
         };
         let manifest = resource.manifest;
-        // In the Gateway API, the listener with the narrowest hostname has the requests.
+        // In the Gateway API, the listener with the narrowest hostname has the requests; elsewhere where a handshake tells the host.
         let are_apart = matches!(proxy, Proxy::Gateway(Api::Gateway, _));
         let mut taken = Vec::new();
         let (mut is_there, mut is_narrower, mut is_shared) = (false, false, false);
@@ -238,9 +238,12 @@ impl Gateways {
             is_there |= gateway.index.overlap(domain);
             for (host, listener) in gateway.hosts_for(domain, section) {
                 let is_narrowed = |(other, its): &(&Host, &Listener)| {
-                    its.shares(listener) && other.domain != host.domain && other.domain.order() < host.domain.order()
+                    other.listener != host.listener
+                        && its.shares(listener)
+                        && other.domain != host.domain
+                        && other.domain.order() < host.domain.order()
                 };
-                if are_apart && around.iter().any(is_narrowed) {
+                if (are_apart || listener.is_tls) && around.iter().any(is_narrowed) {
                     is_narrower = true;
                     continue;
                 }

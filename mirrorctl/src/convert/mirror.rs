@@ -197,10 +197,10 @@ pub(super) fn destination(
     let seen = services.export(host).map(|export| (export, export.is_to(resource.namespace)));
     match seen {
         Some((export, Some(false))) => {
-            resource.warn(path, format_args!("only {export} sees {host}: its copies reach nobody"));
+            resource.warn(path, format_args!("{}: its copies reach nobody", export.sees(host)));
         }
         Some((export, None)) => {
-            resource.warn(path, format_args!("only {export} sees {host}: copies of others reach nobody"));
+            resource.warn(path, format_args!("{}: copies of others reach nobody", export.sees(host)));
         }
         Some((_, Some(true))) | None => {}
     }

@@ -85,9 +85,10 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let notes = Notes::default();
     let mismatches: Vec<_> = all.iter().map(|_| Mismatches::default()).collect();
     let (converted, carried) = conversion.convert(&all, &mismatches, &notes)?;
+    let warnings = notes.warnings.borrow().clone();
     conversion.say(&all, &mismatches, &notes, &mut reply);
     if converted.is_empty() && !reply.has_findings() {
-        nothing::lines(&all).iter().for_each(|line| reply.finding(line));
+        nothing::lines(&all, &warnings).iter().for_each(|line| reply.finding(line));
     }
     if reply.has_findings() {
         return Ok(reply);
@@ -184,7 +185,12 @@ impl Conversion {
                 }
             }
             let extra: Vec<_> = extra.take().into_values().flatten().collect();
-            for OfPorts { ports, rules, sources } in ports.rules() {
+            let of_ports = ports.rules();
+            if let Some(proxy) = proxy.filter(|_| of_ports.iter().any(|one| !one.ports.is_empty())) {
+                let what = "its ports mirror in different ways, and a configuration is for the ports that the comment before it names";
+                notes.words.borrow_mut().push(format!("{proxy}: {what}"));
+            }
+            for OfPorts { ports, rules, sources } in of_ports {
                 carried.extend(sources.iter().flat_map(|source| &source.mirrors).cloned());
                 let installation = self.installation(workload, &gateways, &ports);
                 let proxies = workload.proxies.clone();

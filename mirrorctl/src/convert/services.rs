@@ -137,9 +137,9 @@ impl Services {
             match export.is_to(namespace) {
                 Some(true) => return None,
                 Some(false) => {
-                    unseen = Some(format!("only {export} sees the DestinationRule: its copies reach nobody"))
+                    unseen = Some(format!("{}: its copies reach nobody", export.sees("the DestinationRule")))
                 }
-                None => unseen = Some(format!("only {export} sees the DestinationRule: copies of others reach nobody")),
+                None => unseen = Some(format!("{}: copies of others reach nobody", export.sees("the DestinationRule"))),
             }
         }
         unseen

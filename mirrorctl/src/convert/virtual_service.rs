@@ -101,7 +101,7 @@ fn nearness(resource: &Resource<'_>, export: &Export, proxy: &Proxy) -> Option<u
             return Some(u8::from(resource.namespace != Some(manifest.namespace)));
         }
         Some(false) if manifest.mirrors() => {
-            resource.warn(path, format_args!("not converted for {proxy}: only {export} sees the VirtualService"));
+            resource.warn(path, format_args!("not converted for {proxy}: {}", export.sees("the VirtualService")));
         }
         Some(false) => {}
         None => {
@@ -134,7 +134,10 @@ fn read_domains(resource: &Resource<'_>, proxy: &Proxy) -> Vec<Domain> {
         }
         match domain {
             Some(domain) => domains.push(domain),
-            None => resource.error(host.path(), format_args!("{}: not a host", host.tree().json())),
+            None => {
+                let hint = if text.contains(['$', '{']) { ": a template: render it first" } else { "" };
+                resource.error(host.path(), format_args!("{}: not a host{hint}", host.tree().json()));
+            }
         }
     }
     domains
@@ -181,7 +184,7 @@ fn read_or_follow(
     };
     let export = Export::of(delegate);
     if export.is_to(Some(manifest.namespace)) == Some(false) {
-        let (seen, own) = (format_args!("only {export} sees the VirtualService"), manifest.namespace);
+        let (seen, own) = (export.sees("the VirtualService"), manifest.namespace);
         resource.warn(&join(http.path(), "delegate"), format_args!("left out, as in Istio: {seen}, and not {own}"));
         return;
     }

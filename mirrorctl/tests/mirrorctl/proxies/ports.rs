@@ -55,6 +55,17 @@ fn ports_that_mirror_in_different_ways_have_configurations_of_their_own() {
             vec!["the gateway shop/gw, ports 80 and 82. a-0 m.shop:80".to_owned(), at(81, "b-0 m.other:80")],
         ),
         (
+            "a host that the handshake brings to another server",
+            ports(&[(443, "'other/*.test'"), (443, "shop/a.test")]).replace("HTTP}", "HTTPS}")
+                + &one()
+                + &own(
+                    "b",
+                    "other",
+                    "hosts: [b.test, a.test], http: [{match: [{uri: {prefix: /b}}], mirror: {host: m, port: {number: 80}}}]",
+                ),
+            vec!["a-0 m.shop:80, b-0 m.other:80".to_owned()],
+        ),
+        (
             "a match of a port",
             ports(&[(80, "a.test"), (81, "a.test")]) + &by_port("{port: 81}"),
             vec![at(81, "a-0 m.shop:80")],
@@ -101,7 +112,7 @@ fn what_not_everybody_sees_is_mirrored_where_it_is_seen() {
     let on =
         |export: &str| istio("gw", "app: edge", "'*'") + &vs("a", &format!("gateways: [gw], exportTo: [{export}]"));
     let workload = |namespace: &str| service("edge", namespace, "selector: {app: edge}, ports: [{port: 80}]");
-    let nothing = ["nothing is mirrored", "nothing is sent there"];
+    let nothing = ["nothing is mirrored"];
     let unseen = |by: &'static str| [&[by][..], &nothing].concat();
     let mirrored = &["a-0 m.shop:80"][..];
     let to_subset = |export: &str| {
@@ -138,7 +149,7 @@ fn what_not_everybody_sees_is_mirrored_where_it_is_seen() {
             &[],
             &unseen("only shop sees the VirtualService"),
         ),
-        ("nobody", on("'~'"), &[], &[], &unseen("only no namespace sees the VirtualService")),
+        ("nobody", on("'~'"), &[], &[], &unseen("nobody sees the VirtualService")),
         (
             "a gateway that is in no file",
             on("edge"),
@@ -162,7 +173,7 @@ fn what_not_everybody_sees_is_mirrored_where_it_is_seen() {
             vs("a", "") + &mirror("., other"),
             &[],
             mirrored,
-            &["spec.http[0].mirror: only other and shop sees m.shop.svc.cluster.local: copies of others reach nobody"],
+            &["spec.http[0].mirror: only other and shop see m.shop.svc.cluster.local: copies of others reach nobody"],
         ),
         (
             "a mirror that the gateway does not see",
