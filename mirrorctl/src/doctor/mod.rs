@@ -1,9 +1,9 @@
 //! `mirrorctl doctor`: asks a running Envoy why no copies arrive. Facts are read once; findings are made of them.
 
-mod facts;
+pub(crate) mod facts;
 mod loading;
 mod outcomes;
-mod read;
+pub(crate) mod read;
 mod responses;
 mod sums;
 mod traffic;

@@ -23,6 +23,7 @@ mod input;
 mod malformed;
 mod moved;
 mod options;
+mod plan;
 mod proxies;
 mod report;
 mod said;
