@@ -42,6 +42,7 @@ fn mirror(load: &Load) -> Value {
     json!({
         "rule": load.rule,
         "mirror": load.mirror,
+        "decidedShare": load.decided,
         "share": load.share,
         "copiesPerSecond": load.copies,
         "inFlight": load.in_flight,

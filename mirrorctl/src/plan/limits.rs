@@ -18,6 +18,9 @@ const SPARE: f64 = 2.0;
 /// What limits may allow in an Envoy before it is worth a note, in bytes.
 const MUCH: f64 = 1_073_741_824.0;
 
+/// A response that is worth no lower limit, in bytes.
+const SHORT: f64 = 65_536.0;
+
 /// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -220,7 +223,7 @@ fn breakers(figures: &Figures, loads: &[Load]) -> Vec<Limit> {
         let has = figures.breaker(cluster)?;
         let most = power(peak(mean * SPARE));
         let yaml = format!(
-            "circuit_breakers:\n  thresholds:\n  - {{ max_connections: {most}, max_pending_requests: {most}, max_requests: {most} }}"
+            "circuit_breakers:\n  thresholds:\n  - max_connections: {most}\n    max_pending_requests: {most}\n    max_requests: {most}"
         );
         Some(Limit {
             name: format!("circuit breaker of {cluster}"),
@@ -287,7 +290,7 @@ pub(crate) fn notes(config: &Config, figures: &Figures, loads: &[Load], memory: 
             grouped(alone)
         ));
     }
-    let enough = power(figures.response * SPARE);
+    let enough = power(figures.response * SPARE).max(SHORT);
     if memory.most_in_envoy > MUCH && enough < figures.response_limit {
         notes.push(format!(
             "Mirrors that respond with all that they may can take {} of each Envoy: responses need an \

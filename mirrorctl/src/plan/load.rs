@@ -20,7 +20,9 @@ pub(crate) struct Load {
     pub(crate) mirror: String,
     /// Where all copies go; `None`: a header says it.
     pub(crate) cluster: Option<String>,
-    /// The share of the rule's requests that are selected.
+    /// The share of the requests that the rule decides.
+    pub(crate) decided: f64,
+    /// The share of those that are selected.
     pub(crate) share: f64,
     /// Copies a second.
     pub(crate) copies: f64,
@@ -91,7 +93,7 @@ pub(crate) struct Work {
 pub(crate) fn loads(config: &Config, figures: &Figures) -> Vec<Load> {
     let rules = config.rules.iter().enumerate();
     let of_rule = |(at, rule): (usize, &std::rc::Rc<Rule>)| -> Vec<Load> {
-        let decided = figures.requests * figures.share(config, rule);
+        let decided = figures.share(config, rule);
         let mirrors = rule.mirrors.iter().enumerate();
         mirrors.map(|(index, mirror)| load((at, index), rule, mirror, decided, figures)).collect()
     };
@@ -101,7 +103,7 @@ pub(crate) fn loads(config: &Config, figures: &Figures) -> Vec<Load> {
 fn load(at: (usize, usize), rule: &Rule, mirror: &Mirror, decided: f64, figures: &Figures) -> Load {
     let label = mirror.label.as_str().to_owned();
     let share = share(mirror, figures);
-    let copies = decided * share * wanted(mirror, figures);
+    let copies = figures.requests * decided * share * wanted(mirror, figures);
     let (latency, timeout) = (figures.latency(&label), mirror.timeout.as_secs_f64());
     // Little's law. The host gives up at the timeout.
     let in_flight = copies * latency.min(timeout);
@@ -120,6 +122,7 @@ fn load(at: (usize, usize), rule: &Rule, mirror: &Mirror, decided: f64, figures:
             Target::Cluster(name) => Some((**name).to_owned()),
             Target::Header { .. } => None,
         },
+        decided,
         share,
         copies,
         in_flight,

@@ -8,6 +8,7 @@ use crate::findings::bootstrap::BUFFER_LIMIT;
 use crate::input::Document;
 use crate::metrics::counters::Counters;
 use crate::metrics::text::samples;
+use crate::reply::Progress;
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,7 +35,10 @@ pub(crate) struct Observed {
 /// # Errors
 /// What to tell the user where it does not respond.
 pub(crate) fn observed(name: &str, wait: Duration) -> Result<(Said, Observed), String> {
+    let progress = Progress::new();
+    progress.show(&format!("Reading {name} for {}", humantime::format_duration(wait)));
     let said = ask(name, wait)?;
+    drop(progress);
     let page = crate::admin::Admin::new(name)?.get("/stats/prometheus?filter=traffic_mirror")?.unwrap_or_default();
     let mut observed = of_documents(&said.documents);
     let counters = said.stats.each_ref().map(|stats| stats.counters().unwrap_or_default());

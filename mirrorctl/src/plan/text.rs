@@ -121,8 +121,14 @@ pub(crate) fn answer(plan: &Plan) -> String {
     }
 }
 
+/// Names a mirror, and says which requests it gets.
 fn heading(load: &Load) -> String {
-    format!("{} → {}: {} of the rule's requests", load.rule, load.mirror, fine(load.share))
+    let of = if load.decided < 1.0 {
+        format!(" of the {} that the rule decides", fine(load.decided))
+    } else {
+        " of the requests".into()
+    };
+    format!("{} → {}: {}{of}", load.rule, load.mirror, fine(load.share))
 }
 
 /// Writes a line of a limit; one that is reached begins with a mark, and says what is lost.

@@ -29,6 +29,7 @@ mod report;
 mod said;
 mod shown;
 mod stats;
+mod terminal;
 mod types;
 
 use std::io::Write;

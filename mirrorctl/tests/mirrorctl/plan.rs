@@ -467,7 +467,7 @@ fn an_envoy_that_is_idle_or_has_no_plugin_is_told() {
         let ran = beside(&["plan", "--from", &admin, "--wait", "10ms"]).await;
         assert!(ran.code == 2 && ran.err.contains("no requests came"), "{ran:?}");
         let ran = beside(&["plan", "--from", &admin, "--wait", "10ms", "--requests", "10"]).await;
-        assert!(ran.code == 0 && ran.out.contains("shop → mirror: 100 % of the rule's requests"), "{ran:?}");
+        assert!(ran.code == 0 && ran.out.contains("shop → mirror: 100 % of the requests"), "{ran:?}");
         // The number of workers is the Envoy's own.
         assert!(ran.out.contains("1 proxy with 1 worker:"), "{}", ran.out);
     });
