@@ -50,6 +50,29 @@ impl Blocks {
         Self(blocks)
     }
 
+    /// Holds pieces against those of the same times, whose share counts as that of the opposite. Pieces are joined until both have
+    /// something.
+    pub(crate) fn beside(pieces: impl Iterator<Item = [Block; 2]> + Clone) -> Self {
+        let size = |[own, other]: [Block; 2]| own.of + other.of;
+        let total: f64 = pieces.clone().map(size).sum();
+        let (mut blocks, mut open, mut seen) = (Vec::new(), [Block::default(); 2], 0.0);
+        let mut edge = 1.0;
+        for piece in pieces {
+            open = [open[0].plus(piece[0]), open[1].plus(piece[1])];
+            seen += size(piece);
+            if open[0].of > 0.0 && open[1].of > 0.0 && seen >= total * edge / MOST as f64 - EXACT {
+                blocks.push(std::mem::take(&mut open));
+                edge = (seen * MOST as f64 / total).floor() + 1.0;
+            }
+        }
+        // What came to one side alone at the end.
+        if let Some(last) = blocks.last_mut() {
+            *last = [last[0].plus(open[0]), last[1].plus(open[1])];
+        }
+        let held = |[own, other]: &[Block; 2]| Block { against: other.for_it * own.of / other.of, ..*own };
+        Self(blocks.iter().map(held).collect())
+    }
+
     /// Returns all together.
     pub(crate) fn total(&self) -> Block {
         self.0.iter().fold(Block::default(), |sum, block| sum.plus(*block))
@@ -185,6 +208,21 @@ mod tests {
         // Some 90 % of what half of all blocks show is not less than that.
         let some = blocks(&[3.0; 16], 100.0);
         assert!(some.high(0.05) > 0.03 && some.low(0.05) < 0.03 + 1e-6);
+    }
+
+    #[test]
+    fn a_share_is_held_against_that_of_the_same_time() {
+        let piece =
+            |own: (f64, f64), other: (f64, f64)| [own, other].map(|(for_it, of)| Block { for_it, against: 0.0, of });
+        let beside = |pieces: &[[Block; 2]]| Blocks::beside(pieces.iter().copied()).0;
+        let block = |for_it, against, of| Block { for_it, against, of };
+        // Of 100 as many as of 50.
+        assert_eq!(beside(&[piece((4.0, 100.0), (2.0, 50.0))]), [block(4.0, 4.0, 100.0)]);
+        // Nothing to hold it against for a while, at the beginning and at the end.
+        let uneven = [piece((1.0, 10.0), (0.0, 0.0)), piece((0.0, 10.0), (5.0, 10.0)), piece((2.0, 10.0), (0.0, 0.0))];
+        assert_eq!(beside(&uneven), [block(3.0, 15.0, 30.0)]);
+        assert_eq!(beside(&[piece((1.0, 10.0), (0.0, 0.0))]), []);
+        assert_eq!(beside(&[piece((1.0, 10.0), (1.0, 10.0)); 160]).len(), 16);
     }
 
     #[test]
