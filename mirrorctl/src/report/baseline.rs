@@ -24,9 +24,17 @@ impl Candidate<'_> {
 
     /// Counts by how much more often something is so in the mirror than in its baseline.
     pub(crate) fn excess(&self, count: impl Fn(&Mirror) -> Block) -> Option<Blocks> {
+        Some(Blocks::beside(&self.both(count)?))
+    }
+
+    /// Counts by how much more often it is surely so, whatever comes from what `count` puts against it.
+    pub(crate) fn sure_excess(&self, count: impl Fn(&Mirror) -> Block) -> Option<Blocks> {
+        Some(Blocks::surely_beside(&self.both(count)?))
+    }
+
+    fn both(&self, count: impl Fn(&Mirror) -> Block) -> Option<Vec<[Block; 2]>> {
         let baseline = self.baseline.as_ref()?;
-        let counted: Vec<_> = self.pieces.iter().zip(baseline).map(|(own, other)| [count(own), count(other)]).collect();
-        Some(Blocks::beside(counted.iter().copied()))
+        Some(self.pieces.iter().zip(baseline).map(|(own, other)| [count(own), count(other)]).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::baseline::{self, Candidate};
 use super::bounds::{Block, Blocks};
-use super::judge::{Demands, Kind, LEVEL, Quantity};
+use super::judge::{Demands, LEVEL, Quantity};
 use crate::metrics::counters::Mirror;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -69,12 +69,13 @@ impl Fields {
         }
         let field = |name: &str| {
             let count = |mirror: &Mirror| count(mirror, name);
-            let excess = candidate.excess(count).filter(|_| is_judged);
+            let with_failures = |mirror: &Mirror| Block { against: failures(mirror, name), ..count(mirror) };
+            let excess = candidate.excess(count).zip(candidate.sure_excess(with_failures)).filter(|_| is_judged);
             Field {
                 name: name.to_owned(),
                 own: candidate.own(count),
                 baseline: candidate.others(count),
-                excess: excess.map(|excess| Quantity::beside_baseline(Kind::Field, demands, excess)),
+                excess: excess.map(|(all, sure)| Quantity::of_field(demands, all, sure)),
             }
         };
         // Of `status`, failures may be all that there is.
@@ -116,6 +117,11 @@ fn count(mirror: &Mirror, name: &str) -> Block {
     let for_it = if name == STATUS { results.get("different") } else { mirror.fields.get(name) };
     let of = results.sum() - results.some(&["not_compared", "primary_only", "mirror_only", "neither"]);
     Block { for_it, against: 0.0, of }
+}
+
+/// Counts the pairs in which one side alone failed. Its response is another one then, and any field may differ because of that.
+fn failures(mirror: &Mirror, name: &str) -> f64 {
+    if name == STATUS { 0.0 } else { mirror.results.some(&["mirror_error", "primary_error"]) }
 }
 
 /// Says why nothing can be known of one field alone.
@@ -199,6 +205,20 @@ mod tests {
                 &["status"],
             ),
             (piece(500.0, &[("primary_error", 50.0)], &[("status", 50.0)]), piece(500.0, &[], &[]), Word::Better, &[]),
+            // The primary's page of an error is another one. Where all differ, something may hide behind that.
+            (piece(500.0, &[("primary_error", 50.0)], &[price(50.0)]), piece(500.0, &[], &[]), Word::Better, &[]),
+            (
+                piece(500.0, &[("primary_error", 50.0), ("different_body", 450.0)], &[noise, price(50.0)]),
+                piece(500.0, &[all], &[noise]),
+                Word::Undecided,
+                &[],
+            ),
+            (
+                piece(500.0, &[("primary_error", 50.0), ("different_body", 450.0)], &[noise, price(90.0)]),
+                piece(500.0, &[("primary_error", 50.0), ("different_body", 450.0)], &[noise, price(50.0)]),
+                Word::Worse,
+                &["body/items/*/price"],
+            ),
             // Without names, the sum tells.
             (
                 piece(500.0, &[("different_body", 20.0)], &[]),

@@ -86,6 +86,8 @@ pub(crate) struct Quantity {
     /// What it is bad above: its margin, or less where a baseline shows what chance does.
     pub(crate) bad_above: f64,
     pub(crate) blocks: Blocks,
+    /// Of these, those that surely count, where that is not all.
+    sure: Option<Blocks>,
     /// Whether it is surely bad, and what level that was held against.
     above: Step,
     /// Whether it is surely below its margin.
@@ -95,7 +97,7 @@ pub(crate) struct Quantity {
 impl Quantity {
     fn new(kind: Kind, margin: f64, blocks: Blocks) -> Self {
         let open = Step { is_rejected: false, level: LEVEL };
-        Self { kind, margin, bad_above: margin, blocks, above: open, below: open }
+        Self { kind, margin, bad_above: margin, blocks, sure: None, above: open, below: open }
     }
 
     /// Makes one of by how much more often something is than in a baseline.
@@ -103,8 +105,13 @@ impl Quantity {
         Self { bad_above: demands.margin.min(demands.differing), ..Self::new(kind, demands.differing, blocks) }
     }
 
+    /// Makes one of by how much more often a field differs than in a baseline, and surely does.
+    pub(crate) fn of_field(demands: &Demands, all: Blocks, sure: Blocks) -> Self {
+        Self { sure: Some(sure), ..Self::beside_baseline(Kind::Field, demands, all) }
+    }
+
     fn p_bad(&self) -> f64 {
-        self.blocks.p_above(self.bad_above)
+        self.sure.as_ref().unwrap_or(&self.blocks).p_above(self.bad_above)
     }
 
     fn p_good(&self) -> f64 {
@@ -123,7 +130,7 @@ impl Quantity {
 
     /// Returns what the share is above.
     pub(crate) fn low(&self) -> f64 {
-        self.blocks.low(self.above.level)
+        self.sure.as_ref().unwrap_or(&self.blocks).low(self.above.level)
     }
 
     /// Returns what the share is below.
@@ -176,13 +183,13 @@ impl Verdict {
     /// Tells whether no field can differ too often, though a baseline is there that has its own differences.
     fn are_fields_good(&self) -> bool {
         let Some(baseline) = &self.fields.baseline else { return true };
-        match baseline.unjudged {
-            None => self.fields.list.iter().filter_map(|field| field.excess.as_ref()).all(Quantity::is_below),
-            // A field may hide among those that differ by chance, unless there are few of all.
-            Some(_) => self
-                .quantity(Kind::Differences)
-                .is_some_and(|differences| baseline.own.p_below(differences.margin) <= differences.below.level),
+        let excesses = || self.fields.list.iter().filter_map(|field| field.excess.as_ref());
+        if baseline.unjudged.is_none() && excesses().all(Quantity::is_below) {
+            return true;
         }
+        // One may hide among those that differ by chance, unless there are few of all.
+        self.quantity(Kind::Differences)
+            .is_some_and(|differences| baseline.own.p_below(differences.margin) <= differences.below.level)
     }
 }
 
