@@ -108,7 +108,9 @@ impl Fields {
 
 /// Returns between what bounds a share lies with a confidence of 95 %.
 pub(crate) fn interval(blocks: &Blocks) -> (f64, f64) {
-    (blocks.low(LEVEL / 2.0).max(0.0), blocks.high(LEVEL / 2.0).min(1.0))
+    // No finer than they are found, so that all is not nearly all.
+    let bound = |share: f64| ((share * 1e6).round() / 1e6).clamp(0.0, 1.0);
+    (bound(blocks.low(LEVEL / 2.0)), bound(blocks.high(LEVEL / 2.0)))
 }
 
 /// Counts the pairs in which a field differs, of those that have two responses.

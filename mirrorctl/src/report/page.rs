@@ -72,7 +72,11 @@ fn fields(entry: &Entry<'_>) -> String {
     let judged = others.iter().any(|field| field.more.is_some());
     let more = format!("Fields that differ more often than in {baseline}, the baseline");
     group(&more, &different, entry)
-        + &group(if judged { "Fields that differ as often" } else { "Fields that differ" }, &others, entry)
+        + &group(
+            if judged { "Fields that do not surely differ more often" } else { "Fields that differ" },
+            &others,
+            entry,
+        )
 }
 
 fn group(title: &str, fields: &[&FieldRow], entry: &Entry<'_>) -> String {
@@ -93,9 +97,10 @@ fn group(title: &str, fields: &[&FieldRow], entry: &Entry<'_>) -> String {
     }
     format!(
         "<h3>{}</h3>\n<p class=\"quiet\">Shares of the pairs, with their 95 % intervals; a full bar is {}.</p>\n\
-         <table class=\"fields\">\n{rows}</table>\n",
+         <table class=\"fields\">\n<colgroup><col/><col/><col/></colgroup>\n{}</table>\n",
         escaped(title),
-        fine(widest)
+        fine(widest).replace(" %", "\u{a0}%"),
+        rows.replace(" %", "\u{a0}%")
     )
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn sentence(entry: &Entry<'_>, verdict: &Verdict, demands: &Demands) 
 /// Says of a baseline what it shows.
 pub(crate) fn of_baseline(name: &str, differences: &Block) -> String {
     let (part, of) = (part(*differences), grouped(differences.of));
-    format!("the baseline: {name} responds otherwise than the primary to {part} of {of} requests, failures apart")
+    format!("{name} responds otherwise than the primary to {part} of {of} requests, failures apart")
 }
 
 /// Writes a part of a whole.
@@ -83,7 +83,7 @@ fn share(count: f64, of: f64) -> String {
 
 /// Says which fields differ more often than in the baseline, or that the responses do of which no field is known.
 fn more_often(name: &str, other: &str, verdict: &Verdict, beside: &Beside) -> String {
-    let mut different: Vec<_> = verdict.fields.different().collect();
+    let different: Vec<_> = verdict.fields.different().collect();
     let total = beside.own.total();
     let Some(first) = different.first() else {
         let (own, others) = (part(total), part(beside.others.total()));
@@ -92,19 +92,19 @@ fn more_often(name: &str, other: &str, verdict: &Verdict, beside: &Beside) -> St
             "{name} responds otherwise than the primary to {own} of {of} requests, failures apart, and {other}, the baseline, to {others}"
         );
     };
-    let of = grouped(first.own.total().of);
+    let of = format!(" of {} pairs", grouped(first.own.total().of));
     let more = match different.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         1 => " and 1 more field".into(),
         more => format!(" and {more} more fields"),
     };
-    different.truncate(MOST_NAMED);
-    let one = |field: &&Field| {
+    let one = |(index, field): (usize, &&Field)| {
         let baseline = field.baseline.as_ref().map_or("none".into(), |baseline| part(baseline.total()));
-        format!("{} in {} ({other}, the baseline: {baseline})", field.name, part(field.own.total()))
+        let of = if index == 0 { &*of } else { "" };
+        format!("{} ({}{of}; {other}: {baseline})", field.name, part(field.own.total()))
     };
-    let named: Vec<_> = different.iter().map(one).collect();
-    format!("of {of} pairs of {name} and the primary, there differ {}{more}", named.join(", "))
+    let named: Vec<_> = different.iter().take(MOST_NAMED).enumerate().map(one).collect();
+    format!("{name} differs more often than {other}, the baseline, in {}{more}", named.join(", "))
 }
 
 fn failures(name: &str, errors: &Quantity) -> String {
