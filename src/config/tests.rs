@@ -53,7 +53,7 @@ fn every_field_of_the_contract_is_taken() {
     assert_eq!(config.marker.as_ref().unwrap().as_str(), "x-copy");
     let rate = Some(Rate { per_second: 4, burst: 5 });
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
-    assert!(config.rules[0].compares_status);
+    assert!(config.rules[0].compare.is_some());
     let mirrors = &config.rules[0].mirrors;
     let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
     assert_eq!(labels, ["candidate", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
@@ -93,7 +93,7 @@ fn what_is_absent_has_the_default_of_the_contract() {
     );
     let rule = &config.rules[0];
     assert_eq!(rule.name.as_str(), "rule-0");
-    assert!(rule.matches.is_empty() && !rule.compares_status);
+    assert!(rule.matches.is_empty() && rule.compare.is_none());
     let mirror = &rule.mirrors[0];
     assert_eq!(mirror.sample.share, Share::Fixed(Ratio::ALWAYS));
     assert!(mirror.sample.sticky.is_none() && mirror.period.is_none() && mirror.max_in_flight.is_none());
@@ -110,17 +110,36 @@ fn what_is_absent_has_the_default_of_the_contract() {
 fn compare_is_off_unless_it_says_so() {
     for (compare, expected) in [
         (json!({ "status": true }), Ok(true)),
+        (json!({ "status": true, "fields": false }), Ok(true)),
         (json!({ "status": false }), Ok(false)),
-        (json!({}), Ok(false)),
+        (json!({ "status": false, "headers": null, "fields": true }), Ok(false)),
         (Value::Null, Ok(false)),
+        (json!({}), Err("rules[0].compare: {}: at least one of status, headers, body")),
         (json!(true), Err("rules[0].compare: true: not an object")),
         (json!({ "status": 1 }), Err("rules[0].compare.status: 1: not true or false")),
-        (json!({ "body": true }), Err("rules[0].compare.body: true: unknown field; known here: status")),
+        (
+            json!({ "status": true, "time": 1 }),
+            Err("rules[0].compare.time: 1: unknown field; known here: status, headers, body, fields"),
+        ),
     ] {
         let taken = with_rule(&json!({ "mirrors": [], "compare": compare }));
-        let taken = taken.map(|config| config.rules[0].compares_status).map_err(|violations| violations.join("\n"));
+        let taken = taken.map(|config| config.rules[0].compare.is_some()).map_err(|violations| violations.join("\n"));
         assert_eq!(taken, expected.map_err(String::from), "{compare}");
     }
+}
+
+#[cfg(not(feature = "compare"))]
+#[test]
+fn headers_and_bodies_are_refused_where_another_build_compares_them() {
+    let compare = json!({ "status": true, "headers": ["location"], "body": { "exact": true } });
+    let refused = with_rule(&json!({ "mirrors": [], "compare": compare })).unwrap_err();
+    assert_eq!(
+        refused,
+        ["headers: […]", "body: {…}"].map(|field| format!(
+            "rules[0].compare.{field}: only traffic_mirror_compare.wasm compares it, the module of the image whose tag ends \
+             in -compare"
+        ))
+    );
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub(crate) fn explain(
             }
         }
     }
-    if rule.compares_status && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. })) {
+    if rule.compare.is_some() && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. })) {
         reply.line("compare: a mirror's status and time are set beside the primary's");
     }
 }
