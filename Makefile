@@ -19,8 +19,9 @@ CARGO_TARGET_WASM32_WASIP1_RUNNER ?= tools/run-wasm
 export ENVOY_WHEEL_VERSION ENVOY_FLAGS CARGO_TARGET_WASM32_WASIP1_RUNNER
 
 MODULE := dist/traffic_mirror.wasm
+# The same code with what compares the bodies and headers of responses.
+COMPARE := dist/traffic_mirror_compare.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
@@ -39,11 +40,18 @@ endef
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: rust ## build the module: dist/traffic_mirror.wasm
-	cargo build --release --locked --package traffic-mirror --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
+build: $(MODULE) $(COMPARE) ## build the modules: dist/traffic_mirror.wasm, and dist/traffic_mirror_compare.wasm, which compares responses in full
+
+# Each into a folder of its own: cargo would build what they share again and again.
+$(MODULE): INTO := $(TARGET)
+$(COMPARE): INTO := $(TARGET)/compare
+$(COMPARE): override FEATURES += compare
+$(MODULE) $(COMPARE): rust
+	cargo build --release --locked --package traffic-mirror --target $(WASM_TARGET) --lib \
+	  --target-dir $(INTO) $(if $(FEATURES),--features '$(FEATURES)')
 	cargo build --locked --quiet --package finish
-	@mkdir -p $(dir $(MODULE)) && $(TARGET)/debug/finish $(BUILT) $(MODULE)
-	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
+	@mkdir -p $(dir $@) && $(TARGET)/debug/finish $(INTO)/$(WASM_TARGET)/release/traffic_mirror.wasm $@
+	@echo "$@: $$(($$(wc -c < $@))) bytes"
 
 mirrorctl: rust ## build the tool that checks, explains and converts configurations: dist/mirrorctl
 	cargo build --release --locked --package mirrorctl
@@ -87,7 +95,7 @@ count: build ## count what a request costs in the VM: operators, host calls (MOD
 	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
 
 size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
-	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --all --check
@@ -109,10 +117,10 @@ fmt: rust ## format the code
 	cargo fmt --all
 	@for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
 
-image: build ## build the OCI image that Istio pulls: dist/image/
+image: build ## build the OCI images that Istio pulls: dist/image/, dist/image-compare/
 	@tools/image
 
-image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
+image-test: build python ## push the images to a registry on this machine, and read them back as Istio does
 	@tools/image-test
 
 .PHONY: istio-test convert-oracle envoy-gateway-test

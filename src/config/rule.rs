@@ -8,6 +8,7 @@ use super::string_match::StringMatch;
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// One rule of the configuration.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub struct Rule {
     /// Where copies go; empty: the rule's requests are mirrored nowhere.
     pub mirrors: Vec<Mirror>,
     /// What of the responses of primary and mirrors is compared; `None`: nothing.
-    pub compare: Option<Compare>,
+    pub compare: Option<Rc<Compare>>,
     /// What becomes of requests that no upstream gets.
     pub unrouted: Unrouted,
 }
@@ -103,7 +104,7 @@ impl Rule {
             name: name?,
             matches: matches?,
             mirrors: mirrors?,
-            compare: compare?.flatten(),
+            compare: compare?.flatten().map(Rc::new),
             unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })
     }

@@ -12,6 +12,7 @@ mod answers;
 mod configurations;
 mod copies;
 mod keep_last;
+mod kept;
 mod memory;
 mod model;
 mod quiet;

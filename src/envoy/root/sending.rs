@@ -8,6 +8,7 @@ use crate::core::pending::{self, Pending};
 use crate::core::primary::Told;
 use crate::core::redact::{Failed, Hide, Redacted, Redaction};
 use crate::envoy::abi::{self, Refusal};
+use crate::envoy::comparison::Comparison;
 use crate::envoy::in_flight::Call;
 use crate::envoy::ledger::MirrorMetrics;
 use log::debug;
@@ -17,8 +18,8 @@ use std::rc::Rc;
 /// What the copies of one request, that are sent at one moment, have in common.
 pub(super) struct Batch<'a> {
     pub(super) pending: &'a Pending,
-    /// The stream of the request, where the responses are compared.
-    pub(super) compared: Option<u32>,
+    /// With what the responses are compared, if they are.
+    pub(super) compared: Option<&'a Rc<Comparison>>,
     /// What they tell of the primary's response, where they waited for that.
     pub(super) told: &'a [Told],
     /// When the request was complete, if they waited; 0: now.
@@ -117,6 +118,7 @@ impl Root {
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
         let since = if since == 0 { sent_at } else { since };
+        let compared = compared.cloned();
         let call = Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout };
         self.calls.sent(token, call, since);
         Ok(())

@@ -53,7 +53,16 @@ static SPAWNER: LazyLock<mpsc::Sender<Spawn>> = LazyLock::new(|| {
 
 /// Where `make build` leaves the module.
 pub fn module() -> PathBuf {
-    let path = Path::new(ROOT).join("dist/traffic_mirror.wasm");
+    built("dist/traffic_mirror.wasm")
+}
+
+/// Where it leaves the module that compares responses in full.
+pub fn compare_module() -> PathBuf {
+    built("dist/traffic_mirror_compare.wasm")
+}
+
+fn built(module: &str) -> PathBuf {
+    let path = Path::new(ROOT).join(module);
     assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
     path
 }
@@ -65,7 +74,7 @@ pub fn trapping_module() -> &'static Path {
         let module = target.join("traffic_mirror.wasm");
         let mut make = Command::new("make");
         make.current_dir(ROOT).env("CARGO_TARGET_DIR", &target).env_remove("MAKEFLAGS");
-        make.args(["build", "FEATURES=trap-for-tests"]).arg(format!("MODULE={}", module.display()));
+        make.arg(&module).arg("FEATURES=trap-for-tests").arg(format!("MODULE={}", module.display()));
         assert!(make.status().unwrap().success(), "{make:?}");
         // By this text tests/module.rs makes sure that the module which users get has no trap.
         let bytes = fs::read(&module).unwrap();
