@@ -4,7 +4,7 @@
 use super::judge::Word;
 use super::table::{between, share};
 use super::text::{capital, heading};
-use super::view::{Entry, FieldRow, Share, View, short};
+use super::view::{self, Entry, FieldRow, Share, View, short};
 use crate::metrics::histogram::{Bin, difference, total};
 use crate::metrics::words::{fine, grouped};
 
@@ -68,9 +68,9 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
 /// scale of its own: what is wrong in few must not vanish beside what differs always.
 fn fields(entry: &Entry<'_>) -> String {
     let (different, others): (Vec<_>, Vec<_>) = entry.fields.iter().partition(|field| field.is_different);
-    let baseline = short(entry.baseline.unwrap_or_default());
+    let baseline = view::baseline(entry.baseline.unwrap_or_default());
     let judged = others.iter().any(|field| field.more.is_some());
-    let more = format!("Fields that differ more often than in {baseline}, the baseline");
+    let more = format!("Fields that differ more often than in {baseline}");
     group(&more, &different, entry)
         + &group(
             if judged { "Fields that do not surely differ more often" } else { "Fields that differ" },

@@ -3,7 +3,7 @@
 use super::bounds::Block;
 use super::fields::{Beside, Field};
 use super::judge::{Demands, Kind, Quantity, SLOWER, Verdict, Word};
-use super::view::{Entry, short};
+use super::view::{self, Entry, short};
 use crate::metrics::words::{self, fine, grouped, milliseconds};
 
 /// How many fields a sentence names.
@@ -12,8 +12,7 @@ const MOST_NAMED: usize = 3;
 /// Says in one sentence what was found, with its numbers; it ends with the word.
 pub(crate) fn sentence(entry: &Entry<'_>, verdict: &Verdict, demands: &Demands) -> String {
     let (name, counts, word) = (short(entry.name), entry.counts, verdict.word);
-    let baseline =
-        || verdict.fields.baseline.as_ref().map(|beside| (short(entry.baseline.unwrap_or_default()), beside));
+    let baseline = || verdict.fields.baseline.as_ref().map(|beside| (entry.baseline.unwrap_or_default(), beside));
     let errors = || verdict.quantity(Kind::Errors).map(|errors| failures(name, errors)).unwrap_or_default();
     let times = || verdict.quantity(Kind::Times).map(|times| slower(name, times, demands)).unwrap_or_default();
     let pairs = grouped(counts.results.sum());
@@ -45,7 +44,7 @@ pub(crate) fn sentence(entry: &Entry<'_>, verdict: &Verdict, demands: &Demands) 
             let blocks = verdict.blocks();
             let (beside, of_both) = match baseline() {
                 Some((other, beside)) => {
-                    (format!(", {} of {other}, the baseline,", grouped(beside.others.total().of)), " of both")
+                    (format!(", {} of {},", grouped(beside.others.total().of), view::baseline(other)), " of both")
                 }
                 None => (String::new(), ""),
             };
@@ -58,7 +57,7 @@ pub(crate) fn sentence(entry: &Entry<'_>, verdict: &Verdict, demands: &Demands) 
         Word::Undecided => format!("{}; {}", errors(), open(verdict, demands)),
         Word::AsGood | Word::Better => match baseline() {
             Some((other, _)) => {
-                format!("{}; {}; no field differs more often than in {other}, the baseline", errors(), times())
+                format!("{}; {}; no field differs more often than in {}", errors(), times(), view::baseline(other))
             }
             None => format!("{}; {}", errors(), times()),
         },
@@ -89,7 +88,8 @@ fn more_often(name: &str, other: &str, verdict: &Verdict, beside: &Beside) -> St
         let (own, others) = (part(total), part(beside.others.total()));
         let of = grouped(total.of);
         return format!(
-            "{name} responds otherwise than the primary to {own} of {of} requests, failures apart, and {other}, the baseline, to {others}"
+            "{name} responds otherwise than the primary to {own} of {of} requests, failures apart, and {} to {others}",
+            view::baseline(other)
         );
     };
     let of = format!(" of {} pairs", grouped(first.own.total().of));
@@ -101,10 +101,11 @@ fn more_often(name: &str, other: &str, verdict: &Verdict, beside: &Beside) -> St
     let one = |(index, field): (usize, &&Field)| {
         let baseline = field.baseline.as_ref().map_or("none".into(), |baseline| part(baseline.total()));
         let of = if index == 0 { &*of } else { "" };
-        format!("{} ({}{of}; {other}: {baseline})", field.name, part(field.own.total()))
+        format!("{} ({}{of}; {}: {baseline})", field.name, part(field.own.total()), short(other))
     };
     let named: Vec<_> = different.iter().take(MOST_NAMED).enumerate().map(one).collect();
-    format!("{name} differs more often than {other}, the baseline, in {}{more}", named.join(", "))
+    let comma = if other == "baseline" { "" } else { "," };
+    format!("{name} differs more often than {}{comma} in {}{more}", view::baseline(other), named.join(", "))
 }
 
 fn failures(name: &str, errors: &Quantity) -> String {
@@ -179,7 +180,8 @@ pub(crate) fn demands(demands: &Demands, baseline: Option<&str>) -> String {
     let looks = if demands.looks > 1.0 { format!(" of {} reports together", demands.looks) } else { String::new() };
     let beside = baseline.map_or_else(String::new, |name| {
         format!(
-            " Beside {name}, the baseline: by less than {} more of the pairs, in all and in each field; worse from {} on.",
+            " Beside {}: by less than {} more of the pairs, in all and in each field; worse from {} on.",
+            view::baseline(name),
             fine(demands.differing),
             fine(demands.margin.min(demands.differing))
         )

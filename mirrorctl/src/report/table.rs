@@ -1,7 +1,7 @@
 //! The fields that differ, as a table for a terminal and for Markdown.
 
 use super::text::escaped;
-use super::view::{Entry, FieldRow, Share, short};
+use super::view::{self, Entry, FieldRow, Share};
 use crate::metrics::words::fine;
 
 /// More fields than these are not listed: JSON and the page have all.
@@ -30,8 +30,8 @@ pub(crate) fn text(entry: &Entry<'_>) -> String {
     }
     text.push_str(&rest(entry).map(|rest| format!("  {rest}\n")).unwrap_or_default());
     if entry.fields.iter().any(|field| field.is_different) {
-        let name = short(entry.baseline.unwrap_or_default());
-        text.push_str(&format!("> differs more often than in {name}, the baseline\n"));
+        let name = view::baseline(entry.baseline.unwrap_or_default());
+        text.push_str(&format!("> differs more often than in {name}\n"));
     }
     text.push('\n');
     text

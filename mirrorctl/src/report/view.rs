@@ -176,6 +176,11 @@ fn beside(entry: &Entry<'_>, verdict: &Verdict, named: Option<&str>) -> Vec<(&'s
     }
 }
 
+/// Returns how a sentence calls a baseline when it comes up.
+pub(crate) fn baseline(name: &str) -> String {
+    if name == "baseline" { "the baseline".into() } else { format!("{}, the baseline", short(name)) }
+}
+
 /// Returns how a sentence calls a mirror: by its label, unless that is a cluster's long name.
 pub(crate) fn short(name: &str) -> &str {
     if name.chars().count() <= 24 { name } else { "the mirror" }

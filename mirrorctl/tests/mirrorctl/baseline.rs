@@ -1,7 +1,11 @@
 //! `mirrorctl report --baseline`: what it says of counters that an admin endpoint shows, made so that the truth is known.
 
+use crate::stats::{FRONT, beside};
 use crate::{Ran, mirrorctl};
+use harness::block_on;
+use harness::client::Req;
 use harness::process::Folder;
+use harness::scene::{Ports, Scene};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -10,6 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// In how many readings all comes, and how many pairs come with each.
 const READINGS: u64 = 40;
@@ -290,4 +295,33 @@ fn the_verdict_stands_first_then_the_fields_then_the_times() {
     let widths: Vec<_> = of_class("bar").iter().map(width).collect();
     assert!(widths[0] > 50.0 && widths[1] == 0.0 && widths[2..] == [100.0; 4], "{widths:?}");
     assert!(!page.contains("<script") && !page.contains("url(") && page.contains("prefers-color-scheme:dark"));
+}
+
+#[test]
+fn the_example_names_the_field_that_is_wrong() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("compare-json", "envoy.yaml", &mut ports).await;
+        let admin = scene.envoy.admin.to_string();
+        let mut client = scene.client(FRONT, &mut ports).await;
+        let command = ["report", &admin, "--baseline", "baseline", "--for", "6s", "--interval", "100ms", "--json"];
+        let ask = async {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(5) {
+                for path in ["/tea", "/tea", "/tea", "/tea", "/cups"] {
+                    client.send(Req::get(path).authority("catalogue")).await;
+                }
+            }
+        };
+        let (ran, ()) = tokio::join!(beside(&command), ask);
+        let report = json_of(&ran);
+        let said = report["answer"].as_str().unwrap();
+        let begins = "candidate differs more often than the baseline in body/items/*/price (20 % of ";
+        assert!(ran.code == 1 && said.starts_with(begins) && said.ends_with("; baseline: none): worse"), "{report:#}");
+        let fields = report["mirrors"][0]["fields"].as_array().unwrap();
+        let told: Vec<_> =
+            fields.iter().map(|field| (field["field"].as_str().unwrap(), &field["isDifferent"])).collect();
+        let [yes, no] = [true, false].map(Value::Bool);
+        assert_eq!(told, [("body/items/*/price", &yes), ("body/id", &no), ("body/time", &no)]);
+    });
 }
