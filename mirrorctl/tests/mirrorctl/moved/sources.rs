@@ -112,7 +112,7 @@ fn a_moved_bootstrap_is_the_same_but_for_what_moved() {
     assert_eq!(layers.remove(0)["static_layer"]["http.async_response_buffer_limit"], 65_536);
     let tags = moved["stats_config"]["stats_tags"].as_array_mut().unwrap();
     let added: Vec<_> = tags.drain(1..).map(|tag| tag["tag_name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(added, ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"]);
+    assert_eq!(added, ["rule", "mirror", "outcome", "class", "reason", "result", "plugin", "field"]);
     let routes =
         input["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]
             .as_object_mut()
