@@ -92,7 +92,7 @@ bench: build python plotting ## measure what the filter costs: bench/RESULTS.md 
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
-	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
 	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE) $(COMPARE))
