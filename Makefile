@@ -86,7 +86,7 @@ moved: build ## random tables of Envoy's routes, mirrored by Envoy and then by t
 	cargo test --locked --package mirrorctl --test mirrorctl moved::tables -- --nocapture
 
 soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(FAULTS_ARGS)
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
