@@ -196,6 +196,13 @@ impl Config {
             .map(|(rule, (mirror, _))| format!("rules[{rule}].mirrors[{mirror}].redact.with"))
     }
 
+    /// Returns the places that ask for headers or bodies of responses to be compared, and so for the compare build.
+    pub fn needs_compare(&self) -> impl Iterator<Item = String> {
+        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(Compare::needs_content);
+        let rules = self.rules.iter().enumerate().filter(move |(_, rule)| needs(rule));
+        rules.map(|(index, _)| format!("rules[{index}].compare"))
+    }
+
     /// Returns a configuration that no request matches, which no bytes can say: one needs rules.
     pub fn nothing() -> Self {
         Self { rules: Vec::new(), marker: None, limits: Limits::default(), on_invalid: OnInvalid::KeepLast }
