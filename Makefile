@@ -86,13 +86,13 @@ moved: build ## random tables of Envoy's routes, mirrored by Envoy and then by t
 	cargo test --locked --package mirrorctl --test mirrorctl moved::tables -- --nocapture
 
 soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(FAULTS_ARGS)
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
-	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
 	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE) $(COMPARE))

@@ -99,7 +99,7 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
             wrong.extend(more);
         }
     }
-    let partial = arguments.only.is_some() || section || arguments.quick;
+    let partial = arguments.only.is_some() || section || arguments.quick || arguments.compare;
     if partial {
         println!("{text}");
     } else {

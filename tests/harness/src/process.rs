@@ -59,9 +59,14 @@ pub fn always_compare() {
     COMPARES.store(true, Ordering::Relaxed);
 }
 
+/// Returns whether they do.
+pub fn compares() -> bool {
+    COMPARES.load(Ordering::Relaxed)
+}
+
 /// Where `make build` leaves the module.
 pub fn module() -> PathBuf {
-    if COMPARES.load(Ordering::Relaxed) { compare_module() } else { built("dist/traffic_mirror.wasm") }
+    if compares() { compare_module() } else { built("dist/traffic_mirror.wasm") }
 }
 
 /// Where it leaves the module that compares responses in full.
