@@ -1,6 +1,6 @@
 //! The figures of the traffic that a plan is made for: as they are given, or as a running Envoy shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use traffic_mirror::config::{Config, Moment, Rule};
 
 /// Envoy's limit of what it buffers of a response, unless its runtime has another.
@@ -44,8 +44,10 @@ pub(crate) struct Figures {
     pub(crate) breakers: BTreeMap<String, f64>,
     /// The same of all clusters.
     pub(crate) breaker: Option<f64>,
-    /// Copies share a connection.
+    /// Copies to all clusters go by HTTP/2, and share a connection.
     pub(crate) is_http2: bool,
+    /// Clusters to which they do so anyway.
+    pub(crate) http2: BTreeSet<String>,
     /// Upper bounds of Envoy's histograms.
     pub(crate) buckets: f64,
     /// Prometheus asks for series that have counted something alone.
@@ -65,6 +67,11 @@ impl Figures {
         }
         let others = config.rules.iter().filter(|rule| known(rule).is_none()).fold(0.0, |count, _| count + 1.0);
         (1.0 - self.shares.values().sum::<f64>()).max(0.0) / others
+    }
+
+    /// Returns whether copies to a cluster go by HTTP/2.
+    pub(crate) fn is_http2(&self, cluster: Option<&str>) -> bool {
+        self.is_http2 || cluster.is_some_and(|cluster| self.http2.contains(cluster))
     }
 
     /// Returns how long a mirror takes.

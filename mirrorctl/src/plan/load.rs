@@ -108,8 +108,12 @@ fn load(at: (usize, usize), rule: &Rule, mirror: &Mirror, decided: f64, figures:
     // Little's law. The host gives up at the timeout.
     let in_flight = copies * latency.min(timeout);
     let busiest = in_flight * figures.busiest();
+    let cluster = match &mirror.target {
+        Target::Cluster(name) => Some((**name).to_owned()),
+        Target::Header { .. } => None,
+    };
     let connections = match copies > 0.0 {
-        true if figures.is_http2 => figures.workers,
+        true if figures.is_http2(cluster.as_deref()) => figures.workers,
         true => figures.workers * peak(in_flight / figures.workers),
         false => 0.0,
     };
@@ -118,10 +122,7 @@ fn load(at: (usize, usize), rule: &Rule, mirror: &Mirror, decided: f64, figures:
         at,
         rule: rule.name.as_str().to_owned(),
         mirror: label,
-        cluster: match &mirror.target {
-            Target::Cluster(name) => Some((**name).to_owned()),
-            Target::Header { .. } => None,
-        },
+        cluster,
         decided,
         share,
         copies,

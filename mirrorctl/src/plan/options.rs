@@ -66,7 +66,7 @@ pub(crate) struct Request {
     /// What the circuit breakers of the mirrors' clusters let through [assumed: 1024; of Istio's clusters, all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     breaker: Option<u32>,
-    /// Copies go by HTTP/2
+    /// Copies go by HTTP/2 [assumed: to clusters that the documents show so]
     #[arg(long)]
     http2: bool,
     /// How many series the filter may have in Prometheus, of all proxies
@@ -177,6 +177,7 @@ impl Request {
             breakers: observed.breakers.clone(),
             breaker: self.breaker.map(f64::from),
             is_http2: self.http2,
+            http2: observed.http2.clone(),
             buckets: f64::from(self.buckets),
             used_only: self.used_only,
             most_series: self.series,

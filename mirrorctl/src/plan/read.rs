@@ -2,6 +2,7 @@
 
 use crate::doctor::facts::{Plugins, Said};
 use crate::doctor::read::ask;
+use crate::facts::cluster::Cluster;
 use crate::facts::envoy::Envoy;
 use crate::facts::field::{at, items, text};
 use crate::findings::bootstrap::BUFFER_LIMIT;
@@ -28,6 +29,8 @@ pub(crate) struct Observed {
     pub(crate) workers: Option<f64>,
     pub(crate) response_limit: Option<f64>,
     pub(crate) breakers: BTreeMap<String, f64>,
+    /// Clusters that take requests by HTTP/2.
+    pub(crate) http2: BTreeSet<String>,
 }
 
 /// Asks an Envoy, twice with a pause.
@@ -56,7 +59,13 @@ pub(crate) fn observed(name: &str, wait: Duration) -> Result<(Said, Observed), S
 /// Reads what the documents around a configuration say.
 pub(crate) fn of_documents(documents: &[Document]) -> Observed {
     let envoy = Envoy::read(documents);
-    let mut observed = Observed::default();
+    let is_http2 = |cluster: &&Cluster<'_>| {
+        let explicit = cluster.option("explicit_http_config");
+        let options = explicit.as_ref().map_or(cluster.tree, |(_, options)| options);
+        at(options, &["http2_protocol_options"]).is_some()
+    };
+    let http2 = envoy.clusters.iter().filter(is_http2).map(|cluster| cluster.name.to_owned());
+    let mut observed = Observed { http2: http2.collect(), ..Observed::default() };
     for cluster in &envoy.clusters {
         let thresholds = items(cluster.tree, &["circuit_breakers", "thresholds"]);
         let default =

@@ -5,7 +5,7 @@
 use super::figures::Figures;
 use super::limits::Limit;
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use traffic_mirror::config::Moment;
 
 fn figures(requests: f64) -> Figures {
@@ -28,6 +28,7 @@ fn figures(requests: f64) -> Figures {
         breakers: BTreeMap::new(),
         breaker: None,
         is_http2: false,
+        http2: BTreeSet::new(),
         buckets: 19.0,
         used_only: false,
         most_series: 1e6,

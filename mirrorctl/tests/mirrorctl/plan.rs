@@ -191,6 +191,13 @@ fn it_reads_the_figures_of_files_and_fits_80_columns() {
     };
     // envoy.yaml's own runtime.
     assert_eq!(limit("http.async_response_buffer_limit"), 65536.0);
+    // A mirror that takes HTTP/2 has a connection of each worker.
+    let http2 = fs::read_to_string(format!("{ROOT}/envoy.yaml")).unwrap();
+    let http2 = http2.replace("{ http_protocol_options: {} }", "{ http2_protocol_options: {} }");
+    let ran = mirrorctl(&["plan", "-", "--requests", "100", "--json"], &http2).ok();
+    let http2: Value = serde_json::from_str(&ran).unwrap();
+    let connections = |plans: &Value| plans[0]["mirrors"][0]["connections"].as_f64().unwrap();
+    assert!(connections(&http2) == 2.0 && connections(&plans) > 2.0, "{http2:#}");
     let many: Vec<_> = (0..1000).map(|index| json!({ "name": format!("a-rule-with-a-rather-long-name-{index}"), "mirrors": [{ "cluster": "outbound|80|v2|reviews.bookinfo.svc.cluster.local" }] })).collect();
     let many = json!({ "rules": many }).to_string();
     for (args, stdin) in [
