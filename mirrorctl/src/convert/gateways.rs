@@ -140,6 +140,9 @@ impl Gateway {
     }
 }
 
+/// The ports of a Service, and of the workload behind them, if those are numbers.
+type TargetPorts = HashMap<u64, Option<u64>>;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Gateways {
@@ -147,6 +150,8 @@ pub(super) struct Gateways {
     classes: Classes,
     /// The labels of workloads and the namespaces that they are in.
     workloads: Vec<(Tree, String)>,
+    /// The labels that Services select, and their ports.
+    ports: Vec<(Tree, TargetPorts)>,
 }
 
 impl Gateways {
@@ -179,6 +184,9 @@ impl Gateways {
             _ => None,
         };
         if let Some(labels) = found.as_ref().and_then(labels) {
+            if manifest.kind == "Service" {
+                self.ports.push((labels.clone(), ports(manifest)));
+            }
             self.workloads.push((labels, manifest.namespace.to_owned()));
         }
     }
@@ -208,10 +216,19 @@ impl Gateways {
 
     /// Finds the namespace of the workload that has labels, if it is in the files, and there is one.
     pub(super) fn namespace_of(&self, selector: &Tree) -> Option<&str> {
-        let has = |labels: &Tree| selector.fields().iter().all(|(name, value)| labels.get(name) == Some(value));
-        let mut found = self.workloads.iter().filter(|(labels, _)| has(labels)).map(|(_, namespace)| namespace);
+        let of_selector = self.workloads.iter().filter(|(labels, _)| has_labels(labels, selector));
+        let mut found = of_selector.map(|(_, namespace)| namespace);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
+    }
+
+    /// Finds the port at which a gateway's workload listens for one of its Gateway; `None`: no file tells.
+    pub(super) fn workload_port(&self, proxy: &Proxy, port: u64) -> Option<u64> {
+        let Some(selector) = self.get(proxy).and_then(|gateway| gateway.selector.as_ref()) else { return Some(port) };
+        let mut services = self.ports.iter().filter(|(labels, _)| has_labels(labels, selector)).peekable();
+        services.peek()?;
+        // One that no Service has, the workload listens on itself.
+        services.find_map(|(_, ports)| ports.get(&port)).copied().unwrap_or(Some(port))
     }
 
     /// Narrows a route's domains to those that a gateway takes from it; one that is in no file takes all.
@@ -296,6 +313,23 @@ impl Gateways {
         });
         wildcards.next().ok_or_else(|| domains().find_map(Domain::first_name))
     }
+}
+
+/// Tells whether labels are among those that are selected.
+fn has_labels(labels: &Tree, selector: &Tree) -> bool {
+    selector.fields().iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// Reads the ports of a Service.
+fn ports(service: &Manifest<'_>) -> TargetPorts {
+    let number = |port: &Node<'_>, name: &str| port.field(name)?.whole(1..=65_535);
+    let target = |port: &Node<'_>| match port.tree().get("targetPort") {
+        // A name is that of a port of the Pods.
+        Some(Tree::Text(name)) => name.parse().ok(),
+        Some(_) => number(port, "targetPort"),
+        None => number(port, "port"),
+    };
+    service.items("ports").iter().filter_map(|port| Some((number(port, "port")?, target(port)))).collect()
 }
 
 /// Reads labels; `None` where there are none.

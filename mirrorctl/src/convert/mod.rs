@@ -85,6 +85,9 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let notes = Notes::default();
     let mismatches: Vec<_> = all.iter().map(|_| Mismatches::default()).collect();
     let (converted, carried) = conversion.convert(&all, &mismatches, &notes)?;
+    if converted.is_empty() {
+        notes.untimed.set(0);
+    }
     let warnings = notes.warnings.borrow().clone();
     conversion.say(&all, &mismatches, &notes, &mut reply);
     if converted.is_empty() && !reply.has_findings() {

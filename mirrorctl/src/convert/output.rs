@@ -49,6 +49,14 @@ impl Installation {
             }
             Some(proxy @ Proxy::Gateway(Api::Istio, key)) => {
                 found.namespace = key.split_once('/').map_or("", |(namespace, _)| namespace).to_owned();
+                let targets: Vec<_> = ports.iter().map(|port| gateways.workload_port(proxy, *port)).collect();
+                if targets.contains(&None) {
+                    found.changes.push(format!(
+                        "the ports in `match` to those that the workload of {proxy} listens on: the targetPort of its Service, \
+                         which no file tells"
+                    ));
+                }
+                found.ports = ports.iter().zip(targets).map(|(port, target)| target.unwrap_or(*port)).collect();
                 found.labels = gateways.get(proxy).and_then(|gateway| gateway.selector.clone());
                 match &found.labels {
                     Some(labels) => match gateways.namespace_of(labels) {

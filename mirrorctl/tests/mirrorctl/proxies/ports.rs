@@ -81,14 +81,25 @@ fn ports_that_mirror_in_different_ways_have_configurations_of_their_own() {
         assert!(said.is_empty(), "{what}: {said:#?}");
     }
     let both = apart() + &one() + &two();
+    let service = |ports: &str| service("edge", "istio-system", &format!("selector: {{app: edge}}, ports: [{ports}]"));
+    let mapped = service("{port: 80, targetPort: 8080}, {port: 8080, targetPort: 9090}");
     for form in ["wasmplugin", "trafficextension"] {
-        let out = mirrorctl(&["convert", "-", "-o", form], &both).ok();
-        let trees: Vec<Value> = serde_saphyr::from_multiple(&out).unwrap();
-        let found: Vec<_> = trees.iter().map(|tree| (&tree["metadata"]["name"], &tree["spec"]["match"])).collect();
-        let [first, second] = [80, 8080].map(|port| {
-            (json!(format!("traffic-mirror-gw-{port}")), json!([{"mode": "CLIENT", "ports": [{"number": port}]}]))
-        });
-        assert_eq!(found, [(&first.0, &first.1), (&second.0, &second.1)], "{form}");
+        // Istio means the ports of the workload.
+        for (around, expected, is_told) in [
+            ("", [80, 8080], false),
+            (&*mapped, [8080, 9090], true),
+            (&*service("{port: 80}, {port: 443}"), [80, 8080], true),
+            (&*service("{port: 80, targetPort: http}, {port: 8080}"), [80, 8080], false),
+        ] {
+            let out = mirrorctl(&["convert", "-", "-o", form], &(both.clone() + around)).ok();
+            let trees: Vec<Value> = serde_saphyr::from_multiple(&out).unwrap();
+            let found: Vec<_> = trees.iter().map(|tree| (&tree["metadata"]["name"], &tree["spec"]["match"])).collect();
+            let [first, second] = [(80, expected[0]), (8080, expected[1])].map(|(port, number)| {
+                (json!(format!("traffic-mirror-gw-{port}")), json!([{"mode": "CLIENT", "ports": [{"number": number}]}]))
+            });
+            assert_eq!(found, [(&first.0, &first.1), (&second.0, &second.1)], "{form} {around}");
+            assert_eq!(!out.contains("# CHANGE: the ports in `match`"), is_told, "{form} {around}\n{out}");
+        }
     }
     let of_gateway_api = |listeners: &str| {
         class(ENVOY_GATEWAY)
