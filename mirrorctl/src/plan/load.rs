@@ -225,7 +225,7 @@ pub(crate) fn work(config: &Config, figures: &Figures) -> Work {
         let sent = |mirror: &Mirror| share(mirror, figures) * wanted(mirror, figures);
         let all: f64 = rule.mirrors.iter().map(sent).sum();
         let any = rule.mirrors.iter().map(sent).fold(0.0, f64::max);
-        let compare = if rule.compares_status { cpu.compare * all } else { 0.0 };
+        let compare = if rule.compare.is_some() { cpu.compare * all } else { 0.0 };
         with += decided * (cpu.decided + cpu.copy * any + cpu.further * (all - any) + compare);
         matched += decided;
     }

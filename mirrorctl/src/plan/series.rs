@@ -36,7 +36,7 @@ pub(crate) fn series(config: &Config, buckets: f64, has_traffic: impl Fn(usize) 
 /// Returns the series of a rule that count something where all goes well: every copy is sent and gets a response of one class, or of two.
 fn used(rule: &Rule, histogram: f64) -> f64 {
     // Of the primary: its classes and its time. Of a pair: two results, and by how much the mirror is slower and faster.
-    let (primary, pair) = if rule.compares_status { (2.0 + histogram, 2.0 + 2.0 * histogram) } else { (0.0, 0.0) };
+    let (primary, pair) = if rule.compare.is_some() { (2.0 + histogram, 2.0 + 2.0 * histogram) } else { (0.0, 0.0) };
     // Decided, waiting, sent, two classes, its time; and what is not sent.
     let mirror = rule.mirrors.iter().map(|mirror| {
         let is_whole = matches!(mirror.sample.share, Share::Fixed(ratio) if ratio.is_always());
