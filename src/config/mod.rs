@@ -198,7 +198,7 @@ impl Config {
 
     /// Returns the places that ask for headers or bodies of responses to be compared, and so for the compare build.
     pub fn needs_compare(&self) -> impl Iterator<Item = String> {
-        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(Compare::needs_content);
+        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(|compare| compare.needs_content());
         let rules = self.rules.iter().enumerate().filter(move |(_, rule)| needs(rule));
         rules.map(|(index, _)| format!("rules[{index}].compare"))
     }
