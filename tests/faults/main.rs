@@ -19,6 +19,7 @@ mod storm;
 mod table;
 mod uploads;
 mod usage;
+mod when;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -170,6 +170,12 @@ class Registry:
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(self.blobs[self.manifest["layers"][-1]["digest"]]))) as files:
             return files.extractfile("plugin.wasm").read()
 
+    def add_layout(self, layout):
+        """Adds the image of another layout under its own tag."""
+        self.blobs.update({f"sha256:{blob.name}": blob.read_bytes() for blob in layout.glob("blobs/sha256/*")})
+        (built,) = json.loads((layout / "index.json").read_text())["manifests"]
+        self.tags[built["annotations"]["org.opencontainers.image.ref.name"]] = built["digest"]
+
     def push(self, tag, module):
         """Adds an image like ours with another module."""
         layer = io.BytesIO()

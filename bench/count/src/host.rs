@@ -92,6 +92,9 @@ struct Host {
     calls: u64,
 }
 
+/// What the host calls for a stream, with a size and whether that is the end.
+type Callback = TypedFunc<(u32, u32, u32), u32>;
+
 /// The module at work.
 pub struct Vm {
     store: Store<Host>,
@@ -101,7 +104,7 @@ pub struct Vm {
     answer: TypedFunc<(u32, u32, u32, u32, u32), ()>,
     done: TypedFunc<u32, u32>,
     /// What a module has that looks at responses: for their headers and for their bodies.
-    response: Option<[TypedFunc<(u32, u32, u32), u32>; 2]>,
+    response: Option<[Callback; 2]>,
     sent: Sent,
     stream: u32,
     /// The counters of the module's functions.

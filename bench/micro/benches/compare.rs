@@ -6,13 +6,14 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::io::Write;
+use std::rc::Rc;
 use traffic_mirror::config::{Compare, Config};
 use traffic_mirror::core::compare::{Body, Response, differences};
 
 /// The length of a body that is made of one thing.
 const LENGTH: usize = 64 << 10;
 
-fn compare(body: Value) -> Compare {
+fn compare(body: Value) -> Rc<Compare> {
     let config = json!({ "rules": [{ "mirrors": [], "compare": { "body": body } }] });
     Compare::clone(Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.as_ref().unwrap())
 }

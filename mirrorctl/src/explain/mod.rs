@@ -5,7 +5,7 @@ mod mirrors;
 mod request;
 mod rules;
 
-pub(crate) use request::Description;
+pub(crate) use request::{Description, moment};
 
 use crate::check::at;
 use crate::found::configurations;

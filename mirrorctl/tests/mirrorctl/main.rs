@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and nobody outside uses its items"
 )]
 
+mod baseline;
 mod check;
 mod clusters;
 mod codes;
@@ -23,11 +24,13 @@ mod input;
 mod malformed;
 mod moved;
 mod options;
+mod plan;
 mod proxies;
 mod report;
 mod said;
 mod shown;
 mod stats;
+mod terminal;
 mod types;
 
 use std::io::Write;

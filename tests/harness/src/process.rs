@@ -109,6 +109,18 @@ pub fn version() -> (u32, u32) {
     numbers.unwrap_or_else(|| panic!("no version in {text:?}"))
 }
 
+/// Asks Envoy whether it takes a bootstrap, without serving.
+///
+/// # Errors
+/// What it says against it.
+pub fn validate(bootstrap: &Path) -> Result<(), String> {
+    let mut command = Command::new(&COMMAND[0]);
+    command.current_dir(ROOT).args(&COMMAND[1..]).args(["--mode", "validate", "-c"]).arg(bootstrap);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
+}
+
 /// A folder of one test, removed with it unless the test fails.
 pub struct Folder(PathBuf);
 
