@@ -15,7 +15,7 @@ const LENGTH: usize = 64 << 10;
 
 fn compare(body: Value) -> Rc<Compare> {
     let config = json!({ "rules": [{ "mirrors": [], "compare": { "body": body } }] });
-    Compare::clone(Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.as_ref().unwrap())
+    Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.clone().unwrap()
 }
 
 fn response(encoding: Option<&str>, body: &[u8]) -> Response {
