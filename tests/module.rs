@@ -49,9 +49,12 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_set_tick_period_milliseconds",
 ];
 
+/// A name that the host finds, and the function that serves it, where that is not the SDK's of the same name.
+type Export = (&'static str, Option<&'static str>);
+
 /// What the host finds, and so calls: each export costs every request. Beside it the function that serves it, which is
 /// the SDK's of the same name, or one of the filter's own. `tools/finish` holds the same list.
-const EXPORTS: &[(&str, Option<&str>)] = &[
+const EXPORTS: &[Export] = &[
     ("_initialize", None),
     ("memory", None),
     ("proxy_abi_version_0_2_1", None),
@@ -68,14 +71,14 @@ const EXPORTS: &[(&str, Option<&str>)] = &[
 ];
 
 /// What the host finds beside that in the module that compares responses, and in no other.
-const COMPARING: &[(&str, Option<&str>)] = &[
+const COMPARING: &[Export] = &[
     ("proxy_on_response_body", Some("traffic_mirror_on_response_body")),
     ("proxy_on_response_headers", Some("traffic_mirror_on_response_headers")),
     ("proxy_on_response_trailers", Some("traffic_mirror_on_response_trailers")),
 ];
 
 /// Returns the bytes of each module, and what the host finds in it.
-fn modules() -> [(Vec<u8>, Vec<(&'static str, Option<&'static str>)>); 2] {
+fn modules() -> [(Vec<u8>, Vec<Export>); 2] {
     let read = |name: &str| {
         let path = format!("{}/../dist/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `make build` first"))

@@ -109,7 +109,7 @@ fn one(file: &str, check: &Check, reply: &mut Reply) -> Result<(bool, Vec<Findin
                     let mirrors = count(config.rules.iter().map(|rule| rule.mirrors.len()).sum(), "mirror");
                     let path = if has_several { format!("{}: ", found.path) } else { String::new() };
                     if !json {
-                        reply.line(format_args!("{}: {path}ok: {rules}, {mirrors}", found.place));
+                        reply.sentence(format_args!("{}: {path}ok: {rules}, {mirrors}", found.place));
                     }
                     valid.push((found, config));
                 }

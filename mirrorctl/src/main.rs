@@ -12,6 +12,7 @@ mod found;
 mod input;
 mod metrics;
 mod node;
+mod plan;
 mod reply;
 mod report;
 mod schema;
@@ -69,6 +70,12 @@ enum Command {
     /// mirror. Any word but better and as good is a finding. Envoy updates its histograms some seconds late (stats_flush_interval),
     /// so times are of a period that began and ended a little earlier.
     Report(report::Watch),
+    /// Plan capacity: what a configuration takes of proxies, mirrors and Prometheus, before it is at work
+    ///
+    /// From the configuration and a few figures of the traffic, or from those of a running Envoy: copies a second, in flight, connections,
+    /// bandwidth, CPU, memory, series; which limits are reached, and what to set instead: exit code 1. What is not given is assumed, and
+    /// named at the end.
+    Plan(Box<plan::Request>),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a script that completes commands in a shell
@@ -99,6 +106,7 @@ fn run(command: Command) -> Result<Reply, String> {
         Command::Stats(reading) => stats::run(&reading),
         Command::Doctor(question) => doctor::run(&question),
         Command::Report(watch) => report::run(&watch),
+        Command::Plan(request) => plan::run(&request),
         Command::Schema => schema::run(),
         Command::Completions { shell } => Ok(completions(shell)),
     }

@@ -1,11 +1,14 @@
 //! What a command has to say, and how it ends.
 
 mod lines;
+mod progress;
+
+pub(crate) use progress::Progress;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use terminal_size::{Width, terminal_size};
+use terminal_size::{Height, Width, terminal_size};
 
 /// How a command ends: 0: all is well; 1: there are findings; 2: it was not used as it should be.
 #[derive(Debug, Default)]
@@ -20,6 +23,14 @@ impl Reply {
     /// Adds a line to the output.
     pub(crate) fn line(&mut self, line: impl Display) {
         self.out.push_str(&format!("{line}\n"));
+    }
+
+    /// Adds what is said to the output: on a terminal in lines that fit, indented as it is, else as one line.
+    pub(crate) fn sentence(&mut self, line: impl Display) {
+        match width(&io::stdout()) {
+            Some(width) => lines::push_indented(&mut self.out, &line.to_string(), width),
+            None => self.line(line),
+        }
     }
 
     /// Adds text to the output as it is.
@@ -69,6 +80,11 @@ impl Reply {
 
 /// Returns how many characters a line of a terminal has; `None`: it is none.
 pub(crate) fn width(to: &impl IsTerminal) -> Option<usize> {
-    let (Width(width), _) = terminal_size().filter(|_| to.is_terminal())?;
-    Some(usize::from(width))
+    screen(to).map(|(width, _)| width)
+}
+
+/// Returns how many columns and rows a terminal has; `None`: it is none.
+pub(crate) fn screen(to: &impl IsTerminal) -> Option<(usize, usize)> {
+    let (Width(width), Height(height)) = terminal_size().filter(|_| to.is_terminal())?;
+    Some((usize::from(width), usize::from(height)))
 }

@@ -23,6 +23,8 @@ pub struct Rule {
     pub compare: Option<Rc<Compare>>,
     /// What becomes of requests that no upstream gets.
     pub unrouted: Unrouted,
+    /// Whether some mirror waits for the primary's response.
+    pub waits: bool,
 }
 
 /// What becomes of requests that Envoy has no cluster for: without a route, redirected, or responded to by Envoy itself.
@@ -100,10 +102,12 @@ impl Rule {
             "mirror" => Some(Unrouted::Mirror),
             _ => node.refuse("ignore or mirror"),
         });
+        let mirrors = mirrors?;
         Some(Self {
             name: name?,
             matches: matches?,
-            mirrors: mirrors?,
+            waits: mirrors.iter().any(|mirror| !mirror.when.is_empty()),
+            mirrors,
             compare: compare?.flatten().map(Rc::new),
             unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })

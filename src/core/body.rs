@@ -54,6 +54,7 @@ impl Body {
     }
 
     /// Makes one piece of it; `None` where memory does not suffice for that.
+    #[inline(always)]
     pub fn into_one_piece(mut self) -> Option<Vec<u8>> {
         if self.pieces.len() <= 1 {
             return Some(self.pieces.pop().unwrap_or_default());

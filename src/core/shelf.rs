@@ -50,11 +50,11 @@ impl Shelf {
 
     /// Keeps what is compared of a response whose headers came; `None` where there is no room for that.
     pub fn keep(self: &Rc<Self>, compare: &Compare, headers: &HeaderMap) -> Option<Kept> {
-        let find = |name: &str| headers.joined(name.as_bytes()).map(|value| Box::from(&*value));
+        let find = |name: &str| headers.joined(name.as_bytes()).map(|value| Box::<[u8]>::from(&*value));
         let values: Vec<_> = compare.headers.iter().map(|name| find(name.as_str())).collect();
         let encoding = if compare.body.is_some() { find("content-encoding") } else { None };
-        let length = |value: &Box<[u8]>| value.len();
-        let size = values.iter().flatten().chain(&encoding).map(length).fold(PER_RESPONSE, usize::saturating_add);
+        let all = values.iter().flatten().chain(&encoding);
+        let size = all.fold(PER_RESPONSE, |size, value| size.saturating_add(value.len()));
 
         let headers = self.headers.get().checked_add(size).filter(|headers| *headers <= MOST_HEADERS)?;
         if !self.room.take_free(size) {

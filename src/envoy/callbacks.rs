@@ -136,6 +136,7 @@ pub fn done(context: u32) -> bool {
     true
 }
 
+#[inline(always)]
 fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
     match root.finish(stream, pending) {
         Next::Nothing => responses::forget(stream),

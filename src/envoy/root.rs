@@ -202,7 +202,7 @@ impl Root {
     pub fn finish(&self, stream: u32, mut pending: Pending) -> Next {
         let index = pending.decision.rule;
         let Some(rule) = self.config.rules.get(index) else { return Next::Nothing };
-        if pending.wants_response(rule) {
+        if rule.waits && pending.wants_response(rule) {
             return self.finish_but_for_response(stream, pending, rule);
         }
         let body = pending.take_body(&mut self.state.borrow_mut().budget);

@@ -9,6 +9,7 @@ mod ledger;
 mod steps;
 
 mod answers;
+mod compared;
 mod configurations;
 mod copies;
 mod keep_last;

@@ -46,7 +46,7 @@ pub enum Step {
 
 pub fn limits() -> impl Strategy<Value = Limits> {
     let body = select(vec![0, 8, 1000, 50_000, 50_000]);
-    let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
+    let buffered = select(vec![0, 10, 65, 65, 65, 2000, 1 << 20, 1 << 20]);
     let in_flight = select(vec![1, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
@@ -123,7 +123,7 @@ fn response() -> impl Strategy<Value = Headers> {
 
 pub fn step() -> impl Strategy<Value = Step> {
     let stream = || 0..5usize;
-    let size = prop_oneof![Just(0), 1..12usize, Just(999), Just(20_000)];
+    let size = prop_oneof![Just(0), 1..12usize, Just(30), Just(999), Just(20_000)];
     let response_size = || prop_oneof![Just(0), 5..7usize, Just(60), Just(100), Just(101)];
     let cluster =
         (select(vec!["a", "b", "c", "unknown"]), select(vec![Some("sent"), Some("sent"), Some("no_upstream"), None]));

@@ -1,9 +1,9 @@
 //! `mirrorctl doctor`: asks a running Envoy why no copies arrive. Facts are read once; findings are made of them.
 
-mod facts;
+pub(crate) mod facts;
 mod loading;
 mod outcomes;
-mod read;
+pub(crate) mod read;
 mod responses;
 mod sums;
 mod traffic;
@@ -100,14 +100,14 @@ pub(crate) fn run(question: &Question) -> Result<Reply, String> {
         reply.line(findings::json(&findings));
         return Ok(reply);
     }
-    reply.text(&work::describe(&facts));
+    work::describe(&facts).lines().for_each(|line| reply.sentence(line));
     if findings.iter().all(|finding| finding.severity == Severity::Note) {
-        reply.line("Nothing found that keeps copies from being made or answered.");
+        reply.sentence("Nothing found that keeps copies from being made or answered.");
     }
     let is_shown = |finding: &&Finding| question.notes || finding.severity != Severity::Note;
-    findings.iter().filter(is_shown).for_each(|finding| reply.line(finding));
+    findings.iter().filter(is_shown).for_each(|finding| reply.sentence(finding));
     if let Some(notes) = findings::in_one_line(&findings).filter(|_| !question.notes) {
-        reply.line(notes);
+        reply.sentence(notes);
     }
     Ok(reply)
 }

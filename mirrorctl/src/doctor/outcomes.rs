@@ -4,6 +4,7 @@ use super::facts::Facts;
 use crate::facts::cluster::Cluster;
 use crate::findings::Finding;
 use crate::findings::clusters::nearest;
+use crate::metrics::words::grouped;
 
 /// Of this many, one is enough to be an error.
 const FEW: f64 = 100.0;
@@ -19,7 +20,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
         let place = format!("{}: rule {rule}, mirror {target}", facts.said.name);
         let selected = mirror.outcomes.sum() - mirror.outcomes.get("unsampled");
         for (outcome, count) in mirror.outcomes.0.iter().filter(|(_, count)| **count > 0.0) {
-            let part = format!("{count} of {selected} copies were not sent");
+            let part = format!("{} of {} copies were not sent", grouped(*count), grouped(selected));
             if let Some(finding) = of_outcome(facts, rule, target, outcome, &place, &part) {
                 findings.push(weighed(finding, *count, selected));
             }

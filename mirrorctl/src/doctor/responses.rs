@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::outcomes::weighed;
 use crate::findings::Finding;
 use crate::metrics::counters::Mirror;
+use crate::metrics::words::grouped;
 use std::collections::BTreeSet;
 
 /// What Envoy counts of TLS that failed.
@@ -47,7 +48,8 @@ fn failed(facts: &Facts<'_>, clusters: &BTreeSet<&str>, mirror: &Mirror, place: 
     if count <= 0.0 {
         return None;
     }
-    let (place, part) = (place.to_owned(), format!("{count} of {} copies got no response", mirror.sent()));
+    let (place, part) =
+        (place.to_owned(), format!("{} of {} copies got no response", grouped(count), grouped(mirror.sent())));
     let count_of = |metrics: &[&str]| sum(facts, clusters, metrics);
     if count_of(&TLS) > 0.0 {
         let names = count_of(&["ssl.fail_verify_san"]) > 0.0;
@@ -103,7 +105,7 @@ fn late(facts: &Facts<'_>, clusters: &BTreeSet<&str>, mirror: &Mirror, place: &s
         let hint = "exclude paths that stream (SSE, long poll) by a rule with mirrors: [], or shorten the timeout";
         return Some((Finding::error("streams-held", place, what, hint), begun));
     }
-    let what = format!("{late} of {} copies got no response in time", mirror.sent());
+    let what = format!("{} of {} copies got no response in time", grouped(late), grouped(mirror.sent()));
     let hint = "look at why the mirror is slow, or raise its timeout";
     (late > 0.0).then(|| (Finding::error("times-out", place, what, hint), late))
 }
@@ -126,7 +128,13 @@ fn errors(mirror: &Mirror, place: &str) -> Option<Finding> {
     if errors <= 0.0 {
         return None;
     }
-    let what = format!("{errors} of {} responses are errors: {refused} 4xx, {broken} 5xx", good + errors);
+    let what = format!(
+        "{} of {} responses are errors: {} 4xx, {} 5xx",
+        grouped(errors),
+        grouped(good + errors),
+        grouped(refused),
+        grouped(broken)
+    );
     let hint = if refused > broken {
         "look at the host (-shadow, rewrite.authority) and at credentials that the copy does not have"
     } else {

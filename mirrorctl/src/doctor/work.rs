@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use crate::facts::field::{at, text};
 use crate::found::Found;
-use crate::metrics::words::counts;
+use crate::metrics::words::{counts, grouped};
 use crate::tree::Tree;
 use traffic_mirror::config::Config;
 
@@ -27,7 +27,7 @@ pub(super) fn describe(facts: &Facts<'_>) -> String {
     plugins.iter().for_each(|(found, config, all)| text.push_str(&plugin(facts, found, config, all)));
     if let Some([_, counters]) = &facts.counters {
         for (rule, _, target, mirror) in counters.pairs() {
-            let decided = mirror.decided.map(|decided| format!("{decided} decided; ")).unwrap_or_default();
+            let decided = mirror.decided.map(|decided| format!("{} decided; ", grouped(decided))).unwrap_or_default();
             let (outcomes, classes) = (counts(&mirror.outcomes, None), counts(&mirror.classes, None));
             text.push_str(&format!("  {rule} → {target}: {decided}copies: {outcomes}; responses: {classes}\n"));
         }

@@ -1,10 +1,11 @@
 //! `mirrorctl explain`: what the plugin does with a request, and why; asked of the plugin's own code.
 
+mod comparison;
 mod mirrors;
 mod request;
 mod rules;
 
-pub(crate) use request::Description;
+pub(crate) use request::{Description, moment};
 
 use crate::check::at;
 use crate::found::configurations;

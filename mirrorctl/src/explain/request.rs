@@ -38,7 +38,8 @@ pub(crate) struct Description {
     pub(crate) at: Option<Moment>,
 }
 
-fn moment(text: &str) -> Result<Moment, String> {
+/// Takes a moment, as RFC 3339 writes it.
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text).ok_or_else(|| "not a date, time and offset as in RFC 3339".to_owned())
 }
 

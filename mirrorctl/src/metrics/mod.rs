@@ -8,5 +8,5 @@ pub(crate) mod prometheus;
 pub(crate) mod rows;
 pub(crate) mod source;
 pub(crate) mod sums;
-mod text;
+pub(crate) mod text;
 pub(crate) mod words;

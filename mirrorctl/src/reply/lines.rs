@@ -65,10 +65,21 @@ fn number(document: &str) -> u64 {
     document.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
+/// Adds a line that may be indented; what does not fit stands deeper.
+pub(super) fn push_indented(text: &mut String, line: &str, width: usize) {
+    let message = line.trim_start_matches(' ');
+    let (indent, _) = line.split_at_checked(line.len().saturating_sub(message.len())).unwrap_or_default();
+    push(text, message, width.max(NARROWEST), indent);
+}
+
 /// Adds a message, indented; what does not fit its first line stands deeper.
 fn push(text: &mut String, message: &str, width: usize, indent: &str) {
     let deeper = format!("{indent}  ");
     let options = textwrap::Options::new(width).initial_indent(indent).subsequent_indent(&deeper).break_words(false);
+    // Names and codes are searched for: they stay in one piece.
+    let options = options
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .word_separator(textwrap::WordSeparator::AsciiSpace);
     for line in textwrap::wrap(message, options) {
         let _ = writeln!(text, "{line}");
     }

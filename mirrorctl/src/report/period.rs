@@ -4,9 +4,11 @@ use crate::admin::Admin;
 use crate::metrics::counters::{Break, Counters, Mirror};
 use crate::metrics::prometheus::{Prometheus, Steps};
 use crate::metrics::source::Source;
+use crate::metrics::words::grouped;
+use crate::reply::Progress;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{Write, stderr};
 use std::sync::LazyLock;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant, SystemTime};
@@ -95,6 +97,7 @@ pub(crate) fn watched(
     if length >= LONG {
         announce(names.len(), from, length, interval);
     }
+    let progress = Progress::new();
     let (mut gains, mut sum) = (Vec::new(), Counters::default());
     // How many readings a piece has.
     let (mut width, mut filled) = (1_u32, 0_u32);
@@ -123,11 +126,9 @@ pub(crate) fn watched(
             gains = halved(&gains);
             width = width.saturating_mul(2);
         }
-        progress(&sum, start.elapsed(), length);
+        progress.show(&so_far(&sum, start.elapsed(), length));
     }
-    if stderr().is_terminal() {
-        let _ = writeln!(stderr());
-    }
+    drop(progress);
     let versions = names.iter().filter_map(|name| version(name)).collect();
     let source = match names {
         [name] => name.clone(),
@@ -207,8 +208,11 @@ pub(crate) fn asked(
     let count = length.as_secs().checked_div(seconds).unwrap_or_default().max(1);
     let step = Duration::from_secs(seconds);
     let steps = Steps { end: SystemTime::now(), step, count: u32::try_from(count).unwrap_or(STEPS) };
+    let progress = Progress::new();
+    progress.show(&format!("Asking {url} about {}", humantime::format_duration(length)));
     let gains = prometheus.gains(steps)?;
     let proxies = prometheus.proxies(steps)?;
+    drop(progress);
     let at = |index: u32| time(steps.start().checked_add(step.saturating_mul(index)).unwrap_or(steps.end));
     let mut events = Vec::new();
     for proxy in &proxies {
@@ -251,12 +255,10 @@ fn announce(envoys: usize, from: SystemTime, length: Duration, interval: Duratio
     );
 }
 
-/// Tells who waits for the end how far it is.
-fn progress(sum: &Counters, elapsed: Duration, length: Duration) {
-    if stderr().is_terminal() {
-        let sent: f64 = sum.pairs().map(|(_, _, _, mirror)| mirror.sent()).sum();
-        let (elapsed, length) = (elapsed.as_secs(), humantime::format_duration(length));
-        // Whoever closed the other end does not want to know.
-        let _ = write!(stderr(), "\r{elapsed} s of {length}: {} requests, {sent} copies", sum.decided());
-    }
+/// Says how far it is.
+fn so_far(sum: &Counters, elapsed: Duration, length: Duration) -> String {
+    let sent: f64 = sum.pairs().map(|(_, _, _, mirror)| mirror.sent()).sum();
+    let (elapsed, length) = (Duration::from_secs(elapsed.as_secs()), humantime::format_duration(length));
+    let (requests, sent) = (grouped(sum.decided()), grouped(sent));
+    format!("{} of {length}: {requests} requests, {sent} copies", humantime::format_duration(elapsed))
 }

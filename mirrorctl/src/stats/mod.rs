@@ -2,17 +2,12 @@
 
 mod json;
 pub(crate) mod table;
+mod watch;
 
-use crate::metrics::counters::Counters;
 use crate::metrics::source::Source;
 use crate::reply::Reply;
 use clap::Args;
-use std::io::{Write, stdout};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// Clears the terminal, its cursor in the corner.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+use std::time::Duration;
 
 /// What is read, and how it is shown.
 #[derive(Args)]
@@ -35,7 +30,7 @@ pub(crate) struct Reading {
 pub(crate) fn run(reading: &Reading) -> Result<Reply, String> {
     let source = Source::new(&reading.url)?;
     if let Some(seconds) = reading.watch {
-        return watch(&source, Duration::from_secs(seconds)).map(|()| Reply::default());
+        return watch::watch(&reading.url, &source, Duration::from_secs(seconds)).map(|()| Reply::default());
     }
     let (counters, mismatches) = source.read_added_up()?;
     let mut reply = Reply::default();
@@ -62,35 +57,4 @@ fn in_lines(mismatches: &[String]) -> String {
         "{lines}Causes: /reset_counters with copies in flight, a hot restart whose parent ended before its copies, a trap of the VM, \
          an older module that counted in this Envoy before, a page that was saved while copies were made."
     )
-}
-
-/// Shows the metrics until nobody reads them any more.
-fn watch(source: &Source, pause: Duration) -> Result<(), String> {
-    if !source.is_live() {
-        return Err("a file cannot be watched".into());
-    }
-    let mut last: Option<(Counters, Instant)> = None;
-    loop {
-        let text = match source.read_added_up() {
-            Ok((counters, mismatches)) => {
-                let now = Instant::now();
-                // After a restart there is nothing to compare with.
-                let since = last
-                    .and_then(|(last, at)| Some((counters.since(&last).ok()?, now.duration_since(at).as_secs_f64())));
-                let since = since.as_ref().map(|(since, seconds)| (since, *seconds));
-                let state = if mismatches.is_empty() { ADD_UP.to_owned() } else { in_lines(&mismatches) };
-                let text = format!("{}\n{state}", table::render(&counters, since));
-                last = Some((counters, now));
-                text
-            }
-            // An Envoy that was there may come back.
-            Err(error) if last.is_some() => error,
-            Err(error) => return Err(error),
-        };
-        let shown = writeln!(stdout(), "{CLEAR}{text}").and_then(|()| stdout().flush());
-        if shown.is_err() {
-            return Ok(());
-        }
-        sleep(pause);
-    }
 }

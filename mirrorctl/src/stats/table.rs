@@ -10,14 +10,19 @@ const INDENT: usize = 15;
 /// Draws what all rules saw, then a table for each rule and mirror, that with the biggest loss first; with rates beside the totals,
 /// if something is known of before.
 pub(crate) fn render(counters: &Counters, since: Since<'_, Counters>) -> String {
-    let (decided, ignored) = (grouped(counters.decided()), counts(&counters.ignored, None));
-    let mut text = match (counters.seen(), counters.unmatched) {
+    let before = |of: fn(&Counters) -> Option<f64>| since.and_then(|(counters, seconds)| Some(of(counters)? / seconds));
+    let decided = rate(counters.decided(), before(|counters| Some(counters.decided())));
+    let ignored = counts(&counters.ignored, since.map(|(counters, seconds)| (&counters.ignored, seconds)));
+    let seen = match (counters.seen(), counters.unmatched) {
         (Some(seen), Some(unmatched)) => {
-            let (seen, unmatched) = (grouped(seen), grouped(unmatched));
-            format!("Seen: {seen} requests; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}\n")
+            let unmatched = rate(unmatched, before(|counters| counters.unmatched));
+            let per_second = before(Counters::seen).map(|rate| format!(" ({rate:.1}/s)")).unwrap_or_default();
+            let seen = grouped(seen);
+            format!("Seen: {seen} requests{per_second}; decided: {decided}; ignored: {ignored}; unmatched: {unmatched}")
         }
-        _ => format!("Decided: {decided} requests; ignored: {ignored}\n"),
+        _ => format!("Decided: {decided} requests; ignored: {ignored}"),
     };
+    let mut text = format!("{}\n", wrapped(&seen, 0, 2));
     for (plugin, _) in counters.invalid.0.iter().filter(|(_, invalid)| **invalid > 0.0) {
         text.push_str(&format!("The last configuration of {plugin} is wrong: an older one, or none, is at work\n"));
     }
@@ -67,7 +72,19 @@ mod tests {
         let page = |count| format!("traffic_mirror_requests_total{{rule=\"r\"}} {count}\n");
         let (before, now) = (Counters::read(&page(10)).unwrap(), Counters::read(&page(25)).unwrap());
         let text = render(&now, Some((&now.since(&before).unwrap(), 5.0)));
-        assert!(text.contains("  requests     25 (3.0/s)\n"), "{text}");
+        assert!(
+            text.contains("  requests     25 (3.0/s)\n") && text.starts_with("Decided: 25 (3.0/s) requests"),
+            "{text}"
+        );
+        let both = |count: u32| format!("{}traffic_mirror_unmatched_total{{}} {count}\n", page(count));
+        let (before, after) = (Counters::read(&both(10)).unwrap(), Counters::read(&both(20)).unwrap());
+        let text = render(&after, Some((&after.since(&before).unwrap(), 5.0)));
+        assert!(
+            text.starts_with(
+                "Seen: 40 requests (4.0/s); decided: 20 (2.0/s); ignored: none; unmatched: 20\n  (2.0/s)\n"
+            ),
+            "{text}"
+        );
         assert!(render(&now, None).contains("  requests     25\n"));
     }
 }

@@ -24,11 +24,13 @@ mod input;
 mod malformed;
 mod moved;
 mod options;
+mod plan;
 mod proxies;
 mod report;
 mod said;
 mod shown;
 mod stats;
+mod terminal;
 mod types;
 
 use std::io::Write;

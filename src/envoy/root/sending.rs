@@ -1,7 +1,7 @@
 //! One copy on its way to the host: within the limits, with what is to be hidden.
 
 use super::Root;
-use crate::config::{Mirror, TooMuch};
+use crate::config::{Mirror, Redact, TooMuch};
 use crate::core::copy::Draft;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending};
@@ -67,9 +67,23 @@ impl Root {
         body: &[u8],
         sent_at: u64,
     ) -> Result<(), Outcome> {
-        let Some(redact) = &mirror.redact else {
-            return self.hand_over(batch, mirror, metrics, (body, None), sent_at);
-        };
+        match &mirror.redact {
+            None => self.hand_over(batch, mirror, metrics, (body, None), sent_at),
+            Some(redact) => self.hide(batch, mirror, redact, metrics, body),
+        }
+    }
+
+    /// Sends such a copy on which values are hidden.
+    #[cold]
+    #[inline(never)]
+    fn hide(
+        &self,
+        batch: &Batch<'_>,
+        mirror: &Mirror,
+        redact: &Redact,
+        metrics: &Rc<MirrorMetrics>,
+        body: &[u8],
+    ) -> Result<(), Outcome> {
         let max_body = self.config.limits.max_body_bytes;
         let redaction = Hide::new(redact.with, self.key.as_deref())
             .ok_or(Failed::Memory)
