@@ -70,6 +70,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --workspace
 	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET)
+	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET) --features compare
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
