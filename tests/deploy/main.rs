@@ -1,6 +1,7 @@
 //! What stands in `deploy/` is what those who take it know: each resource is read into types, no other field is taken; each
 //! plugin configuration goes through the plugin's own reader; and a real Envoy takes what is meant for Envoy.
 
+mod delivery;
 mod envoy;
 mod resources;
 mod types;

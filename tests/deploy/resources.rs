@@ -52,12 +52,14 @@ impl Any {
     }
 }
 
-/// Every resource of `deploy/`, and the WasmPlugins of the top folder and of the examples.
+/// Every resource of `deploy/` for Istio and Envoy Gateway, and the WasmPlugins of the top folder, of the examples and beside what
+/// delivers.
 fn all() -> Vec<(String, Any)> {
     let deployed = [files("deploy/istio"), files("deploy/envoy-gateway")].concat();
     let every = |path: String| documents(&path).into_iter().map(move |document| (path.clone(), document));
     let examples = files("examples").into_iter().filter(|path| !path.ends_with(".md"));
     let plugins = examples.map(|folder| format!("{folder}/istio.yaml")).chain(["wasmplugin.yaml".to_owned()]);
+    let plugins = plugins.chain(["flagger", "argo-rollouts"].iter().flat_map(|to| files(&format!("deploy/{to}"))));
     let plugins = plugins.flat_map(every).filter(|(_, document)| document["kind"] == "WasmPlugin");
     deployed
         .into_iter()
@@ -322,7 +324,7 @@ fn everybody_takes_the_same_labels_out_of_the_metrics_names() {
 #[test]
 fn the_index_names_every_file() {
     let index = read("deploy/README.md");
-    for path in ["istio", "envoy", "envoy-gateway", "prometheus", "grafana"]
+    for path in ["istio", "envoy", "envoy-gateway", "prometheus", "grafana", "flagger", "argo-rollouts"]
         .iter()
         .flat_map(|folder| files(&format!("deploy/{folder}")))
     {
