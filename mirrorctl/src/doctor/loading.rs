@@ -54,7 +54,8 @@ fn refused(found: &Found, why: String) -> Finding {
 }
 
 fn invalid_kept(place: String, why: String) -> Finding {
-    let what = format!("the last configuration is wrong, an older one or none is at work: {why}");
+    let what =
+        format!("the last configuration is wrong, and an older one is at work, or none where there was none: {why}");
     Finding::error("invalid-kept", place, what, "correct it: `mirrorctl check` names all errors")
 }
 

@@ -83,7 +83,10 @@ fn handled(facts: &Facts<'_>, last: &Counters, seen: f64) -> Vec<Finding> {
         return vec![Finding::error("all-ignored", place, what, ignored_hint(last))];
     }
     if outcomes <= 0.0 {
-        let what = format!("no rule with a mirror has matched one of {seen} requests");
+        let without = last.rules.iter().filter(|(_, rule)| rule.mirrors.is_empty() && rule.requests > 0.0);
+        let without: Vec<_> =
+            without.map(|(name, rule)| format!("; rule {name}, without mirrors, decided {}", rule.requests)).collect();
+        let what = format!("no rule with a mirror has matched one of {seen} requests{}", without.concat());
         let hint = "`mirrorctl explain FILE --request 'GET http://host/path'` names the condition that fails";
         return vec![Finding::error("nothing-matches", place, what, hint)];
     }
@@ -108,7 +111,9 @@ fn handled(facts: &Facts<'_>, last: &Counters, seen: f64) -> Vec<Finding> {
 fn ignored_hint(last: &Counters) -> &'static str {
     let most = last.ignored.0.iter().max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(reason, _)| &**reason);
     match most {
-        Some("marked") => "a client or another mirror sends the marker header: remove it at the edge",
+        Some("marked") => {
+            "a client or another mirror sends the marker header, or a filter before the plugin adds it, whatever its value: remove it there"
+        }
         Some("unrouted") => "put the plugin after the filter that chooses the route, or set unrouted: mirror",
         _ => "upgrades and tunnels cannot be copied",
     }
