@@ -67,7 +67,7 @@ test: build python ## all tests: the core (natively and as Wasm), the module, an
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
 	UPDATE_DOCS=1 cargo test --locked --quiet --package mirrorctl --test mirrorctl generated
 
-fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of four targets)
+fuzz: ## search for inputs that break the filter (FUZZ_SECONDS=60: for each of five targets)
 	@tools/fuzz $(FUZZ_SECONDS)
 
 faults: build ## every fault of mirrors, clients, primaries, operators: docs/faults.md (FAULTS_ARGS='--only NAME')

@@ -66,7 +66,9 @@ fn configurations() -> Vec<Value> {
     let rules = cases::rules().into_iter().map(rule);
     let limits = cases::limits().into_iter().map(limits);
     let documents = cases::documents().into_iter().map(|(document, _)| document);
-    mirrors.chain(rules).chain(limits).chain(documents).chain([cases::everything()]).collect()
+    let comparison = |(compare, _): (Value, _)| json!({ "rules": [{ "mirrors": [], "compare": compare }] });
+    let comparisons = cases::comparisons().into_iter().map(comparison);
+    mirrors.chain(rules).chain(comparisons).chain(limits).chain(documents).chain([cases::everything()]).collect()
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! [`Config::from_bytes`] takes JSON text or a `google.protobuf.Struct` and reports every violation, not only the
 //! first. Nothing here knows of Envoy beyond its names.
 
+mod compare;
 mod document;
 mod duration;
 mod expression;
 mod known;
+mod list;
 mod mirror;
 mod moment;
 mod names;
@@ -15,6 +17,7 @@ mod on_invalid;
 mod outline;
 mod path;
 mod pattern;
+mod pointer;
 mod redact;
 mod rule;
 mod sample;
@@ -24,6 +27,9 @@ mod target;
 mod violation;
 mod when;
 
+pub use compare::Compare;
+#[cfg(feature = "compare")]
+pub use compare::{CompareBody, How, JsonRules};
 pub use expression::{Expression, Pattern};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite, Trace};
@@ -31,7 +37,8 @@ pub use moment::Moment;
 pub use names::{HeaderName, MirrorLabel, RuleName, never_copied};
 pub use on_invalid::OnInvalid;
 pub use pattern::{Replacement, TooMuch};
-pub use redact::{Pointer, Redact, Step, With};
+pub use pointer::{Pointer, Pointers, Step};
+pub use redact::{Redact, With};
 pub use rule::{Match, Rule, Unrouted};
 pub use sample::{KeySource, Ratio, Sample, Share, Sticky};
 pub use schedule::{Period, Ramp};
@@ -187,6 +194,13 @@ impl Config {
         mirrors
             .filter(move |(_, (_, mirror))| needs(mirror))
             .map(|(rule, (mirror, _))| format!("rules[{rule}].mirrors[{mirror}].redact.with"))
+    }
+
+    /// Returns the places that ask for headers or bodies of responses to be compared, and so for the compare build.
+    pub fn needs_compare(&self) -> impl Iterator<Item = String> {
+        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(Compare::needs_content);
+        let rules = self.rules.iter().enumerate().filter(move |(_, rule)| needs(rule));
+        rules.map(|(index, _)| format!("rules[{index}].compare"))
     }
 
     /// Returns a configuration that no request matches, which no bytes can say: one needs rules.

@@ -1,10 +1,9 @@
 //! What is hidden on a mirror's copies: which values, and what stands in their place.
 
+use super::list::{list, once};
 use super::names::{HeaderName, Spellings, key};
-use super::node::{Node, all, optional};
-
-/// The most entries of one list: each member, parameter and cookie of a request is compared with all of them.
-const MOST_ENTRIES: usize = 100;
+use super::node::{Node, optional};
+use super::pointer::Pointers;
 
 /// The values that copies to a mirror do not have.
 #[derive(Debug, Clone)]
@@ -18,7 +17,7 @@ pub struct Redact {
     /// Parameters of a form in the body, as their names decode, in order; empty: a form is not looked at.
     pub form: Vec<Box<str>>,
     /// Places in a JSON body; empty: JSON is not looked at.
-    pub json: Vec<Pointer>,
+    pub json: Pointers,
     /// What stands in place of a value.
     pub with: With,
 }
@@ -30,48 +29,6 @@ pub enum With {
     Mask,
     /// What is the same for equal values alone, and says nothing of them to who has no key.
     Pseudonym,
-}
-
-/// A place in a JSON document: an RFC 6901 pointer in which `*` is any index or member. Empty: the complete document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer(Vec<Step>);
-
-/// One step of a pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// To any member or item.
-    Any,
-    /// To the member of this name, or to the item with this number if it is one.
-    To(Box<str>, Option<usize>),
-}
-
-impl Pointer {
-    /// Reads a pointer; `None` where the text is none.
-    pub fn new(text: &str) -> Option<Self> {
-        if text.is_empty() {
-            return Some(Self(Vec::new()));
-        }
-        text.strip_prefix('/')?.split('/').map(Step::new).collect::<Option<_>>().map(Self)
-    }
-
-    /// Returns the steps from the document to the place.
-    pub fn steps(&self) -> &[Step] {
-        &self.0
-    }
-}
-
-impl Step {
-    fn new(text: &str) -> Option<Self> {
-        if text == "*" {
-            return Some(Self::Any);
-        }
-        // Each `~` begins an escape.
-        let is_escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        let name = is_escaped.then(|| text.replace("~1", "/").replace("~0", "~"))?;
-        let is_index = name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()));
-        let index = if is_index { name.parse().ok() } else { None };
-        Some(Self::To(name.into(), index))
-    }
 }
 
 impl Redact {
@@ -98,12 +55,7 @@ impl Redact {
         });
         let cookies = optional(cookies, |node| names(node, read_cookie));
         let [query_params, form] = [query_params, form].map(|field| optional(field, |node| names(node, key)));
-        let json = optional(json, |node| {
-            let mut known = Vec::new();
-            list(node, |node, text| {
-                read_pointer(node, text).and_then(|pointer| once(&mut known, node, text).map(|()| pointer))
-            })
-        });
+        let json = optional(json, Pointers::read);
         let with = optional(with, |node| match node.text()? {
             "mask" => Some(With::Mask),
             "pseudonym" => Some(With::Pseudonym),
@@ -120,18 +72,6 @@ impl Redact {
     }
 }
 
-/// Reads a list of at least one text.
-#[inline(never)]
-fn list<T>(node: &Node<'_>, mut read: impl FnMut(&Node<'_>, &str) -> Option<T>) -> Option<Vec<T>> {
-    let nodes: Vec<_> = node.list()?.collect();
-    match nodes.len() {
-        // It would hide nothing, where it reads as if it hid something.
-        0 => node.refuse("a list of at least one; without the field: none"),
-        1..=MOST_ENTRIES => all(nodes.iter().map(|node| read(node, node.text()?))),
-        many => node.refuse_as(format_args!("{many} entries"), format_args!("at most {MOST_ENTRIES}")),
-    }
-}
-
 #[inline(never)]
 fn names(node: &Node<'_>, read: fn(&Node<'_>, &str) -> Option<Box<str>>) -> Option<Vec<Box<str>>> {
     let mut known = Vec::new();
@@ -139,16 +79,6 @@ fn names(node: &Node<'_>, read: fn(&Node<'_>, &str) -> Option<Box<str>>) -> Opti
         list(node, |node, text| read(node, text).and_then(|name| once(&mut known, node, text).map(|()| name)))?;
     names.sort_unstable();
     Some(names)
-}
-
-/// Refuses what stands in its list already.
-#[inline(never)]
-fn once(known: &mut Vec<Box<str>>, node: &Node<'_>, text: &str) -> Option<()> {
-    if known.iter().any(|known| **known == *text) {
-        return node.refuse("stands in the list already");
-    }
-    known.push(text.into());
-    Some(())
 }
 
 #[inline(never)]
@@ -171,16 +101,8 @@ fn read_cookie(node: &Node<'_>, text: &str) -> Option<Box<str>> {
     key(node, text)
 }
 
-#[inline(never)]
-fn read_pointer(node: &Node<'_>, text: &str) -> Option<Pointer> {
-    let allowed = "not a JSON pointer: empty, or a / before each step, in which ~ stands only as ~0 and / as ~1";
-    Pointer::new(text).or_else(|| node.refuse(allowed))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn names_are_kept_in_order_to_be_looked_up() {
         let text = br#"{"rules":[{"mirrors":[{"cluster":"c","redact":{"form":["b","c","a"],"cookies":["z","y"]}}]}]}"#;
@@ -188,24 +110,5 @@ mod tests {
         let redact = config.rules[0].mirrors[0].redact.as_ref().unwrap();
         assert_eq!(redact.form, ["a", "b", "c"].map(Box::from));
         assert_eq!(redact.cookies, ["y", "z"].map(Box::from));
-    }
-
-    #[test]
-    fn pointers_are_those_of_rfc_6901_with_a_star_for_any_step() {
-        let to = |name: &str, index| Step::To(name.into(), index);
-        for (text, expected) in [
-            ("", Some(vec![])),
-            ("/", Some(vec![to("", None)])),
-            ("/a/*/b", Some(vec![to("a", None), Step::Any, to("b", None)])),
-            ("/0/10/01/-", Some(vec![to("0", Some(0)), to("10", Some(10)), to("01", None), to("-", None)])),
-            ("/~01~1/**", Some(vec![to("~1/", None), to("**", None)])),
-            ("/99999999999999999999999", Some(vec![to("99999999999999999999999", None)])),
-            ("a", None),
-            ("/~", None),
-            ("/~2", None),
-            ("/a~~0", None),
-        ] {
-            assert_eq!(Pointer::new(text).map(|pointer| pointer.0), expected, "{text}");
-        }
     }
 }

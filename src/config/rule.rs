@@ -1,5 +1,6 @@
 //! A rule: which requests it decides, and to which mirrors they are copied.
 
+use super::compare::Compare;
 use super::mirror::Mirror;
 use super::names::{HeaderName, RuleName, Spellings, key};
 use super::node::{Node, all, optional};
@@ -17,8 +18,8 @@ pub struct Rule {
     pub matches: Vec<Match>,
     /// Where copies go; empty: the rule's requests are mirrored nowhere.
     pub mirrors: Vec<Mirror>,
-    /// Whether it is counted how primary and mirrors answered, side by side.
-    pub compares_status: bool,
+    /// What of the responses of primary and mirrors is compared; `None`: nothing.
+    pub compare: Option<Compare>,
     /// What becomes of requests that no upstream gets.
     pub unrouted: Unrouted,
 }
@@ -92,12 +93,7 @@ impl Rule {
             Some(node) => read_mirrors(&node, rewritable, marker),
             None => object.missing("mirrors", "a list of mirrors; [] mirrors nowhere"),
         };
-        let compares_status = optional(compare, |node| {
-            let mut object = node.object()?;
-            let status = object.field("status");
-            object.finish();
-            optional(status, Node::flag)
-        });
+        let compare = optional(compare, Compare::read);
         let unrouted = optional(unrouted, |node| match node.text()? {
             "ignore" => Some(Unrouted::Ignore),
             "mirror" => Some(Unrouted::Mirror),
@@ -107,7 +103,7 @@ impl Rule {
             name: name?,
             matches: matches?,
             mirrors: mirrors?,
-            compares_status: compares_status?.flatten().unwrap_or_default(),
+            compare: compare?.flatten(),
             unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })
     }

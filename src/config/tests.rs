@@ -25,6 +25,15 @@ fn with_rule(rule: &Value) -> Result<Config, Vec<String>> {
     read(&json!({ "rules": [rule] }))
 }
 
+/// Returns every field that this build knows.
+fn everything() -> Value {
+    let mut everything = cases::everything();
+    if cfg!(not(feature = "compare")) {
+        everything["rules"][0]["compare"] = json!({ "status": true, "fields": false });
+    }
+    everything
+}
+
 fn as_struct(value: &Value) -> Vec<u8> {
     fn message(map: &serde_json::Map<String, Value>) -> prost_types::Struct {
         let fields: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.clone(), proto(value))).collect();
@@ -49,11 +58,11 @@ fn as_struct(value: &Value) -> Vec<u8> {
 
 #[test]
 fn every_field_of_the_contract_is_taken() {
-    let config = read(&cases::everything()).unwrap();
+    let config = read(&everything()).unwrap();
     assert_eq!(config.marker.as_ref().unwrap().as_str(), "x-copy");
     let rate = Some(Rate { per_second: 4, burst: 5 });
     assert_eq!(config.limits, Limits { max_body_bytes: 1, max_buffered_bytes: 2, max_in_flight: 3, rate });
-    assert!(config.rules[0].compares_status);
+    assert!(config.rules[0].compare.is_some());
     let mirrors = &config.rules[0].mirrors;
     let labels: Vec<_> = mirrors.iter().map(|mirror| mirror.label.as_str()).collect();
     assert_eq!(labels, ["candidate", "outbound|9080|v1|mirror.test", "header:x-mirror-cluster", "d"]);
@@ -78,7 +87,7 @@ fn every_field_of_the_contract_is_taken() {
 
 #[test]
 fn a_struct_means_what_its_json_means() {
-    let value = cases::everything();
+    let value = everything();
     let from_struct = Config::from_bytes(&as_struct(&value)).unwrap();
     assert_eq!(format!("{from_struct:?}"), format!("{:?}", read(&value).unwrap()));
 }
@@ -93,7 +102,7 @@ fn what_is_absent_has_the_default_of_the_contract() {
     );
     let rule = &config.rules[0];
     assert_eq!(rule.name.as_str(), "rule-0");
-    assert!(rule.matches.is_empty() && !rule.compares_status);
+    assert!(rule.matches.is_empty() && rule.compare.is_none());
     let mirror = &rule.mirrors[0];
     assert_eq!(mirror.sample.share, Share::Fixed(Ratio::ALWAYS));
     assert!(mirror.sample.sticky.is_none() && mirror.period.is_none() && mirror.max_in_flight.is_none());
@@ -110,16 +119,60 @@ fn what_is_absent_has_the_default_of_the_contract() {
 fn compare_is_off_unless_it_says_so() {
     for (compare, expected) in [
         (json!({ "status": true }), Ok(true)),
+        (json!({ "status": true, "fields": false }), Ok(true)),
         (json!({ "status": false }), Ok(false)),
-        (json!({}), Ok(false)),
+        (json!({ "status": false, "headers": null, "fields": true }), Ok(false)),
         (Value::Null, Ok(false)),
+        (json!({}), Err("rules[0].compare: {}: at least one of status, headers, body")),
         (json!(true), Err("rules[0].compare: true: not an object")),
         (json!({ "status": 1 }), Err("rules[0].compare.status: 1: not true or false")),
-        (json!({ "body": true }), Err("rules[0].compare.body: true: unknown field; known here: status")),
+        (
+            json!({ "status": true, "time": 1 }),
+            Err("rules[0].compare.time: 1: unknown field; known here: status, headers, body, fields"),
+        ),
     ] {
         let taken = with_rule(&json!({ "mirrors": [], "compare": compare }));
-        let taken = taken.map(|config| config.rules[0].compares_status).map_err(|violations| violations.join("\n"));
+        let taken = taken.map(|config| config.rules[0].compare.is_some()).map_err(|violations| violations.join("\n"));
         assert_eq!(taken, expected.map_err(String::from), "{compare}");
+    }
+}
+
+#[cfg(feature = "compare")]
+#[test]
+fn each_field_of_a_comparison_takes_only_what_the_contract_says() {
+    for (compare, error) in cases::comparisons() {
+        let said = with_rule(&json!({ "mirrors": [], "compare": compare })).err().unwrap_or_default();
+        match error {
+            "" => assert_eq!(said, [""; 0], "{compare}"),
+            error => assert!(said.iter().any(|line| line.contains(error)), "{compare}: {said:?}"),
+        }
+    }
+    let config = read(&everything()).unwrap();
+    let compare = config.rules[0].compare.as_ref().unwrap();
+    assert_eq!(compare.headers.iter().map(HeaderName::as_str).collect::<Vec<_>>(), ["content-type", "location"]);
+    let Some(CompareBody { how: How::Json(rules), max_bytes: 1024 }) = &compare.body else { panic!("{compare:?}") };
+    assert_eq!((rules.ignore.len(), rules.unordered_arrays, rules.null_is_absent), (3, true, true));
+    assert!(!compare.fields && compare.needs_content());
+    assert_eq!(config.needs_compare().collect::<Vec<_>>(), ["rules[0].compare"]);
+    let plain = with_rule(&json!({ "mirrors": [], "compare": { "body": { "json": {} } } })).unwrap();
+    let compare = plain.rules[0].compare.as_ref().unwrap();
+    assert!(compare.fields && !compare.status && compare.headers.is_empty());
+    assert!(
+        matches!(&compare.body, Some(CompareBody { how: How::Json(rules), max_bytes: 65_536 }) if rules.ignore.is_empty())
+    );
+}
+
+#[cfg(not(feature = "compare"))]
+#[test]
+fn headers_and_bodies_are_refused_where_another_build_compares_them() {
+    let words = "only traffic_mirror_compare.wasm compares it, the module of the image whose tag ends in -compare";
+    for (compare, _) in cases::comparisons() {
+        let said = with_rule(&json!({ "mirrors": [], "compare": compare })).err().unwrap_or_default();
+        for field in ["headers", "body"] {
+            let begin = format!("rules[0].compare.{field}: ");
+            let is_refused = said.iter().any(|line| line.starts_with(&begin) && line.ends_with(words));
+            assert_eq!(is_refused, compare.get(field).is_some(), "{compare}: {said:?}");
+        }
     }
 }
 

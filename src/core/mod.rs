@@ -8,6 +8,7 @@ pub mod digest;
 pub mod header_map;
 pub mod ignored;
 pub mod index;
+mod json;
 pub mod last_good;
 pub mod matcher;
 pub mod outcome;

@@ -134,7 +134,11 @@ labels! {
         PrimaryError => "primary_error",
         /// With status codes that differ otherwise.
         Different => "different",
-        /// In a way that is not looked at.
+        /// With other headers.
+        DifferentHeaders => "different_headers",
+        /// With another body.
+        DifferentBody => "different_body",
+        /// In a way that is not looked at, or cannot be.
         NotCompared => "not_compared",
         /// The mirror never answered.
         PrimaryOnly => "primary_only",
@@ -212,7 +216,8 @@ pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool, is_late:
         return of_the_hosts(status, response, is_grpc);
     }
     let grpc_status = || response.header("grpc-status").or_else(|| response.trailer("grpc-status"));
-    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(&status));
+    let number = |status: &[u8]| std::str::from_utf8(status).ok()?.parse().ok();
+    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(number(&status)));
     Answered { class, cause: None }
 }
 
@@ -228,10 +233,10 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
     matches!(content_type.strip_prefix(b"application/grpc"), Some([] | [b'+', ..]))
 }
 
-/// Returns the class of the HTTP status that Envoy maps a grpc-status to (`Grpc::Utility::grpcToHttpStatus`).
-fn class_of_grpc(status: &[u8]) -> Class {
-    match std::str::from_utf8(status).ok().and_then(|status| status.parse().ok()) {
-        Some(0u32) => Class::Success,
+/// Returns the class of the HTTP status that Envoy maps a grpc-status to (`Grpc::Utility::grpcToHttpStatus`); `None`: it is no number.
+pub(crate) fn class_of_grpc(status: Option<u32>) -> Class {
+    match status {
+        Some(0) => Class::Success,
         // Canceled, InvalidArgument, NotFound, AlreadyExists, PermissionDenied, ResourceExhausted, FailedPrecondition,
         // Aborted, OutOfRange, Unauthenticated.
         Some(1 | 3 | 5..=11 | 16) => Class::ClientError,

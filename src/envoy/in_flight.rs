@@ -2,7 +2,7 @@
 //!
 //! It outlives the configuration that sent them, and needs nothing of it.
 
-use crate::core::compare::{Answer, Pair, Pairs};
+use crate::core::compare::{Answer, Differences, Pair, Pairs};
 use crate::core::outcome::{Answered, PrimaryClass, Response, classify};
 use crate::envoy::abi::{self, CurrentResponse, StreamEnd};
 use crate::envoy::ledger::{Common, MirrorMetrics, PrimaryMetrics};
@@ -113,7 +113,7 @@ impl Calls {
         let primary = end.code_for_client().map(|status| {
             // Neither a slow client nor a slow upload makes a primary slow.
             let took = abi::now().saturating_sub(since).min(end.latency.unwrap_or(u64::MAX));
-            Answer { status, took, is_grpc: false }
+            Answer { status, took, is_grpc: false, grpc_status: None }
         });
         if let Some(pairs) = mirror.pairs() {
             count_primary(&pairs.primary, primary);
@@ -160,7 +160,7 @@ fn count_primary(metrics: &PrimaryMetrics, primary: Option<Answer>) {
 
 fn count_pair(pair: &Pair<Rc<MirrorMetrics>>) {
     let Some(metrics) = pair.mirror.pairs() else { return };
-    metrics.compared(pair.result()).map(abi::count);
+    metrics.compared(pair.result(true, &Differences::default())).map(abi::count);
     if let Some(slower) = pair.slower_ms() {
         let histogram = if slower < 0 { metrics.faster } else { metrics.slower };
         abi::record(histogram, slower.unsigned_abs());

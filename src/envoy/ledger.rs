@@ -227,7 +227,7 @@ impl RuleMetrics {
                 Rc::clone(self.mirrors.entry(label.into()).or_insert(new))
             }
         };
-        if rule.compares_status && metrics.pairs.get().is_none() {
+        if rule.compare.is_some() && metrics.pairs.get().is_none() {
             let primary = match &self.primary {
                 Some(known) => Rc::clone(known),
                 None => Rc::clone(self.primary.insert(Rc::new(PrimaryMetrics::define(rule.name.as_str(), define)?))),

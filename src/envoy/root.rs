@@ -206,7 +206,7 @@ impl Root {
         }
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
-        let compared = rule.compares_status.then_some(stream);
+        let compared = rule.compare.is_some().then_some(stream);
         let batch = Batch { pending: &pending, compared, told: &[], since: 0 };
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
         for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
@@ -268,7 +268,7 @@ impl Root {
     ) {
         let (primary, since) = primary.map_or((None, 0), |(primary, at)| (Some(primary), at));
         let told = primary.map(Primary::told).unwrap_or_default();
-        let compared = rule.compares_status.then_some(stream);
+        let compared = rule.compare.is_some().then_some(stream);
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(pending.decision.rule));
         for (at, (mirror, metrics)) in mirrors.enumerate() {
             let outcome = match (pending.plans.get(at), primary) {

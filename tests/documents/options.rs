@@ -19,9 +19,10 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
         "headers": unknown(),
         "redact": unknown(),
     });
+    let compare = json!({"?": 1, "body": with_unknown("json", unknown())});
     let timed = json!({"?": 1, "ramp": [unknown()], "when": [unknown()]});
     let rule =
-        json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror, timed], "compare": unknown()});
+        json!({"?": 1, "match": [with_unknown("uri", unknown())], "mirrors": [mirror, timed], "compare": compare});
     let config = json!({"?": 1, "rules": [rule], "limits": unknown()});
     let violations = Config::from_bytes(config.to_string().as_bytes()).unwrap_err();
     let mut known = BTreeMap::new();
@@ -31,7 +32,7 @@ fn known_fields() -> BTreeMap<String, BTreeSet<String>> {
             known.insert(object, fields.split(", ").map(str::to_owned).collect());
         }
     }
-    assert_eq!(known.len(), 17, "{:?}", known.keys());
+    assert_eq!(known.len(), 19, "{:?}", known.keys());
     known
 }
 

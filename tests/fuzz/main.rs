@@ -4,7 +4,7 @@
 
 mod seeds;
 
-use fake_host::fuzz::{answer, configuration, redact, request};
+use fake_host::fuzz::{answer, compare, configuration, redact, request};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -49,4 +49,9 @@ fn answers_stay_checked() {
 #[test]
 fn hidden_values_stay_checked() {
     replay("redact", redact::check);
+}
+
+#[test]
+fn comparisons_stay_checked() {
+    replay("compare", compare::check);
 }

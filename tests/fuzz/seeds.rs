@@ -4,13 +4,17 @@
 use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
 use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
 use fake_host::fuzz::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, OPTIONS, REWRITES, SAMPLES, TARGETS};
+use fake_host::fuzz::compare::{ENCODINGS, SIZES};
 use fake_host::fuzz::configuration::to_struct;
 use fake_host::fuzz::redact::{self, PLACES};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use prost::Message;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
 use traffic_mirror::core::header_map::Writer;
@@ -297,4 +301,47 @@ fn write_hidden_values() {
         }
     }
     write("redact", seeds);
+}
+
+/// Compresses with gzip.
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_comparisons() {
+    let pairs = [
+        (r#"{"a":1,"b":[1,{"b":2}]}"#, r#"{"b":[1.0,{"b":3}],"\u0061":10e-1}"#),
+        (r#"[{"b":null,"c":"\ud83d\ude00"},[0.10,-0,1e400]]"#, r#"[{"c":"😀"},[1e-1,0,10e399]]"#),
+        (r#"{"a":1,"a":{"0":{"b":[]}}}"#, r#"{"a":{"0":{"b":{}}},"":{"é":1}}"#),
+        ("[3,[2,1],{\"a\":[true,false]}]", "[{\"a\":[false,true]},3,[1,2]]"),
+        ("[[[[1]]],[[2]]]", "[[[[1]]]"),
+        ("\"a~/\"", "nul"),
+        ("", "{}"),
+        ("123456789012345678901234567890", "123456789012345678901234567890.5e-3"),
+    ];
+    let mut seeds = Vec::new();
+    for (number, (one, other)) in pairs.into_iter().enumerate() {
+        for flags in 0..4u8 {
+            let (first, second) = [(0, 0), (1, 1), (1, 2), (0, 3)][(number + usize::from(flags)) % 4];
+            let place = 1 + (number + usize::from(flags)) % (PLACES.len() - 1);
+            let mut bytes = vec![2, choice(PLACES, 0), choice(PLACES, place), flags & 1, flags >> 1];
+            bytes.push(u8::from(number == 6));
+            bytes.push(choice(SIZES, usize::from(flags == 3)));
+            bytes.extend([choice(ENCODINGS, first), choice(ENCODINGS, second), 0]);
+            let encoded = |encoding, text: &str| if encoding == 1 { gzip(text) } else { text.as_bytes().to_vec() };
+            bytes.extend(sized(&encoded(first, one)));
+            bytes.extend(encoded(second, other));
+            seeds.push(bytes);
+        }
+        // The second is the first with something else at its second byte.
+        let mut edited = vec![0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1];
+        edited.extend(sized(one.as_bytes()));
+        edited.extend(b"7");
+        seeds.push(edited);
+    }
+    write("compare", seeds);
 }

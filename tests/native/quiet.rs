@@ -110,7 +110,7 @@ fn how_the_client_was_answered_is_asked_only_where_a_copy_that_is_compared_was_s
     for (mirror, compare, more, is_asked) in [
         (r#""cluster":"a""#, r#"{"status":true}"#, None, true),
         (r#""cluster":"a""#, r#"{"status":false}"#, None, false),
-        (r#""cluster":"a""#, "{}", None, false),
+        (r#""cluster":"a""#, "null", None, false),
         (r#""cluster":"a""#, r#"{"status":true}"#, Some("x-mirrored-request"), false),
         (r#""cluster":"unknown""#, r#"{"status":true}"#, None, false),
         (r#""cluster":"a","percentage":0"#, r#"{"status":true}"#, None, false),

@@ -1,5 +1,6 @@
 //! For each mirror of the rule that decides: whether it is selected, and the copy that it would get.
 
+use super::comparison;
 use super::request::Given;
 use crate::reply::Reply;
 use std::borrow::Cow;
@@ -138,8 +139,10 @@ pub(crate) fn explain(
             }
         }
     }
-    if rule.compares_status && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. })) {
-        reply.line("compare: a mirror's status and time are set beside the primary's");
+    if let Some(compare) = &rule.compare
+        && pending.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. }))
+    {
+        comparison::explain(reply, compare);
     }
 }
 

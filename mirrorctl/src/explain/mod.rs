@@ -1,5 +1,6 @@
 //! `mirrorctl explain`: what the plugin does with a request, and why; asked of the plugin's own code.
 
+mod comparison;
 mod mirrors;
 mod request;
 mod rules;

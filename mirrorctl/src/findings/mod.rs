@@ -8,6 +8,7 @@ pub(crate) mod clusters;
 mod credentials;
 mod edge;
 mod methods;
+mod needs;
 mod plugins;
 mod protocol;
 mod rules;
@@ -21,7 +22,7 @@ use std::fmt;
 use traffic_mirror::config::{Config, Mirror, Target};
 
 /// All of check.
-const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 26] = [
+const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 28] = [
     clusters::unknown_cluster,
     chain::after_answer,
     rules::never,
@@ -45,6 +46,8 @@ const FINDERS: [fn(&Subject<'_>) -> Vec<Finding>; 26] = [
     bootstrap::no_stats_tags,
     bootstrap::no_buffer_limit,
     bodies::large_bodies,
+    needs::compare_build,
+    needs::key,
     methods::unsafe_methods,
     credentials::credentials_leave,
     edge::notes,

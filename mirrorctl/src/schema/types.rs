@@ -11,6 +11,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const MOST_BODY: u64 = 64 << 20;
+
+/// The longest body of a response that may be asked to be compared, in bytes.
+const MOST_COMPARED: u64 = 1 << 20;
 const MOST_BUFFERED: u64 = 512 << 20;
 
 /// Configuration of the traffic-mirror plugin for Envoy and Istio.
@@ -58,12 +61,49 @@ enum Unrouted {
     Mirror,
 }
 
-/// How primary and mirrors are compared.
+/// How primary and mirrors are compared, and by how much the mirror was slower or faster; at least one of `status`, `headers` and
+/// `body`. `headers` and `body` need the compare build, `traffic_mirror_compare.wasm`; the other module refuses them.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [at_least_one(&["status", "headers", "body"])]))]
 struct Compare {
-    /// Whether both responded with the same status, and by how much the mirror was slower or faster. Default `false`.
+    /// Whether both responded with the same status, for gRPC with the same grpc-status. Default `false`.
     status: Option<bool>,
+    /// Names of response headers: 1 to 100. Values of one name are joined with `,`.
+    #[schemars(length(min = 1, max = 100), inner(regex(pattern = HEADER)), extend("uniqueItems" = true))]
+    headers: Option<Vec<String>>,
+    /// Bodies of responses, decoded where their content-encoding is gzip. Default: not compared.
+    body: Option<CompareBody>,
+    /// `false`: in which places responses differ is neither counted nor logged, because names of members can be data. Default `true`.
+    fields: Option<bool>,
+}
+
+/// How bodies of responses are compared; exactly one of `json` and `exact`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [exactly_one(&["json", "exact"])]))]
+struct CompareBody {
+    /// As JSON: neither the order of members nor the form of numbers and strings counts. What is no JSON is the same only if its bytes
+    /// are.
+    json: Option<CompareJson>,
+    /// `true`: byte by byte.
+    #[schemars(extend("enum" = [true, null]))]
+    exact: Option<bool>,
+    /// Longest body that is compared, of each side and decoded, in bytes. Default 64 KiB.
+    max_bytes: Option<Whole<1, MOST_COMPARED>>,
+}
+
+/// What of JSON is compared; `{}`: everything.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct CompareJson {
+    /// JSON pointers (RFC 6901) to what is not: at most 100. `*` is any index or member, `""` the complete document.
+    #[schemars(length(max = 100), inner(regex(pattern = POINTER)), extend("uniqueItems" = true))]
+    ignore: Option<Vec<String>>,
+    /// The order of items does not count, in any array. Default `false`.
+    unordered_arrays: Option<bool>,
+    /// A member that is null is as if it were absent. Default `false`.
+    null_is_absent: Option<bool>,
 }
 
 /// Conditions, all of which must hold.

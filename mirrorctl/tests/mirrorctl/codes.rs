@@ -162,6 +162,18 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
     let fault = |percentage: u32| {
         filter("fault", json!({"abort": {"http_status": 503, "percentage": {"numerator": percentage}}}))
     };
+    let compared = rule(json!({"compare": {"body": {"exact": true}}}));
+    let pseudonyms = mirror(json!({"redact": {"headers": ["a"], "with": "pseudonym"}}));
+    // What the VM has besides.
+    let vm = |config: &Value, fields: Value| {
+        let mut file: Value = serde_json::from_str(&configured(config)).unwrap();
+        set(&mut file, &format!("{MANAGER}/http_filters/0/typed_config/config/vm_config"), &fields);
+        file.to_string()
+    };
+    let of_image = |tag: &str| {
+        let spec = json!({"url": format!("oci://registry.test/traffic-mirror:{tag}"), "pluginConfig": compared});
+        resource("WasmPlugin", &spec.to_string())
+    };
     let unnormalized = configured(&excluding(json!({"uri": {"prefix": "/oauth"}})));
     let mut normalized: Value = serde_json::from_str(&unnormalized).unwrap();
     for field in ["normalize_path", "merge_slashes"] {
@@ -492,6 +504,21 @@ fn cases() -> Vec<(&'static str, &'static str, String, String)> {
         ("marker-edge", "note", edge("x-other"), manager("use_remote_address", json!(false))),
         ("path-exclusion", "note", unnormalized, normalized.to_string()),
         ("large-bodies", "note", configured(&small), good().to_string()),
+        (
+            "compare-build",
+            "note",
+            configured(&compared),
+            vm(&compared, json!({"code": {"local": {"filename": "/traffic_mirror_compare.wasm"}}})),
+        ),
+        ("compare-build", "note", of_image("v1"), of_image("v1-compare")),
+        ("compare-build", "note", configured(&compared), configured(&rule(json!({"compare": {"status": true}})))),
+        (
+            "needs-key",
+            "note",
+            configured(&pseudonyms),
+            vm(&pseudonyms, json!({"environment_variables": {"host_env_keys": ["TRAFFIC_MIRROR_KEY"]}})),
+        ),
+        ("needs-key", "note", configured(&pseudonyms), configured(&mirror(json!({"redact": {"headers": ["a"]}})))),
     ]
 }
 

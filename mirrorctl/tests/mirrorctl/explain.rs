@@ -85,6 +85,39 @@ mirror recorder
 }
 
 #[test]
+fn what_is_compared_is_told() {
+    const BODY: &str = "{ignore: [/id, /at], unorderedArrays: true, nullIsAbsent: true}";
+    for (compare, expected) in [
+        (
+            "{ status: true, fields: false }",
+            &["a mirror's status and time are", "  where they differ is neither counted nor logged"][..],
+        ),
+        (
+            "{ headers: [Location, etag], body: { exact: true, maxBytes: 100 } }",
+            &[
+                "a mirror's headers (location, etag), body (byte by byte, up to 100 bytes) and time are",
+                "  traffic_mirror_compare.wasm does this; the other module refuses the rule",
+            ],
+        ),
+        (
+            &format!("{{ status: true, body: {{ json: {BODY} }} }}"),
+            &[
+                "a mirror's status, body (as JSON, up to 65536 bytes) and time are",
+                "  in JSON: 2 places are ignored, the order in arrays does not count, a member that is null is as if it were absent",
+                "  traffic_mirror_compare.wasm does this; the other module refuses the rule",
+            ],
+        ),
+    ] {
+        let file = format!("rules: [{{mirrors: [{{cluster: m}}], compare: {compare}}}]");
+        let out = mirrorctl(&["explain", "-", "--request", "GET /"], &file).ok();
+        let said = out.split("\ncompare: ").nth(1).unwrap();
+        let expected: Vec<_> =
+            expected.iter().map(|line| line.replace("time are", "time are set beside the primary's")).collect();
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{out}");
+    }
+}
+
+#[test]
 fn a_request_that_is_not_mirrored_is_told_why() {
     for (args, expected) in [
         (&["--request", "GET /healthz"][..], "the rule has no mirrors: the request is mirrored nowhere\n"),

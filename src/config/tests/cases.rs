@@ -50,7 +50,13 @@ pub(crate) fn everything() -> Value {
                     "when": [{ "status": ["5xx", 429, "404", "500-503", "none"] }, { "slowerThan": "500ms" }],
                 },
             ],
-            "compare": { "status": true },
+            "compare": {
+                "status": true, "headers": ["content-type", "Location"], "fields": false,
+                "body": {
+                    "json": { "ignore": ["/timestamp", "/items/*/id", ""], "unorderedArrays": true, "nullIsAbsent": true },
+                    "maxBytes": "1024",
+                },
+            },
             "unrouted": "mirror",
         }],
         "markerHeader": "X-Copy",
@@ -412,6 +418,61 @@ pub(crate) fn rules() -> Vec<Case> {
             json!({ "mirrors": [{ "cluster": "c", "rewrite": { "uri": "/" } }], "match": [{ "uri": { "regex": "/a.*" } }] }),
             "needs an exact or prefix uri",
         ),
+    ]
+}
+
+/// What of responses is compared, by the build that compares headers and bodies.
+pub(crate) fn comparisons() -> Vec<Case> {
+    let headers: Vec<_> = (0..101).map(|number| format!("x-{number}")).collect();
+    let pointers: Vec<_> = (0..101).map(|number| format!("/{number}")).collect();
+    vec![
+        (json!({ "headers": ["location"] }), ""),
+        (json!({ "headers": headers[..100] }), ""),
+        (json!({ "headers": headers }), "compare.headers: 101 entries: at most 100"),
+        (json!({ "headers": [] }), "compare.headers: []: a list of at least one; without the field: none"),
+        (json!({ "headers": "location" }), "compare.headers: \"location\": not a list"),
+        (json!({ "headers": [1] }), "compare.headers[0]: 1: not a string"),
+        (json!({ "headers": ["a b"] }), "compare.headers[0]: \"a b\": not the name of a header"),
+        (json!({ "headers": [":status"] }), "compare.headers[0]: \":status\": a pseudo header: use status"),
+        (json!({ "headers": ["A", "a"] }), "compare.headers[1]: a: the same header as A"),
+        (json!({ "body": { "exact": true } }), ""),
+        (json!({ "body": { "exact": true, "json": null }, "status": false, "fields": true }), ""),
+        (json!({ "body": { "exact": false } }), "compare.body.exact: false: true, or json instead"),
+        (json!({ "body": { "exact": 1 } }), "compare.body.exact: 1: not true or false"),
+        (json!({ "body": {} }), "compare.body: neither: exactly one of json, exact"),
+        (json!({ "body": { "maxBytes": 5 } }), "compare.body: neither: exactly one of json, exact"),
+        (json!({ "body": { "exact": true, "json": {} } }), "compare.body: json and exact: at most one of json, exact"),
+        (json!({ "body": true }), "compare.body: true: not an object"),
+        (json!({ "body": { "exact": true, "maxBytes": 1 } }), ""),
+        (json!({ "body": { "exact": true, "maxBytes": 1_048_576 } }), ""),
+        (
+            json!({ "body": { "exact": true, "maxBytes": 0 } }),
+            "compare.body.maxBytes: 0: not a whole number between 1 and 1048576",
+        ),
+        (
+            json!({ "body": { "exact": true, "maxBytes": 1_048_577 } }),
+            "compare.body.maxBytes: 1048577: not a whole number between 1 and 1048576",
+        ),
+        (json!({ "body": { "json": {} } }), ""),
+        (json!({ "body": { "json": { "ignore": [] } } }), ""),
+        (json!({ "body": { "json": { "ignore": ["", "/a~1b/*"], "unorderedArrays": false } } }), ""),
+        (json!({ "body": { "json": { "ignore": ["a"] } } }), "json.ignore[0]: \"a\": not a JSON pointer"),
+        (json!({ "body": { "json": { "ignore": ["/~2"] } } }), "json.ignore[0]: \"/~2\": not a JSON pointer"),
+        (
+            json!({ "body": { "json": { "ignore": ["/a", "/a"] } } }),
+            "json.ignore[1]: \"/a\": stands in the list already",
+        ),
+        (json!({ "body": { "json": { "ignore": pointers } } }), "json.ignore: 101 entries: at most 100"),
+        (json!({ "body": { "json": { "ignore": "/a" } } }), "json.ignore: \"/a\": not a list"),
+        (json!({ "body": { "json": { "nullIsAbsent": "yes" } } }), "nullIsAbsent: \"yes\": not true or false"),
+        (json!({ "body": { "json": true } }), "compare.body.json: true: not an object"),
+        (
+            json!({ "body": { "json": { "ignoreOrder": true } } }),
+            "ignoreOrder: true: unknown field; known here: ignore, unorderedArrays, nullIsAbsent",
+        ),
+        (json!({ "body": { "exact": true, "max": 1 } }), "max: 1: unknown field; known here: json, exact, maxBytes"),
+        (json!({ "fields": false }), "rules[0].compare: {}: at least one of status, headers, body"),
+        (json!({ "headers": ["a"], "fields": 1 }), "compare.fields: 1: not true or false"),
     ]
 }
 

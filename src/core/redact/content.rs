@@ -80,7 +80,7 @@ fn is(text: &[u8], other: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Pointer, With};
+    use crate::config::{Pointer, Pointers, With};
 
     #[test]
     fn a_body_is_what_one_content_type_of_utf_8_says() {
@@ -89,7 +89,7 @@ mod tests {
             cookies: Vec::new(),
             query_params: Vec::new(),
             form: vec!["a".into()],
-            json: vec![Pointer::new("/a").unwrap()],
+            json: Pointer::new("/a").into_iter().collect(),
             with: With::Mask,
         };
         let kind = |kinds: &[&str]| kinds.iter().map(|kind| ("content-type", kind.to_string())).collect::<Vec<_>>();
@@ -125,7 +125,8 @@ mod tests {
             assert_eq!(Content::of(&map, &both), expected, "{headers:?}");
         }
         let map = |kind: &'static str| HeaderMap::from_pairs([(&b"content-type"[..], kind.as_bytes())]);
-        let (no_form, no_json) = (Redact { form: Vec::new(), ..both.clone() }, Redact { json: Vec::new(), ..both });
+        let (no_form, no_json) =
+            (Redact { form: Vec::new(), ..both.clone() }, Redact { json: Pointers::default(), ..both });
         assert_eq!(Content::of(&map("application/x-www-form-urlencoded"), &no_form), Err(Failed::ContentType));
         assert_eq!(Content::of(&map("application/json"), &no_json), Err(Failed::ContentType));
     }

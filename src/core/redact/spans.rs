@@ -2,7 +2,8 @@
 
 use super::Failed;
 use super::hide::{Hide, Token};
-use super::{json, pairs};
+use super::pairs;
+use crate::core::json;
 use smallvec::SmallVec;
 
 /// The most values of one text that are hidden.

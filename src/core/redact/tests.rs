@@ -1,7 +1,7 @@
 //! Where values are found, and what the text becomes.
 
 use super::*;
-use crate::config::{Pointer, With};
+use crate::config::{Pointer, Pointers, With};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -9,7 +9,7 @@ fn names(names: &[&str]) -> Vec<Box<str>> {
     names.iter().map(|name| (*name).into()).collect()
 }
 
-fn pointers(texts: &[&str]) -> Vec<Pointer> {
+fn pointers(texts: &[&str]) -> Pointers {
     texts.iter().map(|text| Pointer::new(text).unwrap()).collect()
 }
 
@@ -116,7 +116,7 @@ fn what_is_not_json_is_not_looked_at() {
         assert_eq!(in_json(text, &["/a"]), Err(Failed::Malformed), "{text:?}");
         assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text:?}");
     }
-    let not_utf_8 = json::find(b"\"\xff\"", &[], &mut Spans::default());
+    let not_utf_8 = json::find(b"\"\xff\"", &Pointers::default(), &mut Spans::default());
     assert_eq!(not_utf_8, Err(Failed::Charset));
 }
 
@@ -264,7 +264,7 @@ fn what_has_no_body_needs_no_content_type() {
     assert_eq!(redact(lists(With::Mask), &[], "", 0), Ok((vec![], String::new())));
     assert_eq!(redact(lists(With::Mask), &[("content-type", "text/x")], "", 0), Ok((vec![], String::new())));
     assert_eq!(redact(lists(With::Mask), &[], "x", 9), Err(Failed::ContentType));
-    let no_body = Redact { form: vec![], json: vec![], ..lists(With::Mask) };
+    let no_body = Redact { form: vec![], json: Pointers::default(), ..lists(With::Mask) };
     assert_eq!(redact(no_body, &[], "x", 9), Ok((vec![], "x".to_owned())));
     assert_eq!(redact(lists(With::Mask), &[(":path", "/#?token=a")], "", 9), Err(Failed::Ambiguous));
 }

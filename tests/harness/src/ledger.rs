@@ -24,8 +24,18 @@ pub const OUTCOMES: [&str; 14] = [
 /// Every class that an answer can have.
 pub const CLASSES: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "timeout", "failed"];
 /// Every result of a comparison.
-pub const COMPARED: [&str; 8] =
-    ["same", "mirror_error", "primary_error", "different", "not_compared", "primary_only", "mirror_only", "neither"];
+pub const COMPARED: [&str; 10] = [
+    "same",
+    "mirror_error",
+    "primary_error",
+    "different",
+    "different_headers",
+    "different_body",
+    "not_compared",
+    "primary_only",
+    "mirror_only",
+    "neither",
+];
 
 /// A rule and the labels of its mirrors, as the configuration names them.
 pub type Account = (String, Vec<String>);

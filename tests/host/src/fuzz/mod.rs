@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod case;
 pub mod choice;
+pub mod compare;
 pub mod configuration;
 mod given;
 pub mod redact;

@@ -243,7 +243,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 /// Calls for each value at a place, reading the text anew at each step.
 fn values<'t>(text: &'t str, steps: &[&str], found: &mut dyn FnMut(&'t str)) {
     let [first, rest @ ..] = steps else { return found(text) };
-    for (name, value) in Members::of(text).0 {
+    for (name, value) in Members::of(text).expect("sent, and no JSON").0 {
         if *first == "*" || *first == name {
             values(value, rest, found);
         }
@@ -251,17 +251,19 @@ fn values<'t>(text: &'t str, steps: &[&str], found: &mut dyn FnMut(&'t str)) {
 }
 
 /// The members of an object, repeated ones included, or the items of an array with their numbers.
-struct Members<'t>(Vec<(String, &'t str)>);
+pub(super) struct Members<'t>(pub(super) Vec<(String, &'t str)>);
 
 impl<'t> Members<'t> {
-    fn of(text: &'t str) -> Self {
+    /// Reads those of a value; `None`: a name is no text.
+    pub(super) fn of(text: &'t str) -> Option<Self> {
         match text.as_bytes()[0] {
-            b'{' => serde_json::from_str(text).unwrap(),
+            b'{' => serde_json::from_str(text).ok(),
             b'[' => {
-                let items: Vec<&RawValue> = serde_json::from_str(text).unwrap();
-                Self(items.iter().enumerate().map(|(number, item)| (number.to_string(), item.get())).collect())
+                let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+                let numbered = items.iter().enumerate().map(|(number, item)| (number.to_string(), item.get()));
+                Some(Self(numbered.collect()))
             }
-            _ => Self(Vec::new()),
+            _ => Some(Self(Vec::new())),
         }
     }
 }

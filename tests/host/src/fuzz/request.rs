@@ -179,7 +179,7 @@ impl Case {
         envoy.answer_all("200");
         envoy.retire(root);
         envoy.check();
-        let compares = self.first_rule_by_itself().is_some_and(|rule| self.config.rules[rule].compares_status);
+        let compares = self.first_rule_by_itself().is_some_and(|rule| self.config.rules[rule].compare.is_some());
         // Also where an edit makes a gRPC call of the copy.
         let result = |copy: &Call| match self.status {
             Some(200) if is_grpc(copy) => "not_compared",

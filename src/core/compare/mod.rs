@@ -3,7 +3,13 @@
 //! Values in, values out. What is remembered is bounded by what is under way anyway: an entry for each stream that is open or
 //! has a copy in flight.
 
-use crate::core::outcome::Compared;
+#[cfg(feature = "compare")]
+mod content;
+
+#[cfg(feature = "compare")]
+pub use content::{Body, Response, differences};
+
+use crate::core::outcome::{Class, Compared, class_of_grpc};
 use std::collections::BTreeMap;
 
 /// How the primary or a mirror answered.
@@ -13,19 +19,50 @@ pub struct Answer {
     pub status: u16,
     /// How long it took, in nanoseconds.
     pub took: u64,
-    /// Whether what counts is the status of gRPC, which is not looked at.
+    /// Whether what counts is the status of gRPC.
     pub is_grpc: bool,
+    /// That status, where it is known; of what is no number, the greatest.
+    pub grpc_status: Option<u16>,
 }
 
 impl Answer {
     /// Makes a mirror's answer of its `:status`; `None` where that is no number.
     pub fn new(status: &[u8], took: u64, is_grpc: bool) -> Option<Self> {
         let status = std::str::from_utf8(status).ok()?.parse().ok()?;
-        Some(Self { status, took, is_grpc })
+        Some(Self { status, took, is_grpc, grpc_status: None })
     }
 
+    /// Returns the answer with the grpc-status that a header or trailer says.
+    pub fn with_grpc_status(self, text: Option<&[u8]>) -> Self {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+        Self { grpc_status: text.map(|text| number(text).unwrap_or(u16::MAX)), ..self }
+    }
+
+    /// Returns whether it is a server error, or a grpc-status that Envoy maps to one.
     fn is_error(self) -> bool {
-        self.status >= 500
+        let grpc = self.grpc_status.map(|status| class_of_grpc(Some(u32::from(status))));
+        self.status >= 500 || grpc == Some(Class::ServerError)
+    }
+}
+
+/// What differs between the headers and bodies of two responses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Differences {
+    /// Whether any of the headers does.
+    pub headers: bool,
+    /// Whether the body does.
+    pub body: bool,
+    /// Whether there is a part that should have been compared and could not be.
+    pub not_compared: bool,
+    /// Where they differ, as labels of a metric: `headers/<name>`, `body`, `body/items/*/price`. Each once, in order, and not more than
+    /// 64.
+    pub places: Vec<Box<str>>,
+}
+
+impl Differences {
+    /// Makes those of two responses that could not be compared.
+    pub fn not_compared() -> Self {
+        Self { not_compared: true, ..Self::default() }
     }
 }
 
@@ -41,26 +78,35 @@ pub struct Pair<M> {
 }
 
 impl<M> Pair<M> {
-    /// Tells how the two compare.
-    pub fn result(&self) -> Compared {
+    /// Tells how the two compare: the first that applies. `status`: whether their status is compared; `content`: what differs
+    /// between what else is compared.
+    pub fn result(&self, status: bool, content: &Differences) -> Compared {
         match (self.primary, self.copy) {
-            (Some(primary), Some(copy)) if primary.status == copy.status => {
-                if copy.is_grpc {
-                    Compared::NotCompared
-                } else {
-                    Compared::Same
+            (Some(primary), Some(copy)) if status && self.differs_in_status() => {
+                match (primary.is_error(), copy.is_error()) {
+                    (false, true) => Compared::MirrorError,
+                    (true, false) => Compared::PrimaryError,
+                    _ => Compared::Different,
                 }
             }
-            (Some(primary), Some(copy)) => match (primary.is_error(), copy.is_error()) {
-                (false, true) => Compared::MirrorError,
-                (true, false) => Compared::PrimaryError,
-                _ => Compared::Different,
-            },
+            (Some(_), Some(_)) if content.headers => Compared::DifferentHeaders,
+            (Some(_), Some(_)) if content.body => Compared::DifferentBody,
+            (Some(primary), Some(copy)) => {
+                let is_unknown = copy.is_grpc && (primary.grpc_status.is_none() || copy.grpc_status.is_none());
+                if content.not_compared || (status && is_unknown) { Compared::NotCompared } else { Compared::Same }
+            }
             (Some(primary), None) if primary.is_error() => Compared::Neither,
             (Some(_), None) => Compared::PrimaryOnly,
             (None, Some(_)) => Compared::MirrorOnly,
             (None, None) => Compared::Neither,
         }
+    }
+
+    /// Returns whether both answered, with another status: of gRPC too, where both sides' are known.
+    pub fn differs_in_status(&self) -> bool {
+        let (Some(primary), Some(copy)) = (self.primary, self.copy) else { return false };
+        let grpc = primary.grpc_status.zip(copy.grpc_status).filter(|_| copy.is_grpc);
+        primary.status != copy.status || grpc.is_some_and(|(primary, copy)| primary != copy)
     }
 
     /// By how many milliseconds the mirror was slower than the primary; negative: faster. `None` unless both answered.
@@ -150,7 +196,7 @@ mod tests {
     const MILLISECOND: u64 = 1_000_000;
 
     fn after(milliseconds: u64) -> Option<Answer> {
-        Some(Answer { status: 200, took: milliseconds * MILLISECOND, is_grpc: false })
+        Some(Answer { status: 200, took: milliseconds * MILLISECOND, is_grpc: false, grpc_status: None })
     }
 
     #[test]
@@ -178,7 +224,8 @@ mod tests {
 
     #[test]
     fn pairs_are_told_apart_by_their_codes_and_by_who_has_an_error() {
-        let answer = |status: u16, is_grpc| (status != 0).then_some(Answer { status, took: 0, is_grpc });
+        let answer =
+            |status: u16, is_grpc| (status != 0).then_some(Answer { status, took: 0, is_grpc, grpc_status: None });
         for (primary, copy, plain, grpc) in [
             (200, 200, Compared::Same, Compared::NotCompared),
             (503, 503, Compared::Same, Compared::NotCompared),
@@ -193,8 +240,56 @@ mod tests {
         ] {
             for (is_grpc, expected) in [(false, plain), (true, grpc)] {
                 let pair = Pair { mirror: 0, primary: answer(primary, false), copy: answer(copy, is_grpc) };
-                assert_eq!(pair.result(), expected, "{primary} {copy} {is_grpc}");
+                assert_eq!(pair.result(true, &Differences::default()), expected, "{primary} {copy} {is_grpc}");
             }
+        }
+    }
+
+    #[test]
+    fn grpc_statuses_are_told_apart_as_envoy_maps_them() {
+        for (primary, copy, expected) in [
+            (Some("0"), Some("0"), Compared::Same),
+            (Some("5"), Some("5"), Compared::Same),
+            (Some("0"), Some("5"), Compared::Different),
+            (Some("0"), Some("13"), Compared::MirrorError),
+            (Some("14"), Some("5"), Compared::PrimaryError),
+            (Some("14"), Some("13"), Compared::Different),
+            (Some("0"), Some("odd"), Compared::MirrorError),
+            (Some("0"), Some("70000"), Compared::MirrorError),
+            (Some("0"), None, Compared::NotCompared),
+            (None, Some("0"), Compared::NotCompared),
+        ] {
+            let answer = |is_grpc, status: Option<&str>| {
+                Answer::new(b"200", 0, is_grpc).map(|answer| answer.with_grpc_status(status.map(str::as_bytes)))
+            };
+            let pair = Pair { mirror: 0, primary: answer(false, primary), copy: answer(true, copy) };
+            assert_eq!(pair.result(true, &Differences::default()), expected, "{primary:?} {copy:?}");
+            let is_told = !matches!(expected, Compared::Same | Compared::NotCompared);
+            assert_eq!(pair.differs_in_status(), is_told, "{primary:?} {copy:?}");
+            assert_eq!(pair.result(false, &Differences::default()), Compared::Same, "{primary:?} {copy:?}");
+        }
+        let failed = Answer::new(b"200", 0, false).map(|answer| answer.with_grpc_status(Some(b"13")));
+        let pair = Pair { mirror: 0, primary: failed, copy: None };
+        assert_eq!(pair.result(true, &Differences::default()), Compared::Neither);
+    }
+
+    #[test]
+    fn the_first_difference_counts_and_comes_before_what_is_not_compared() {
+        let content = |headers, body, not_compared| Differences { headers, body, not_compared, places: Vec::new() };
+        for (content, same, different) in [
+            (content(false, false, false), Compared::Same, Compared::Different),
+            (content(true, true, true), Compared::DifferentHeaders, Compared::Different),
+            (content(true, false, false), Compared::DifferentHeaders, Compared::Different),
+            (content(false, true, true), Compared::DifferentBody, Compared::Different),
+            (content(false, false, true), Compared::NotCompared, Compared::Different),
+        ] {
+            let answer = |status: &str| Answer::new(status.as_bytes(), 0, false);
+            let pair = |copy| Pair { mirror: 0, primary: answer("200"), copy: answer(copy) };
+            assert_eq!(pair("200").result(true, &content), same, "{content:?}");
+            assert_eq!(pair("404").result(true, &content), different, "{content:?}");
+            assert_eq!(pair("404").result(false, &content), same, "{content:?}: without the status");
+            assert_eq!(Pair { copy: None, ..pair("200") }.result(true, &content), Compared::PrimaryOnly, "{content:?}");
+            assert_eq!(Pair { primary: None, ..pair("200") }.result(false, &content), Compared::MirrorOnly);
         }
     }
 
