@@ -17,6 +17,8 @@ pub(crate) struct Series {
     pub(crate) all: f64,
     /// Those that have counted something, which are all that `/stats/prometheus?usedonly` shows.
     pub(crate) used: f64,
+    /// Those that come on top as fields of responses differ, at most.
+    pub(crate) fields: f64,
 }
 
 /// Counts the series of a configuration. `has_traffic`: whether a rule, by its position, gets requests.
@@ -29,14 +31,27 @@ pub(crate) fn series(config: &Config, buckets: f64, has_traffic: impl Fn(usize) 
         Ok(0)
     };
     let Ok(_) = Metrics::default().ledger(config, define);
+    let fields = config.rules.iter().map(|rule| fields(rule)).sum();
     let rules = config.rules.iter().enumerate().filter(|(index, _)| has_traffic(*index));
-    Series { all, used: 3.0 + rules.map(|(_, rule)| used(rule, histogram)).sum::<f64>() }
+    Series { all, fields, used: 3.0 + rules.map(|(_, rule)| used(rule, histogram)).sum::<f64>() }
+}
+
+/// How many fields a mirror has by name, and one for all others.
+const FIELDS: f64 = 64.0;
+
+/// Returns the fields of a rule's responses that may differ.
+fn fields(rule: &Rule) -> f64 {
+    let Some(compare) = rule.compare.as_ref().filter(|compare| compare.fields) else { return 0.0 };
+    let named = count(usize::from(compare.status)) + count(compare.headers.len());
+    // A body has as many places as it likes.
+    let of_mirror = if compare.body.is_some() || named > FIELDS { FIELDS + 1.0 } else { named };
+    of_mirror * count(rule.mirrors.len())
 }
 
 /// Returns the series of a rule that count something where all goes well: every copy is sent and gets a response of one class, or of two.
 fn used(rule: &Rule, histogram: f64) -> f64 {
     // Of the primary: its classes and its time. Of a pair: two results, and by how much the mirror is slower and faster.
-    let (primary, pair) = if rule.compares_status { (2.0 + histogram, 2.0 + 2.0 * histogram) } else { (0.0, 0.0) };
+    let (primary, pair) = if rule.compare.is_some() { (2.0 + histogram, 2.0 + 2.0 * histogram) } else { (0.0, 0.0) };
     // Decided, waiting, sent, two classes, its time; and what is not sent.
     let mirror = rule.mirrors.iter().map(|mirror| {
         let is_whole = matches!(mirror.sample.share, Share::Fixed(ratio) if ratio.is_always());
