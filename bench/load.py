@@ -7,7 +7,6 @@ import subprocess
 
 import envoys
 
-PATH = "/reviews/7?verbose=true"
 # Twelve headers of a browser behind a gateway, as long as they commonly are.
 HEADERS = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -52,9 +51,9 @@ def arguments(workload, folder):
     return out + (["-d", data_file(workload, folder)] if workload.body else [])
 
 
-def h2load(options, requests, port, deadline):
+def h2load(options, requests, port, path, deadline):
     """Runs h2load, and raises unless every request was answered with 2xx."""
-    argv = ["h2load", *map(str, options), "-n", str(requests), f"http://127.0.0.1:{port}{PATH}"]
+    argv = ["h2load", *map(str, options), "-n", str(requests), f"http://127.0.0.1:{port}{path}"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=deadline,
                           preexec_fn=envoys.pinned(envoys.LOAD_CORE))
     good = re.search(r"status codes: (\d+) 2xx", done.stdout)
@@ -67,12 +66,12 @@ def h2load(options, requests, port, deadline):
 def closed_loop(workload, requests, port, folder, deadline=60):
     """Keeps a few requests under way, each followed by the next when it is answered; returns their rate per second."""
     shape = ["-c", 2, "-m", workload.at_once // 2] if workload.http2 else ["-c", workload.at_once]
-    return h2load(shape + arguments(workload, folder), requests, port, deadline)
+    return h2load(shape + arguments(workload, folder), requests, port, workload.path, deadline)
 
 
 def fixed_rate(pace, workload, rate, seconds, seed, port):
     """Sends GETs at random moments, on average `rate` a second; returns what `pace` prints."""
-    lines = [f"GET {PATH} HTTP/1.1", "host: bench", *(f"{name}: {value}" for name, value in headers(workload).items())]
+    lines = [f"GET {workload.path} HTTP/1.1", "host: bench", *(f"{name}: {value}" for name, value in headers(workload).items())]
     argv = [pace, str(port), str(rate), str(seconds), str(seed)]
     done = subprocess.run(argv, input="\r\n".join([*lines, "", ""]), capture_output=True, text=True,
                           timeout=seconds + 30, preexec_fn=envoys.pinned(envoys.LOAD_CORE))

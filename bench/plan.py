@@ -18,6 +18,7 @@ class Workload:
     http2: bool = False
     grpc: bool = False
     at_once: int = 8
+    path: str = "/reviews/7?verbose=true"
 
 
 WORKLOADS = [

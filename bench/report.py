@@ -3,6 +3,7 @@ of the interleaved rounds; shown is the median over the starts, beside the least
 
 import statistics
 
+import comparing
 import growth
 import nginx
 import plan
@@ -48,7 +49,7 @@ def table(head, rows):
 
 def titles():
     filters = [*plan.filter_variants(), *plan.filter_variants("against")]
-    known = [*plan.PEERS, *filters, *nginx.VARIANTS, *growth.variants()]
+    known = [*plan.PEERS, *filters, *comparing.VARIANTS, *nginx.VARIANTS, *growth.variants()]
     return {variant.name: variant for variant in known}
 
 
@@ -157,6 +158,8 @@ def markdown(results):
                     against(results["cpu"], workload.name, bases)]
     if any(row["variant"].startswith("against") for row in results["cpu"]):
         out += ["### The module ÷ the one it is compared with", "", compared(results["cpu"])]
+    if results.get("compare"):
+        out += ["## Comparing responses", "", *comparing.tables(results["compare"], against)]
     if results["latency"]:
         out += ["## Latency of the primary at half load", "",
                 f"GET with 12 headers, {results['latency'][0]['rate']} a second: half of what `none` can do.", ""]

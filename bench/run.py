@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import comparing
 import envoys
 import growth
 import measure
@@ -28,7 +29,7 @@ import sidecar
 BENCH = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or envoys.ROOT / "target").resolve()
 # What part of the time may be gone when a phase begins another start.
-PHASES = {"sidecar": 0.25, "cpu": 0.7, "latency": 0.7, "process": 0.8, "nginx": 0.85, "growth": 0.95}
+PHASES = {"sidecar": 0.25, "cpu": 0.7, "latency": 0.7, "compare": 0.75, "process": 0.8, "nginx": 0.85, "growth": 0.95}
 PACED = {"none", "native", "lua", "floor", "filter-0%", "filter-100%", "filter-edits"}
 ALONE = {"none", "native", "lua", "floor", "filter-100%"}
 
@@ -43,6 +44,8 @@ def options():
     add("--starts", type=int, default=6, help="how often each proxy is started")
     add("--rounds", type=int, default=4, help="rounds of each variant in a start")
     add("--module", type=pathlib.Path, default=envoys.ROOT / "dist/traffic_mirror.wasm", help="the filter")
+    add("--compare-module", type=pathlib.Path, default=envoys.ROOT / "dist/traffic_mirror_compare.wasm",
+        help="the filter that compares responses in full")
     add("--against", type=pathlib.Path, help="another build of the filter, compared with the first")
     add("--no-filter", action="store_true", help="the peers alone")
     add("--minutes", type=float, default=30, help="after which no further start is begun")
@@ -61,7 +64,7 @@ def missing(asked):
     lacking = [f"{tool} ({how})" for tool, how in tools.items() if not shutil.which(tool)]
     if asked.out and not importlib.util.find_spec("matplotlib"):
         lacking.append(f"matplotlib (pip install -r {BENCH / 'requirements.txt'})")
-    for module in [] if asked.no_filter else filter(None, [asked.module, asked.against]):
+    for module in [] if asked.no_filter else filter(None, [asked.module, asked.compare_module, asked.against]):
         if not module.exists():
             lacking.append(f"{module} (make build)")
     return lacking
@@ -91,6 +94,7 @@ class Bench:
         self.variants = list(plan.PEERS)
         if not asked.no_filter:
             self.modules["filter"] = asked.module.resolve()
+            self.modules["compare"] = asked.compare_module.resolve()
             self.variants += plan.filter_variants()
         if asked.against:
             self.modules["against"] = asked.against.resolve()
@@ -190,6 +194,14 @@ class Bench:
             with nginx.running(upstreams[False], envoys.PROXY_CORE) as server:
                 self.interleaved("nginx", start, server, upstreams[False], [(one, nginx.VARIANTS) for one in workloads])
 
+    def compare(self, upstreams):
+        """What comparing responses costs."""
+        if self.asked.no_filter:
+            return
+        for start in self.starts("compare", self.asked.starts):
+            with self.proxy(comparing.VARIANTS, upstreams[False]) as proxy:
+                self.interleaved("compare", start, proxy, upstreams[False], list(comparing.plan()))
+
     def growth(self, upstreams):
         if self.asked.no_filter:
             return
@@ -204,7 +216,7 @@ class Bench:
                 for http2 in (False, True)
             }
             phases = self.asked.phases.split(",")
-            for phase in [self.sidecar, self.cpu, self.process, self.nginx, self.growth]:
+            for phase in [self.sidecar, self.cpu, self.compare, self.process, self.nginx, self.growth]:
                 if phase.__name__ in phases:
                     phase(upstreams)
 

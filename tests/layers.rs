@@ -10,17 +10,30 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("core", &["config"]),
     ("envoy/ledger", &["config", "core"]),
     ("envoy/abi", &["config", "core", "envoy/ledger"]),
-    ("envoy/in_flight", &["core", "envoy/abi", "envoy/ledger"]),
+    ("envoy/comparison", &["config", "core", "envoy/abi", "envoy/ledger"]),
+    ("envoy/in_flight", &["core", "envoy/abi", "envoy/comparison", "envoy/ledger"]),
     ("envoy/tokens", &["config", "core", "envoy/abi"]),
-    ("envoy/root", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/tokens"]),
+    (
+        "envoy/root",
+        &["config", "core", "envoy/abi", "envoy/comparison", "envoy/in_flight", "envoy/ledger", "envoy/tokens"],
+    ),
     ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
     ("envoy/logger", &["envoy/abi"]),
     ("envoy/trap", &["core", "envoy/abi"]),
     (
         "envoy/callbacks",
-        &["core", "envoy/abi", "envoy/in_flight", "envoy/root", "envoy/trap", "envoy/lifecycle", "envoy/logger"],
+        &[
+            "core",
+            "envoy/abi",
+            "envoy/comparison",
+            "envoy/in_flight",
+            "envoy/root",
+            "envoy/trap",
+            "envoy/lifecycle",
+            "envoy/logger",
+        ],
     ),
-    ("envoy/exports", &["envoy/callbacks"]),
+    ("envoy/exports", &["envoy/abi", "envoy/callbacks", "envoy/comparison"]),
 ];
 
 /// Returns the sources below a folder.

@@ -1,6 +1,6 @@
-//! The finished module as hosts see it: what it asks of them and what it offers them. `make size` says how big it is.
+//! The finished modules as hosts see them: what they ask of them and what they offer them. `make size` says how big they are.
 //!
-//! It reads `dist/traffic_mirror.wasm`, which `make build` makes.
+//! It reads `dist/traffic_mirror.wasm` and `dist/traffic_mirror_compare.wasm`, which `make build` makes.
 
 use std::collections::BTreeSet;
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
@@ -49,9 +49,12 @@ const SDK_IMPORTS: &[&str] = &[
     "env.proxy_set_tick_period_milliseconds",
 ];
 
+/// A name that the host finds, and the function that serves it, where that is not the SDK's of the same name.
+type Export = (&'static str, Option<&'static str>);
+
 /// What the host finds, and so calls: each export costs every request. Beside it the function that serves it, which is
 /// the SDK's of the same name, or one of the filter's own. `tools/finish` holds the same list.
-const EXPORTS: &[(&str, Option<&str>)] = &[
+const EXPORTS: &[Export] = &[
     ("_initialize", None),
     ("memory", None),
     ("proxy_abi_version_0_2_1", None),
@@ -67,10 +70,22 @@ const EXPORTS: &[(&str, Option<&str>)] = &[
     ("proxy_on_request_trailers", Some("traffic_mirror_on_request_trailers")),
 ];
 
-/// Returns the bytes of the module.
-fn module() -> Vec<u8> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/traffic_mirror.wasm");
-    std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}: run `make build` first"))
+/// What the host finds beside that in the module that compares responses, and in no other.
+const COMPARING: &[Export] = &[
+    ("proxy_on_response_body", Some("traffic_mirror_on_response_body")),
+    ("proxy_on_response_headers", Some("traffic_mirror_on_response_headers")),
+    ("proxy_on_response_trailers", Some("traffic_mirror_on_response_trailers")),
+];
+
+/// Returns the bytes of each module, and what the host finds in it.
+fn modules() -> [(Vec<u8>, Vec<Export>); 2] {
+    let read = |name: &str| {
+        let path = format!("{}/../dist/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `make build` first"))
+    };
+    let mut comparing = [EXPORTS, COMPARING].concat();
+    comparing.sort_unstable();
+    [(read("traffic_mirror.wasm"), EXPORTS.to_vec()), (read("traffic_mirror_compare.wasm"), comparing)]
 }
 
 /// Collects what `take` finds in the module's sections.
@@ -116,10 +131,12 @@ fn function_names(module: &[u8]) -> BTreeSet<(u32, String)> {
 }
 
 #[test]
-fn the_module_asks_the_host_for_what_is_listed_and_nothing_more() {
-    let listed = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
-    let asked = imports(&module());
-    assert!(asked == listed, "asked for or listed, not both: {:?}", asked.symmetric_difference(&listed));
+fn each_module_asks_the_host_for_what_is_listed_and_nothing_more() {
+    let listed: BTreeSet<_> = IMPORTS.iter().chain(SDK_IMPORTS).map(|name| (*name).to_owned()).collect();
+    for (module, _) in modules() {
+        let asked = imports(&module);
+        assert!(asked == listed, "asked for or listed, not both: {:?}", asked.symmetric_difference(&listed));
+    }
 }
 
 /// The capabilities that docs/operations.md lists for Envoy's `capability_restriction_config`.
@@ -131,6 +148,7 @@ fn documented_capabilities() -> BTreeSet<String> {
 
 #[test]
 fn the_listed_capabilities_are_what_the_module_needs() {
+    let [(module, _), _] = modules();
     let without_module = |name: &str| name.rsplit('.').next().unwrap().to_owned();
     // What the host calls to give and take memory, and to start the module, is no capability.
     let callbacks = EXPORTS.iter().map(|(name, _)| *name).filter(|name| name.starts_with("proxy_on_"));
@@ -141,7 +159,7 @@ fn the_listed_capabilities_are_what_the_module_needs() {
         .map(without_module)
         .filter(|name| name != "proxy_on_memory_allocate")
         .collect();
-    let asked: BTreeSet<String> = imports(&module()).iter().map(|name| without_module(name)).collect();
+    let asked: BTreeSet<String> = imports(&module).iter().map(|name| without_module(name)).collect();
     let listed = documented_capabilities();
     assert!(listed.is_superset(&needed), "needed, not listed: {:?}", needed.difference(&listed));
     let known: BTreeSet<String> = asked.union(&needed).cloned().collect();
@@ -149,32 +167,39 @@ fn the_listed_capabilities_are_what_the_module_needs() {
 }
 
 #[test]
-fn the_host_finds_the_callbacks_that_the_filter_needs_and_no_other() {
-    let exported: Vec<_> = exports(&module()).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(exported, EXPORTS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-}
-
-#[test]
-fn each_callback_is_served_by_the_function_that_is_meant_to() {
-    let module = module();
-    let names = function_names(&module);
-    let functions = exports(&module).into_iter().filter(|(name, _)| name != "memory");
-    for (export, index) in functions {
-        let own = EXPORTS.iter().find(|(name, _)| *name == export).and_then(|(_, own)| *own);
-        let expected = own.unwrap_or(&export).to_owned();
-        assert!(names.contains(&(index, expected.clone())), "{export} is not {expected}");
+fn the_host_finds_the_callbacks_that_each_module_needs_and_no_other() {
+    for (module, expected) in modules() {
+        let exported: Vec<_> = exports(&module).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(exported, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn the_module_has_no_trap_for_tests() {
+fn each_callback_is_served_by_the_function_that_is_meant_to() {
+    for (module, expected) in modules() {
+        let names = function_names(&module);
+        let functions = exports(&module).into_iter().filter(|(name, _)| name != "memory");
+        for (export, index) in functions {
+            let own = expected.iter().find(|(name, _)| *name == export).and_then(|(_, own)| *own);
+            let expected = own.unwrap_or(&export).to_owned();
+            assert!(names.contains(&(index, expected.clone())), "{export} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_modules_have_no_trap_for_tests() {
     let is_trap = |window: &[u8]| window == b"trap-for-tests";
-    assert!(!module().windows(14).any(is_trap), "dist/ holds a module for tests/envoy/traps.rs");
+    for (module, _) in modules() {
+        assert!(!module.windows(14).any(is_trap), "dist/ holds a module for tests/envoy/traps.rs");
+    }
 }
 
 #[test]
 fn the_functions_have_names_for_the_hosts_backtraces() {
-    let names = function_names(&module());
     let is_ours = |name: &str| name.contains("traffic_mirror") && name.contains("callbacks");
-    assert!(names.iter().any(|(_, name)| is_ours(name)), "{} names, none of the filter's", names.len());
+    for (module, _) in modules() {
+        let names = function_names(&module);
+        assert!(names.iter().any(|(_, name)| is_ours(name)), "{} names, none of the filter's", names.len());
+    }
 }

@@ -18,7 +18,7 @@ class Row:
     header: list[str]
     answered_by: str
     status: int
-    copy: tuple[str, str] | None
+    copies: list[tuple[str, str]]
     copied_path: str
     share: float
 
@@ -43,7 +43,9 @@ def read_row(line):
     request, header, answered_by, copy = (cell.strip() for cell in line.split("|")[1:-1])
     method, authority, path = re.search(r"`(\S+) http://([^/]+)(/\S*)`", request).groups()
     times = re.match(r"(\d+) ×", request)
-    spans = re.findall(r"`([^`]+)`", copy)
+    # `one` and `other`, as `authority`, with the path `path`
+    services, *spans = [re.findall(r"`([^`]+)`", part) for part in copy.split(", as ")]
+    spans = spans[0] if spans else []
     return Row(
         times=int(times[1]) if times else 1,
         method=method,
@@ -52,8 +54,8 @@ def read_row(line):
         header=re.findall(r"`([^`]+)`", header),
         answered_by=re.findall(r"`([^`]+)`", answered_by)[0],
         status=int(answered_by.split(", with ")[1]) if ", with " in answered_by else 200,
-        copy=(spans[0], spans[1]) if spans else None,
-        copied_path=spans[2] if len(spans) > 2 else path,
+        copies=[(service, spans[0]) for service in services],
+        copied_path=spans[1] if len(spans) > 1 else path,
         share=0.5 if "half" in copy else 1.0,
     )
 
@@ -69,8 +71,7 @@ def deviations(sent, logs):
     copies = collections.Counter()
     for path, row in sent.items():
         primary = (row.answered_by, row.authority, f"{MARKER}: true" in row.header)
-        copy = row.copy and (*row.copy, True)
-        allowed = [[primary, copy]] if copy else [[primary]]
+        allowed = [[primary, *((*copy, True) for copy in row.copies)]]
         if row.share < 1:
             allowed.append([primary])
         if sorted(seen[path]) not in [sorted(lines) for lines in allowed]:

@@ -30,7 +30,7 @@ mod when;
 pub use compare::Compare;
 #[cfg(feature = "compare")]
 pub use compare::{CompareBody, How, JsonRules};
-pub use expression::{Expression, Pattern};
+pub use expression::{Expression, Pattern, Texts};
 pub use known::Known;
 pub use mirror::{Authority, BodyMode, HeaderEdits, Mirror, OnOversized, PathRewrite, Trace};
 pub use moment::Moment;
@@ -198,7 +198,7 @@ impl Config {
 
     /// Returns the places that ask for headers or bodies of responses to be compared, and so for the compare build.
     pub fn needs_compare(&self) -> impl Iterator<Item = String> {
-        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(Compare::needs_content);
+        let needs = |rule: &Rule| rule.compare.as_ref().is_some_and(|compare| compare.needs_content());
         let rules = self.rules.iter().enumerate().filter(move |(_, rule)| needs(rule));
         rules.map(|(index, _)| format!("rules[{index}].compare"))
     }

@@ -77,7 +77,8 @@ fn names(node: &Node<'_>, read: fn(&Node<'_>, &str) -> Option<Box<str>>) -> Opti
     let mut known = Vec::new();
     let mut names =
         list(node, |node, text| read(node, text).and_then(|name| once(&mut known, node, text).map(|()| name)))?;
-    names.sort_unstable();
+    // Short ones first, as they are looked for.
+    names.sort_unstable_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
     Some(names)
 }
 

@@ -8,6 +8,7 @@ use super::string_match::StringMatch;
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// One rule of the configuration.
 #[derive(Debug, Clone)]
@@ -19,9 +20,11 @@ pub struct Rule {
     /// Where copies go; empty: the rule's requests are mirrored nowhere.
     pub mirrors: Vec<Mirror>,
     /// What of the responses of primary and mirrors is compared; `None`: nothing.
-    pub compare: Option<Compare>,
+    pub compare: Option<Rc<Compare>>,
     /// What becomes of requests that no upstream gets.
     pub unrouted: Unrouted,
+    /// Whether some mirror waits for the primary's response.
+    pub waits: bool,
 }
 
 /// What becomes of requests that Envoy has no cluster for: without a route, redirected, or responded to by Envoy itself.
@@ -99,11 +102,13 @@ impl Rule {
             "mirror" => Some(Unrouted::Mirror),
             _ => node.refuse("ignore or mirror"),
         });
+        let mirrors = mirrors?;
         Some(Self {
             name: name?,
             matches: matches?,
-            mirrors: mirrors?,
-            compare: compare?.flatten(),
+            waits: mirrors.iter().any(|mirror| !mirror.when.is_empty()),
+            mirrors,
+            compare: compare?.flatten().map(Rc::new),
             unrouted: unrouted?.unwrap_or(Unrouted::Ignore),
         })
     }

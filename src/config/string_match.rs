@@ -1,6 +1,6 @@
 //! Istio's `StringMatch`, on bytes.
 
-use super::expression::Expression;
+use super::expression::{Expression, Texts};
 use super::node::Node;
 use super::pattern;
 use std::rc::Rc;
@@ -14,13 +14,17 @@ pub struct StringMatch {
     rewritten_len: Option<usize>,
 }
 
-/// A text that a value has to be or to begin with.
+/// A text that a value has to be, to begin with or to contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Literal<'a> {
     /// It is this text.
     Exact(&'a [u8]),
     /// It begins with this text.
     Prefix(&'a [u8]),
+    /// It contains this text, in whichever case.
+    Contains(&'a [u8]),
+    /// It contains a text of each list, in whichever case, which is not enough.
+    Within(&'a [Texts]),
 }
 
 #[derive(Debug, Clone)]
@@ -67,11 +71,14 @@ impl StringMatch {
         matches!(self.test, Test::Present)
     }
 
-    /// Returns the text that a value has to be or to begin with, to the letter.
+    /// Returns the text that a value has to be or to begin with, to the letter, or what it has to
+    /// contain.
     pub fn literal(&self) -> Option<Literal<'_>> {
         match &self.test {
             Test::Exact(text) if !self.ignore_case => Some(Literal::Exact(text)),
             Test::Prefix(text) if !self.ignore_case => Some(Literal::Prefix(text)),
+            Test::Contains(wanted) => Some(Literal::Contains(wanted)),
+            Test::Regex(regex) => Some(Literal::Within(regex.required())),
             _ => None,
         }
     }

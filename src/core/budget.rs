@@ -5,6 +5,8 @@ use crate::config::Limits;
 use crate::core::outcome::Outcome;
 use std::cell::Cell;
 use std::rc::Rc;
+#[cfg(feature = "compare")]
+use {crate::core::shelf::Shelf, std::cell::RefCell, std::rc::Weak};
 
 /// The most bytes that open requests may take beside their bodies: headers, and [`PER_REQUEST`] each. What is buffered of
 /// bodies is bounded by the configuration; this bounds the rest, for which clients need not send a body at all.
@@ -20,17 +22,75 @@ const MAX_ROOM: usize = 768 << 20;
 
 /// The memory that all configurations of one VM share.
 #[derive(Debug, Default)]
-pub struct Room(Cell<usize>);
+pub struct Room {
+    used: Cell<usize>,
+    /// What yields where there is none left.
+    #[cfg(feature = "compare")]
+    yielding: Yielding,
+}
 
 impl Room {
     fn take(&self, bytes: usize) -> bool {
-        let used = self.0.get().checked_add(bytes).filter(|used| *used <= MAX_ROOM);
-        self.0.set(used.unwrap_or(self.0.get()));
+        #[cfg(feature = "compare")]
+        self.make_room(bytes);
+        self.take_free(bytes)
+    }
+
+    /// Takes what nothing has to yield for; false, and nothing taken, where there is not as much.
+    pub(super) fn take_free(&self, bytes: usize) -> bool {
+        let used = self.used.get().checked_add(bytes).filter(|used| *used <= MAX_ROOM);
+        self.used.set(used.unwrap_or(self.used.get()));
         used.is_some()
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.0.set(self.0.get().saturating_sub(bytes));
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.used.set(self.used.get().saturating_sub(bytes));
+    }
+}
+
+/// The responses under comparison of all configurations of one VM.
+#[cfg(feature = "compare")]
+#[derive(Debug, Default)]
+struct Yielding {
+    shelves: RefCell<Vec<Weak<Shelf>>>,
+    /// The bytes of their bodies.
+    bytes: Cell<usize>,
+    /// As many of them as [`Room::kept_since_last`] has told of.
+    told: Cell<usize>,
+}
+
+#[cfg(feature = "compare")]
+impl Room {
+    /// Takes in one more shelf, of which bodies may go where there is no room.
+    pub(super) fn add(&self, shelf: &Rc<Shelf>) {
+        let mut shelves = self.yielding.shelves.borrow_mut();
+        shelves.retain(|shelf| shelf.strong_count() > 0);
+        shelves.push(Rc::downgrade(shelf));
+    }
+
+    fn make_room(&self, bytes: usize) {
+        let has_room = || self.used.get().saturating_add(bytes) <= MAX_ROOM;
+        if has_room() {
+            return;
+        }
+        for shelf in self.yielding.shelves.borrow().iter().filter_map(Weak::upgrade) {
+            while !has_room() && shelf.drop_oldest() {}
+        }
+    }
+
+    pub(super) fn kept_more(&self, bytes: usize) {
+        self.yielding.bytes.set(self.yielding.bytes.get().saturating_add(bytes));
+    }
+
+    pub(super) fn kept_less(&self, bytes: usize) {
+        self.yielding.bytes.set(self.yielding.bytes.get().saturating_sub(bytes));
+    }
+
+    /// Returns how many more bytes of bodies are kept since this was asked last.
+    pub fn kept_since_last(&self) -> i64 {
+        let now = self.yielding.bytes.get();
+        let last = self.yielding.told.replace(now);
+        i64::try_from(now).unwrap_or_default().saturating_sub(i64::try_from(last).unwrap_or_default())
     }
 }
 
@@ -44,12 +104,17 @@ pub struct Budget {
     /// Of what is buffered: of requests that are complete, and whose responses are waited for.
     waiting: usize,
     requests: usize,
+    /// The responses under comparison, which get what is left.
+    #[cfg(feature = "compare")]
+    shelf: Rc<Shelf>,
 }
 
 impl Budget {
     /// Makes a budget of which nothing is in use.
     pub fn new(limits: &Limits, room: Rc<Room>) -> Self {
         Self {
+            #[cfg(feature = "compare")]
+            shelf: Shelf::new(Rc::clone(&room), limits.max_buffered_bytes),
             room,
             max_buffered: limits.max_buffered_bytes,
             max_in_flight: limits.max_in_flight,
@@ -61,13 +126,31 @@ impl Budget {
 
     /// Takes room for `bytes` of a body; false, and nothing taken, where there is none.
     pub fn hold(&mut self, bytes: usize) -> bool {
-        take(&mut self.buffered, bytes, self.max_buffered, &self.room)
+        let has_room = take(&mut self.buffered, bytes, self.max_buffered, &self.room);
+        self.leave();
+        has_room
+    }
+
+    /// Leaves to responses under comparison what bodies of requests do not take.
+    #[cfg(feature = "compare")]
+    fn leave(&self) {
+        self.shelf.shrink_to(self.max_buffered.saturating_sub(self.buffered));
+    }
+
+    #[cfg(not(feature = "compare"))]
+    fn leave(&self) {}
+
+    /// Returns the responses under comparison.
+    #[cfg(feature = "compare")]
+    pub fn shelf(&self) -> &Rc<Shelf> {
+        &self.shelf
     }
 
     /// Gives back room for a body's bytes.
     pub fn release(&mut self, bytes: usize) {
         self.buffered = self.buffered.saturating_sub(bytes);
         self.room.give_back(bytes);
+        self.leave();
     }
 
     /// Takes room for a body that waits for a response; false, and nothing taken, where there is none, or so many wait that they would take
@@ -178,7 +261,7 @@ mod tests {
         assert_eq!(other.hold_request(0), None);
         one.release(512 << 20);
         assert!(other.hold(257 << 20));
-        assert_eq!(room.0.get(), 513 << 20);
+        assert_eq!(room.used.get(), 513 << 20);
     }
 
     #[test]

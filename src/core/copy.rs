@@ -119,26 +119,15 @@ impl<'a> Draft<'a> {
         redacted: Option<&'a Redacted>,
         random: impl FnMut() -> u64,
     ) -> Result<Self, TooMuch> {
-        let hidden = redacted.and_then(|redacted| redacted.path.as_deref());
-        let split = || hidden.or(request.path()).map(split_path);
         let authority = match &mirror.authority {
             Authority::Keep => None,
             Authority::Replace(authority) => Some([authority.as_bytes(), b"", b""]),
             Authority::Shadow => request.authority().map(shadow),
         };
-        let path = match &mirror.path {
-            PathRewrite::Keep => None,
-            PathRewrite::Matched(replacement) => split().map(|(path, query)| {
-                let rest = path.get(matched_uri.unwrap_or_default()..).unwrap_or_default();
-                NewPath::Parts([replacement.as_bytes(), rest, query])
-            }),
-            PathRewrite::Regex(pattern, replacement) => match split() {
-                Some((path, query)) => replacement.apply(pattern, path, query)?.map(NewPath::Made),
-                None => None,
-            },
+        let path = match (&mirror.path, redacted) {
+            (PathRewrite::Keep, None) => None,
+            _ => new_path(mirror, request, matched_uri, redacted)?,
         };
-        let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
-        let path = path.filter(begins).or(hidden.map(|path| NewPath::Parts([path, b"", b""])));
         let redacted = redacted.map_or(&[][..], |redacted| &redacted.headers);
         let tracing = Tracing::new(mirror, request, random);
         Ok(Self { request, mirror, redacted, authority, path, tracing, told: &[] })
@@ -212,15 +201,20 @@ impl<'a> Draft<'a> {
         for (name, value) in &edits.add {
             changes.append(name.as_str(), value.as_bytes());
         }
-        if let Some(tracing) = &self.tracing
-            && let Some(old) = tracing.old()
-        {
+        if self.tracing.is_some() || !self.told.is_empty() {
+            self.add_what_is_told(&mut changes);
+        }
+        changes
+    }
+
+    #[cold]
+    fn add_what_is_told<'c>(&'c self, changes: &mut Changes<'c>) {
+        if let Some(old) = self.tracing.as_ref().and_then(|tracing| tracing.old()) {
             changes.append(trace::OLD, old);
         }
         for (name, value) in self.told {
             changes.append(name, value.as_bytes());
         }
-        changes
     }
 
     /// Finds the changes of a mirror that removes, sets or hides headers, or edits those of traces, by another walk over them.
@@ -277,6 +271,31 @@ impl<'a> Draft<'a> {
             Cut::Never(why) => Some(Change::Gone(NotCopied::Never(why))),
         }
     }
+}
+
+/// Finds what the path becomes; `None`: it stays.
+#[cold]
+fn new_path<'a>(
+    mirror: &'a Mirror,
+    request: &'a Digest,
+    matched_uri: Option<usize>,
+    redacted: Option<&'a Redacted>,
+) -> Result<Option<NewPath<'a>>, TooMuch> {
+    let hidden = redacted.and_then(|redacted| redacted.path.as_deref());
+    let split = || hidden.or(request.path()).map(split_path);
+    let path = match &mirror.path {
+        PathRewrite::Keep => None,
+        PathRewrite::Matched(replacement) => split().map(|(path, query)| {
+            let rest = path.get(matched_uri.unwrap_or_default()..).unwrap_or_default();
+            NewPath::Parts([replacement.as_bytes(), rest, query])
+        }),
+        PathRewrite::Regex(pattern, replacement) => match split() {
+            Some((path, query)) => replacement.apply(pattern, path, query)?.map(NewPath::Made),
+            None => None,
+        },
+    };
+    let begins = |path: &NewPath<'_>| path.parts().into_iter().flatten().next() == Some(&b'/');
+    Ok(path.filter(begins).or(hidden.map(|path| NewPath::Parts([path, b"", b""]))))
 }
 
 impl NewPath<'_> {

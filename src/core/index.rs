@@ -1,12 +1,15 @@
 //! Which entries of the rules can match a request at all, so that a thousand rules cost about what ten do.
 //!
-//! Entries that want a header, path, authority, query parameter or cookie to be (or to begin with) a certain text are
+//! Entries that want a header, path, authority, query parameter or cookie to be, to begin with or to contain a certain text are
 //! found by that text; the others are candidates always.
 
-use crate::config::{HeaderName, Literal, Match};
+mod within;
+
+use crate::config::{HeaderName, Literal, Match, StringMatch};
 use crate::core::request::Request;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use within::Within;
 
 /// Fewer entries than this are tested one by one: that is cheaper than looking them up.
 const WORTH_A_TABLE: usize = 8;
@@ -24,9 +27,20 @@ pub struct Index {
 struct Group {
     subject: Subject,
     first: usize,
-    exact: Table,
-    /// A table for each length of prefix.
-    prefixes: Vec<(usize, Table)>,
+    finder: Finder,
+}
+
+/// How a group's candidates are found.
+#[derive(Debug)]
+enum Finder {
+    /// By what a value is or begins with.
+    Texts {
+        exact: Table,
+        /// A table for each length of prefix.
+        prefixes: Vec<(usize, Table)>,
+    },
+    /// By what a value contains.
+    Within(Within),
 }
 
 /// Positions, in order, by the text that their entries want.
@@ -49,15 +63,17 @@ impl Index {
         let mut by_subject: HashMap<_, Vec<_>> = HashMap::new();
         for (position, entry) in entries.enumerate() {
             match entry.and_then(key) {
-                Some((subject, literal)) => by_subject.entry(subject).or_default().push((position, literal)),
+                Some((subject, literal)) => {
+                    by_subject.entry((subject, is_within(&literal))).or_default().push((position, literal));
+                }
                 None => others.push(position),
             }
         }
         let mut groups = Vec::new();
-        for (subject, members) in by_subject {
+        for ((subject, _), members) in by_subject {
             match members.first() {
                 Some((first, _)) if members.len() >= WORTH_A_TABLE => {
-                    groups.push(Group::new(subject, *first, &members));
+                    groups.push(Group { subject, first: *first, finder: Finder::new(&members) });
                 }
                 _ => others.extend(members.iter().map(|(position, _)| *position)),
             }
@@ -74,26 +90,42 @@ impl Index {
     }
 }
 
-impl Group {
-    fn new(subject: Subject, first: usize, members: &[(usize, Literal<'_>)]) -> Self {
+impl Finder {
+    fn new(members: &[(usize, Literal<'_>)]) -> Self {
         let mut exact = Table::new();
         let mut prefixes: HashMap<_, Table> = HashMap::new();
+        let mut within = Vec::new();
         for (position, literal) in members {
             let (table, text) = match *literal {
                 Literal::Exact(text) => (&mut exact, text),
                 Literal::Prefix(text) => (prefixes.entry(text.len()).or_default(), text),
+                literal => {
+                    within.push((*position, literal));
+                    continue;
+                }
             };
             table.entry(text.into()).or_default().push(*position);
         }
-        Self { subject, first, exact, prefixes: prefixes.into_iter().collect() }
+        if within.is_empty() {
+            Self::Texts { exact, prefixes: prefixes.into_iter().collect() }
+        } else {
+            Self::Within(Within::new(&within))
+        }
     }
+}
 
-    fn candidates<'i>(&'i self, request: &Request<'i>) -> impl Iterator<Item = &'i [usize]> {
-        let value = self.subject.of(request);
-        let value = value.as_deref();
-        let exact = value.and_then(|value| self.exact.get(value));
-        let prefixes = self.prefixes.iter().filter_map(move |(length, table)| table.get(value?.get(..*length)?));
-        exact.into_iter().chain(prefixes).map(Vec::as_slice).collect::<Vec<_>>().into_iter()
+impl Group {
+    /// Appends the lists of this group's candidates, each in order.
+    fn open<'i>(&'i self, request: &Request<'i>, lists: &mut Vec<&'i [usize]>) {
+        let Some(value) = self.subject.of(request) else { return };
+        match &self.finder {
+            Finder::Texts { exact, prefixes } => {
+                let exact = exact.get(&*value);
+                let prefixes = prefixes.iter().filter_map(|(length, table)| table.get(value.get(..*length)?));
+                lists.extend(exact.into_iter().chain(prefixes).map(Vec::as_slice));
+            }
+            Finder::Within(within) => within.open(&value, lists),
+        }
     }
 }
 
@@ -109,15 +141,27 @@ impl Subject {
     }
 }
 
-/// Finds the condition by which an entry is looked up, if it has one.
+/// Finds the condition by which an entry is looked up, if it has one: by what a value is or begins with, which is looked up
+/// faster, before what it contains.
 fn key(entry: &Match) -> Option<(Subject, Literal<'_>)> {
-    let header = entry.headers.iter().find_map(|(name, test)| Some((Subject::Header(name.clone()), test.literal()?)));
-    let uri = || Some((Subject::Path, entry.uri.as_ref()?.literal()?));
-    let authority = || Some((Subject::Authority, entry.authority.as_ref()?.literal()?));
+    key_of(entry, |test| test.literal().filter(|literal| !is_within(literal)))
+        .or_else(|| key_of(entry, |test| test.literal().filter(Within::pays)))
+}
+
+fn is_within(literal: &Literal<'_>) -> bool {
+    matches!(literal, Literal::Contains(_) | Literal::Within(_))
+}
+
+fn key_of<'m>(
+    entry: &'m Match,
+    literal: impl Fn(&'m StringMatch) -> Option<Literal<'m>>,
+) -> Option<(Subject, Literal<'m>)> {
+    let header = entry.headers.iter().find_map(|(name, test)| Some((Subject::Header(name.clone()), literal(test)?)));
+    let uri = || Some((Subject::Path, literal(entry.uri.as_ref()?)?));
+    let authority = || Some((Subject::Authority, literal(entry.authority.as_ref()?)?));
     let query =
-        || entry.query_params.iter().find_map(|(key, test)| Some((Subject::QueryParam(key.clone()), test.literal()?)));
-    let cookie =
-        || entry.cookies.iter().find_map(|(name, test)| Some((Subject::Cookie(name.clone()), test.literal()?)));
+        || entry.query_params.iter().find_map(|(key, test)| Some((Subject::QueryParam(key.clone()), literal(test)?)));
+    let cookie = || entry.cookies.iter().find_map(|(name, test)| Some((Subject::Cookie(name.clone()), literal(test)?)));
     header.or_else(uri).or_else(authority).or_else(query).or_else(cookie)
 }
 
@@ -140,7 +184,7 @@ impl Iterator for Candidates<'_, '_> {
             match self.unopened.split_first() {
                 Some((group, rest)) if position.is_none_or(|position| group.first < position) => {
                     self.unopened = rest;
-                    self.open.extend(group.candidates(self.request));
+                    group.open(self.request, &mut self.open);
                 }
                 _ => {
                     let list = next?;

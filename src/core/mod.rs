@@ -1,5 +1,6 @@
 //! What is decided, without a host: values in, values out. Nothing here names Envoy or the Proxy-Wasm SDK.
 
+pub mod body;
 pub mod budget;
 pub mod causes;
 pub mod compare;
@@ -18,4 +19,6 @@ pub mod rate;
 pub mod redact;
 pub mod request;
 pub mod sample;
+#[cfg(feature = "compare")]
+pub mod shelf;
 pub mod trace;

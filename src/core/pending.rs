@@ -3,6 +3,7 @@
 //! Values in, values out: the bytes of the body come in, and at the end the copies that are to be sent go out.
 
 use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
+use crate::core::body::Body;
 use crate::core::budget::Budget;
 use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
@@ -10,12 +11,6 @@ use crate::core::ignored::ignored;
 use crate::core::matcher::Decision;
 use crate::core::outcome::{Ignored, Outcome};
 use smallvec::SmallVec;
-
-/// Chunks below this size are gathered into pieces: each alone would cost more to keep track of than it holds.
-const SMALL: usize = 4 << 10;
-
-/// The least room of a piece that small chunks are gathered in.
-const PIECE: usize = 256;
 
 /// What becomes of the copy to one of the rule's mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +111,7 @@ impl Pending {
         let length = body.as_ref().map_or(0, Vec::len);
         match body {
             Some(body) if self.wants_body() && budget.hold_waiting(length) => {
-                self.body = Body { length, pieces: vec![body] };
+                self.body = Body::from(body);
             }
             _ => self.lose_body(Outcome::BufferLimit),
         }
@@ -143,7 +138,7 @@ impl Pending {
         if !self.wants_body() {
             return;
         }
-        if self.body.length.saturating_add(size) > max_body {
+        if self.body.length().saturating_add(size) > max_body {
             self.body_is_too_large(rule);
         } else if !budget.hold(size) {
             self.lose_body(Outcome::BufferLimit);
@@ -152,31 +147,37 @@ impl Pending {
             self.lose_body(Outcome::BufferLimit);
         }
         if !self.wants_body() {
-            self.body.give_back(budget);
+            self.give_back(budget);
         }
     }
 
     /// Notes that the request will never be complete.
     pub fn abort(&mut self, budget: &mut Budget) {
         self.lose(Outcome::Incomplete);
-        self.body.give_back(budget);
+        self.give_back(budget);
     }
 
     /// Takes the gathered body in one piece, and what is held out of the budget; `None` where memory does not suffice for that.
     pub fn take_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
         budget.release_request(std::mem::take(&mut self.held));
-        self.body.give_back(budget).into_one_piece()
+        self.give_back(budget).into_one_piece()
     }
 
     /// Takes the body as [`Self::take_body`] does, once the response that it waited for is over.
     pub fn take_waiting_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
-        budget.end_wait(self.body.length);
+        budget.end_wait(self.body.length());
         self.take_body(budget)
     }
 
     /// Takes the gathered body in one piece, as [`Self::take_body`] does, and keeps the room for the rest.
     pub fn lend_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
-        self.body.give_back(budget).into_one_piece()
+        self.give_back(budget).into_one_piece()
+    }
+
+    /// Takes the body out of the budget, and leaves an empty one.
+    fn give_back(&mut self, budget: &mut Budget) -> Body {
+        budget.release(self.body.length());
+        std::mem::take(&mut self.body)
     }
 
     fn wants_body(&self) -> bool {
@@ -228,67 +229,6 @@ pub fn cluster<'a>(target: &'a Target, headers: &'a HeaderMap) -> Result<&'a [u8
                 _ => Ok(named),
             }
         }
-    }
-}
-
-/// A body in pieces: large chunks as they came, small ones gathered.
-///
-/// Of `n` bytes it allocates at most `n + n/8 + 1 KiB`, whatever the sizes of the chunks: only the last piece has room to
-/// spare, a sixteenth of the body at most, and there are so few pieces that the list of them takes no more than another.
-#[derive(Debug, Default)]
-struct Body {
-    pieces: Vec<Vec<u8>>,
-    length: usize,
-}
-
-impl Body {
-    /// Adds a chunk; `None` where memory does not suffice for that: then the body is of no use any more.
-    fn push(&mut self, chunk: Vec<u8>) -> Option<()> {
-        let length = self.length.saturating_add(chunk.len());
-        match self.pieces.last_mut() {
-            None => self.add(chunk)?,
-            Some(last) => {
-                let spare = last.capacity().saturating_sub(last.len());
-                if spare == 0 && chunk.len() >= SMALL {
-                    self.add(chunk)?;
-                } else {
-                    let (now, rest) = chunk.split_at_checked(spare).unwrap_or((&chunk, b""));
-                    last.extend_from_slice(now);
-                    if !rest.is_empty() {
-                        let mut piece = Vec::new();
-                        piece.try_reserve_exact((length / 16).saturating_add(PIECE).max(rest.len())).ok()?;
-                        piece.extend_from_slice(rest);
-                        self.add(piece)?;
-                    }
-                }
-            }
-        }
-        self.length = length;
-        Some(())
-    }
-
-    fn add(&mut self, piece: Vec<u8>) -> Option<()> {
-        self.pieces.try_reserve(1).ok()?;
-        self.pieces.push(piece);
-        Some(())
-    }
-
-    /// Takes the body out of the budget, and leaves an empty one.
-    fn give_back(&mut self, budget: &mut Budget) -> Self {
-        budget.release(self.length);
-        std::mem::take(self)
-    }
-
-    fn into_one_piece(mut self) -> Option<Vec<u8>> {
-        if self.pieces.len() <= 1 {
-            return Some(self.pieces.pop().unwrap_or_default());
-        }
-        let mut whole = Vec::new();
-        whole.try_reserve_exact(self.length).ok()?;
-        for piece in self.pieces {
-            whole.extend_from_slice(&piece);
-        }
-        Some(whole)
     }
 }
 
@@ -446,12 +386,6 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_no_memory_could_hold_in_one_piece_costs_the_copy() {
-        let body = Body { pieces: vec![vec![0], vec![0]], length: usize::MAX };
-        assert_eq!(body.into_one_piece(), None);
-    }
-
-    #[test]
     fn an_aborted_request_is_incomplete_for_every_mirror_that_waited() {
         let (rule, mut budget) = (rule(), budget());
         let mut pending = pending(&rule, &[]);
@@ -485,24 +419,6 @@ mod tests {
                 prop_assert!(!pending.wants_end());
             }
             prop_assert_eq!(budget.buffered(), other);
-        }
-
-        #[test]
-        fn chunks_of_any_size_make_the_same_body_in_hardly_more_memory(
-            sizes in prop::collection::vec(prop_oneof![1usize..3, 1usize..40_000, 250usize..270, 4_000usize..4_200], 1..300),
-        ) {
-            let mut body = Body::default();
-            let mut whole = Vec::new();
-            for (number, size) in sizes.into_iter().enumerate() {
-                let chunk = vec![u8::try_from(number % 256).unwrap(); size];
-                whole.extend_from_slice(&chunk);
-                body.push(chunk).unwrap();
-                let pieces: usize = body.pieces.iter().map(Vec::capacity).sum();
-                let allocated = pieces + body.pieces.capacity() * size_of::<Vec<u8>>();
-                prop_assert!(allocated <= whole.len() + whole.len() / 8 + 1024, "{} of {}", allocated, whole.len());
-            }
-            prop_assert_eq!(body.length, whole.len());
-            prop_assert_eq!(body.into_one_piece().unwrap(), whole);
         }
     }
 }

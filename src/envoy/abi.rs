@@ -5,13 +5,15 @@
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
+#[cfg(feature = "compare")]
+pub mod responses;
+
 use crate::config::Moment;
 use crate::core::header_map::HeaderMap;
 use crate::core::outcome::Response;
 use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
-use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ffi::OsString;
 use std::ptr::null_mut;
@@ -41,6 +43,7 @@ unsafe extern "C" {
         timeout_ms: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
     fn proxy_increment_metric(metric: u32, by: i64) -> u32;
     fn proxy_record_metric(metric: u32, value: u64) -> u32;
     fn proxy_get_shared_data(
@@ -84,11 +87,7 @@ pub struct CurrentRequest;
 
 impl Source for CurrentRequest {
     fn headers(&self) -> HeaderMap {
-        let map = MapType::HttpRequestHeaders as u32;
-        // SAFETY: both pointers are valid for the call.
-        HeaderMap::from_abi(
-            fetch(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) }).unwrap_or_default(),
-        )
+        pairs(MapType::HttpRequestHeaders)
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -113,6 +112,8 @@ impl Source for CurrentRequest {
 pub struct CurrentResponse {
     /// How many headers it has.
     pub headers: usize,
+    /// How many bytes its body has.
+    pub body: usize,
     /// How many trailers it has.
     pub trailers: usize,
 }
@@ -129,15 +130,22 @@ impl Response for CurrentResponse {
     fn body(&self) -> Vec<u8> {
         /// More than is ever logged of it.
         const MOST: usize = 512;
-        let buffer = BufferType::HttpCallResponseBody as u32;
-        // SAFETY: all pointers are valid for the call.
-        fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, MOST, data, size) }).unwrap_or_default()
+        if self.body == 0 {
+            return Vec::new();
+        }
+        buffer(BufferType::HttpCallResponseBody, MOST).unwrap_or_default()
     }
 }
 
 /// Returns a variable of the VM's environment.
 pub fn environment(name: &str) -> Option<Vec<u8>> {
     std::env::var_os(name).map(OsString::into_encoded_bytes)
+}
+
+fn pairs(map: MapType) -> HeaderMap {
+    // SAFETY: both pointers are valid for the call.
+    let pairs = fetch(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) });
+    HeaderMap::from_abi(pairs.unwrap_or_default())
 }
 
 fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
@@ -184,20 +192,27 @@ fn property(path: &[u8]) -> Option<Vec<u8>> {
 
 /// Reads the `size` bytes of the body's chunk whose callback is being served; `None` where memory does not suffice.
 pub fn body_chunk(size: usize) -> Option<Vec<u8>> {
-    // The host puts the chunk where the SDK allocates, and the SDK cannot say no: so it is tried here first.
+    large_buffer(BufferType::HttpRequestBody, size)
+}
+
+/// Reads so many bytes of a buffer; `None` where memory does not suffice.
+fn large_buffer(kind: BufferType, size: usize) -> Option<Vec<u8>> {
+    // The host puts the bytes where the SDK allocates, and the SDK cannot say no: so it is tried here first.
     let mut room = Vec::<u8>::new();
     room.try_reserve_exact(size).ok()?;
     drop(std::hint::black_box(room));
-    let buffer = BufferType::HttpRequestBody as u32;
+    buffer(kind, size)
+}
+
+/// Reads a buffer, but not more than `most` bytes.
+fn buffer(kind: BufferType, most: usize) -> Option<Vec<u8>> {
     // SAFETY: all pointers are valid for the call.
-    fetch(|data, length| unsafe { proxy_get_buffer_bytes(buffer, 0, size, data, length) })
+    fetch(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, 0, most, data, size) })
 }
 
 /// Reads the plugin's configuration; empty where there is none.
 pub fn configuration() -> Vec<u8> {
-    let buffer = BufferType::PluginConfiguration as u32;
-    // SAFETY: all pointers are valid for the call.
-    fetch(|data, size| unsafe { proxy_get_buffer_bytes(buffer, 0, usize::MAX >> 1, data, size) }).unwrap_or_default()
+    buffer(BufferType::PluginConfiguration, usize::MAX >> 1).unwrap_or_default()
 }
 
 /// Reads the name of the plugin whose callback is being served; empty where it has none.
@@ -279,7 +294,12 @@ pub fn define_metric(kind: Kind, name: &str) -> Result<MetricId, String> {
         Kind::Gauge => MetricType::Gauge,
         Kind::Histogram => MetricType::Histogram,
     };
-    hostcalls::define_metric(kind, name).map_err(|status| format!("metric {name} cannot be defined: {status:?}"))
+    let mut metric = 0;
+    // SAFETY: `name` is valid for the length given, and the last pointer for the call.
+    match unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut metric) } {
+        OK => Ok(metric),
+        status => Err(format!("metric {name} cannot be defined: status {status}")),
+    }
 }
 
 /// Adds to a counter or a gauge.

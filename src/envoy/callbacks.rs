@@ -5,7 +5,8 @@
 //! a request that is not mirrored (bench/NOTES.md).
 
 use crate::core::pending::Pending;
-use crate::envoy::abi::StreamEnd;
+use crate::envoy::abi::{CurrentResponse, StreamEnd};
+use crate::envoy::comparison::responses;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::lifecycle;
 use crate::envoy::logger;
@@ -76,6 +77,8 @@ pub fn headers(stream: u32, ends: bool) {
     lifecycle::find_dropped(stream);
     let Some(root) = root_of(stream).and_then(lifecycle::begin) else { return };
     let Some(pending) = root.begin(ends) else { return };
+    #[cfg(feature = "compare")]
+    root.watch(stream, &pending);
     if ends || !pending.wants_end() {
         finish(stream, root, pending);
     } else {
@@ -109,9 +112,10 @@ pub fn end(stream: u32) {
 }
 
 /// Takes in the response to a root's call, or that there will be none: then it has no headers.
-pub fn answer(root: u32, token: u32, headers: usize, trailers: usize) {
+pub fn answer(root: u32, token: u32, response: &CurrentResponse) {
     lifecycle::find_dropped(root);
-    lifecycle::answer(root, token, headers, trailers);
+    lifecycle::answer(root, token, response);
+    responses::publish();
 }
 
 /// Takes in that the host is done with a context; false: it is to stay.
@@ -128,12 +132,14 @@ pub fn done(context: u32) -> bool {
         Some(Awaited::Verdict(root, complete)) => root.conclude(context, *complete),
         Some(Awaited::Headers(_)) | None => {}
     }
+    responses::forget(context);
     true
 }
 
+#[inline(always)]
 fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
     match root.finish(stream, pending) {
-        Next::Nothing => {}
+        Next::Nothing => responses::forget(stream),
         Next::Response => insert(stream, Awaited::Response(Rc::clone(root.calls()))),
         Next::Verdict(complete) => insert(stream, Awaited::Verdict(root, complete)),
     }

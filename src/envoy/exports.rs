@@ -4,6 +4,7 @@
 //! The SDK's own would panic on the response to a call that they did not make, and drop one whose stream is gone.
 #![allow(unsafe_code, reason = "the host finds functions by their names, which `no_mangle` keeps")]
 
+use crate::envoy::abi::CurrentResponse;
 use crate::envoy::callbacks;
 use proxy_wasm::types::Action;
 
@@ -49,10 +50,38 @@ extern "C" fn traffic_mirror_on_http_call_response(
     root: u32,
     token: u32,
     headers: usize,
-    _body: usize,
+    body: usize,
     trailers: usize,
 ) {
-    callbacks::answer(root, token, headers, trailers);
+    callbacks::answer(root, token, &CurrentResponse { headers, body, trailers });
+}
+
+/// What the host calls of the build that compares responses, and of no other: each costs every request.
+#[cfg(feature = "compare")]
+mod responses {
+    use super::CONTINUE;
+    use crate::envoy::comparison::responses;
+
+    /// Serves the host's `proxy_on_response_headers`.
+    #[unsafe(no_mangle)]
+    extern "C" fn traffic_mirror_on_response_headers(stream: u32, _count: usize, ends: bool) -> u32 {
+        responses::headers(stream, ends);
+        CONTINUE
+    }
+
+    /// Serves the host's `proxy_on_response_body`.
+    #[unsafe(no_mangle)]
+    extern "C" fn traffic_mirror_on_response_body(stream: u32, size: usize, ends: bool) -> u32 {
+        responses::body(stream, size, ends);
+        CONTINUE
+    }
+
+    /// Serves the host's `proxy_on_response_trailers`.
+    #[unsafe(no_mangle)]
+    extern "C" fn traffic_mirror_on_response_trailers(stream: u32, _count: usize) -> u32 {
+        responses::trailers(stream);
+        CONTINUE
+    }
 }
 
 /// Serves the host's `proxy_on_done`. There is no `proxy_on_delete`: the host deletes a context right after it is done, and

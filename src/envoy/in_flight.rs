@@ -2,9 +2,10 @@
 //!
 //! It outlives the configuration that sent them, and needs nothing of it.
 
-use crate::core::compare::{Answer, Differences, Pair, Pairs};
+use crate::core::compare::{Answer, Pairs};
 use crate::core::outcome::{Answered, PrimaryClass, Response, classify};
 use crate::envoy::abi::{self, CurrentResponse, StreamEnd};
+use crate::envoy::comparison::{self, Comparison, Party};
 use crate::envoy::ledger::{Common, MirrorMetrics, PrimaryMetrics};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,15 +24,15 @@ pub struct Calls {
     has_limits: bool,
     /// How many of them there are of each mirror with a limit of its own, in the order of the addresses of their metrics.
     by_mirror: RefCell<Vec<(usize, usize)>>,
-    pairs: RefCell<Pairs<Rc<MirrorMetrics>>>,
+    pairs: RefCell<Pairs<Party>>,
 }
 
 /// A copy that was sent and has no response yet.
 pub struct Call {
     /// The metrics of its mirror.
     pub metrics: Rc<MirrorMetrics>,
-    /// The stream of its request, where the responses are compared.
-    pub compared: Option<u32>,
+    /// With what its response is compared, if it is.
+    pub compared: Option<Rc<Comparison>>,
     /// When it was sent, see [`abi::now`].
     pub sent_at: u64,
     /// Whether it is a gRPC request.
@@ -75,28 +76,27 @@ impl Calls {
     /// Takes in a copy that the host took under this number. `since`: when its request was complete.
     pub fn sent(&self, token: u32, call: Call, since: u64) {
         abi::add(self.common.in_flight, 1);
-        if let Some(stream) = call.compared {
-            self.pairs.borrow_mut().sent(stream, since, || Rc::clone(&call.metrics));
+        if let Some(comparison) = &call.compared {
+            self.pairs.borrow_mut().sent(comparison.stream, since, || Party::new(&call.metrics, comparison));
         }
         self.count_of_mirror(&call.metrics, |count| count.saturating_add(1));
         self.open.borrow_mut().insert(token, call);
     }
 
     /// Takes in the response whose callback is being served, or that there will be none: then it has no headers.
-    pub fn answered(&self, token: u32, headers: usize, trailers: usize) {
+    pub fn answered(&self, token: u32, response: &CurrentResponse) {
         let Some(call) = self.open.borrow_mut().remove(&token) else { return };
-        let response = CurrentResponse { headers, trailers };
         let status = response.header(":status").unwrap_or_default();
         let now = abi::now();
-        let answered = classify(&status, &response, call.is_grpc, call.is_late(now));
-        self.close(&call, answered, now, &status);
+        let answered = classify(&status, response, call.is_grpc, call.is_late(now));
+        self.close(&call, answered, now, Some((&status, response)));
     }
 
     /// Counts all copies as failed: the host has cancelled their calls, or is about to, and says nothing of it.
     pub fn fail_all(&self) {
         let at = abi::now();
         let open = std::mem::take(&mut *self.open.borrow_mut());
-        open.values().for_each(|call| self.close(call, Answered::cancelled(), at, b""));
+        open.values().for_each(|call| self.close(call, Answered::cancelled(), at, None));
     }
 
     /// Returns whether the end of a stream is needed for its pairs.
@@ -107,19 +107,19 @@ impl Calls {
     /// Takes in that a stream, of whose request copies were sent, is over: what the client got is what the primary answered.
     /// `read`: how it ended.
     pub fn ended(&self, stream: u32, read: impl FnOnce() -> StreamEnd) {
-        let awaited = self.pairs.borrow().awaited(stream).map(|(mirror, since)| (Rc::clone(mirror), since));
-        let Some((mirror, since)) = awaited else { return };
+        let first = |(party, since): (&Party, u64)| (Rc::clone(&party.metrics), Rc::clone(&party.comparison), since);
+        let Some((mirror, comparison, since)) = self.pairs.borrow().awaited(stream).map(first) else { return };
         let end = read();
         let primary = end.code_for_client().map(|status| {
             // Neither a slow client nor a slow upload makes a primary slow.
             let took = abi::now().saturating_sub(since).min(end.latency.unwrap_or(u64::MAX));
-            Answer { status, took, is_grpc: false, grpc_status: None }
+            comparison.primary(Answer { status, took, is_grpc: false, grpc_status: None })
         });
         if let Some(pairs) = mirror.pairs() {
             count_primary(&pairs.primary, primary);
         }
         let complete = self.pairs.borrow_mut().ended(stream, primary);
-        complete.for_each(|pair| count_pair(&pair));
+        complete.for_each(|pair| comparison::count(&pair));
     }
 
     /// Changes the count of a mirror, if it has one: once its limit has been asked about.
@@ -133,8 +133,8 @@ impl Calls {
         }
     }
 
-    /// Counts a copy that has a response, of this `:status`, or will never have one.
-    fn close(&self, call: &Call, answered: Answered, at: u64, status: &[u8]) {
+    /// Counts a copy that has a response, with this `:status`, or will never have one.
+    fn close(&self, call: &Call, answered: Answered, at: u64, response: Option<(&[u8], &CurrentResponse)>) {
         abi::add(self.common.in_flight, -1);
         self.count_of_mirror(&call.metrics, |count| count.saturating_sub(1));
         let (metrics, took) = (&call.metrics, at.saturating_sub(call.sent_at));
@@ -143,10 +143,14 @@ impl Calls {
             Some(cause) => metrics.warn_of(answered.class, cause),
             None => abi::record(metrics.response_time, took / 1_000_000),
         }
-        let Some(stream) = call.compared else { return };
-        let answer = if answered.cause.is_some() { None } else { Answer::new(status, took, call.is_grpc) };
-        let complete = self.pairs.borrow_mut().answered(stream, Rc::clone(metrics), answer);
-        complete.iter().for_each(count_pair);
+        let Some(comparison) = &call.compared else { return };
+        let mut party = Party::new(metrics, comparison);
+        let answer = response.filter(|_| answered.cause.is_none()).and_then(|(status, response)| {
+            let answer = Answer::new(status, took, call.is_grpc)?;
+            Some(party.responded(response, answer))
+        });
+        let complete = self.pairs.borrow_mut().answered(comparison.stream, party, answer);
+        complete.iter().for_each(comparison::count);
     }
 }
 
@@ -155,14 +159,5 @@ fn count_primary(metrics: &PrimaryMetrics, primary: Option<Answer>) {
     metrics.class(PrimaryClass::new(primary.map(|answer| answer.status))).map(abi::count);
     if let Some(answer) = primary {
         abi::record(metrics.response_time, answer.took / 1_000_000);
-    }
-}
-
-fn count_pair(pair: &Pair<Rc<MirrorMetrics>>) {
-    let Some(metrics) = pair.mirror.pairs() else { return };
-    metrics.compared(pair.result(true, &Differences::default())).map(abi::count);
-    if let Some(slower) = pair.slower_ms() {
-        let histogram = if slower < 0 { metrics.faster } else { metrics.slower };
-        abi::record(histogram, slower.unsigned_abs());
     }
 }

@@ -11,6 +11,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+#[cfg(feature = "compare")]
+mod places;
+#[cfg(feature = "compare")]
+pub use places::Places;
+
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -119,6 +124,11 @@ pub struct PairMetrics {
     pub slower: MetricId,
     /// Milliseconds by which the mirror was faster than the primary.
     pub faster: MetricId,
+    /// Pairs whose status differs; once a rule of this name has counted them.
+    status: OnceCell<Counter>,
+    /// Pairs that differ in another place.
+    #[cfg(feature = "compare")]
+    places: Places,
 }
 
 /// The metrics of one configuration, by the positions of its rules and mirrors.
@@ -235,6 +245,13 @@ impl RuleMetrics {
             let pairs = PairMetrics::define(&prefix(), primary, define)?;
             metrics.pairs.get_or_init(|| pairs);
         }
+        if let Some(pairs) = metrics.pairs()
+            && pairs.status.get().is_none()
+            && rule.compare.as_ref().is_some_and(|compare| compare.status && compare.fields)
+        {
+            let status = Counter::define(define, &format!("{}field=.=status;.;differences_total", prefix()))?;
+            pairs.status.get_or_init(|| status);
+        }
         Ok(metrics)
     }
 }
@@ -312,7 +329,26 @@ impl PairMetrics {
         let compared = compared.collect::<Result<_, _>>()?;
         let slower = define(Kind::Histogram, &format!("{prefix}slower_ms"))?;
         let faster = define(Kind::Histogram, &format!("{prefix}faster_ms"))?;
-        Ok(Self { primary, compared, slower, faster })
+        Ok(Self {
+            primary,
+            compared,
+            slower,
+            faster,
+            status: OnceCell::new(),
+            #[cfg(feature = "compare")]
+            places: Places::new(prefix),
+        })
+    }
+
+    /// Returns the counter of pairs whose status differs; `None` while no rule of this name has counted them.
+    pub fn status(&self) -> Option<&Counter> {
+        self.status.get()
+    }
+
+    /// Returns the counters of pairs that differ in other places.
+    #[cfg(feature = "compare")]
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Returns the counter of a result.
@@ -398,7 +434,7 @@ mod tests {
         assert!(Rc::ptr_eq(&first.mirrors(0)[1], &again.mirrors(0)[1]));
         let compares = TWO_MIRRORS.replace(r#""name":"r""#, r#""name":"r","compare":{"status":true}"#);
         host.ledger(&mut metrics, &compares);
-        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 2));
+        assert_eq!(host.0.len(), known + PrimaryClass::ALL.len() + 1 + 2 * (Compared::ALL.len() + 3));
     }
 
     #[test]
@@ -414,6 +450,7 @@ mod tests {
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;primary_response_time_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;slower_ms"),
             (Kind::Histogram, "traffic_mirror.rule=.=r;.;mirror=.=c;.;faster_ms"),
+            (Kind::Counter, "traffic_mirror.rule=.=r;.;mirror=.=c;.;field=.=status;.;differences_total"),
         ] {
             host.has_once(kind, name);
         }

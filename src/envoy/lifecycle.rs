@@ -9,7 +9,7 @@ use crate::config::{Config, Known, OnInvalid};
 use crate::core::budget::Room;
 use crate::core::last_good::{Usage, last_good};
 use crate::core::redact::{KEY, Key};
-use crate::envoy::abi;
+use crate::envoy::abi::{self, CurrentResponse};
 use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::Metrics;
 use crate::envoy::root::Root;
@@ -180,13 +180,13 @@ pub fn begin(context: u32) -> Option<Rc<Root>> {
 }
 
 /// Handles the response to a root's call, or that there will be none: then it has no headers.
-pub fn answer(context: u32, token: u32, headers: usize, trailers: usize) {
+pub fn answer(context: u32, token: u32, response: &CurrentResponse) {
     let found = CONTEXTS.with_borrow(|contexts| {
         let found = contexts.iter().find(|known| known.id == context)?;
         Some((Rc::clone(&found.calls), found.root.is_none()))
     });
     let Some((calls, is_leaving)) = found else { return };
-    calls.answered(token, headers, trailers);
+    calls.answered(token, response);
     if is_leaving && calls.in_flight() == 0 {
         CONTEXTS.with_borrow_mut(|contexts| contexts.retain(|known| known.id != context));
         abi::done();

@@ -1,7 +1,8 @@
-//! The adapter to Envoy: exports → callbacks → lifecycle → root → the core, [`in_flight`], the [`ledger`], the [`abi`].
+//! The adapter to Envoy: exports → callbacks → lifecycle → root → the core, [`in_flight`], [`comparison`], the [`ledger`], the [`abi`].
 
 pub mod abi;
 pub mod callbacks;
+pub mod comparison;
 pub mod exports;
 pub mod in_flight;
 pub mod ledger;

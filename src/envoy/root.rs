@@ -14,6 +14,7 @@ use crate::core::redact::Key;
 use crate::core::request::Request;
 use crate::core::sample::Choice;
 use crate::envoy::abi::{self, CurrentRequest, StreamEnd};
+use crate::envoy::comparison::{Comparison, responses};
 use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::{Ledger, Metrics, MirrorMetrics};
 use crate::envoy::tokens::Tokens;
@@ -201,13 +202,13 @@ impl Root {
     pub fn finish(&self, stream: u32, mut pending: Pending) -> Next {
         let index = pending.decision.rule;
         let Some(rule) = self.config.rules.get(index) else { return Next::Nothing };
-        if pending.wants_response(rule) {
+        if rule.waits && pending.wants_response(rule) {
             return self.finish_but_for_response(stream, pending, rule);
         }
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
-        let compared = rule.compare.is_some().then_some(stream);
-        let batch = Batch { pending: &pending, compared, told: &[], since: 0 };
+        let compared = self.comparison(stream, &pending, rule);
+        let batch = Batch { pending: &pending, compared: compared.as_ref(), told: &[], since: 0 };
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
         for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
             let outcome = match plan {
@@ -268,7 +269,7 @@ impl Root {
     ) {
         let (primary, since) = primary.map_or((None, 0), |(primary, at)| (Some(primary), at));
         let told = primary.map(Primary::told).unwrap_or_default();
-        let compared = rule.compare.is_some().then_some(stream);
+        let compared = self.comparison(stream, pending, rule);
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(pending.decision.rule));
         for (at, (mirror, metrics)) in mirrors.enumerate() {
             let outcome = match (pending.plans.get(at), primary) {
@@ -278,7 +279,8 @@ impl Root {
                 (Some(Plan::Copy { .. }), Some(primary)) if !primary.is_wanted(mirror) => Outcome::NotWanted,
                 (Some(Plan::Copy { with_body }), _) => {
                     let body = if *with_body { body } else { Some(&[][..]) };
-                    self.send(&Batch { pending, compared, told: &told, since }, mirror, metrics, body)
+                    let batch = Batch { pending, compared: compared.as_ref(), told: &told, since };
+                    self.send(&batch, mirror, metrics, body)
                 }
             };
             if let Some(plan) = pending.plans.get_mut(at) {
@@ -286,6 +288,22 @@ impl Root {
             }
             close(metrics, outcome, pending.is_waiting);
         }
+    }
+
+    /// Returns with what the responses to a request's copies are compared; `None`: they are not, or there is no copy.
+    fn comparison(&self, stream: u32, pending: &Pending, rule: &Rule) -> Option<Rc<Comparison>> {
+        let compare = rule.compare.as_ref().filter(|_| pending.wants_end())?;
+        let new = || Rc::new(Comparison::new(stream, compare, &pending.request, &self.state.borrow().budget));
+        Some(responses::find(stream).unwrap_or_else(new))
+    }
+
+    /// Looks at the response to a request, if it is compared with those to its copies.
+    #[cfg(feature = "compare")]
+    pub fn watch(&self, stream: u32, pending: &Pending) {
+        let rule = self.config.rules.get(pending.decision.rule);
+        let Some(compare) = rule.and_then(|rule| rule.compare.as_ref()).filter(|_| pending.wants_end()) else { return };
+        let comparison = Comparison::new(stream, compare, &pending.request, &self.state.borrow().budget);
+        responses::watch(comparison, self.ledger.common.buffered_bytes);
     }
 
     /// Counts a request that a rule decided, for the rule and for each of its mirrors.
@@ -323,6 +341,8 @@ impl Root {
         let change = i64::try_from(held).unwrap_or_default().saturating_sub(i64::try_from(known).unwrap_or_default());
         if change != 0 {
             abi::add(self.ledger.common.buffered_bytes, change);
+            // Responses make room for requests.
+            responses::publish();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The filter in a real Envoy: every promise of the configuration and of the README, between real servers.
 
 mod bodies;
+mod compare_content;
 mod comparison;
 mod configuration;
 mod copies;

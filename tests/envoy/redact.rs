@@ -100,6 +100,11 @@ fn bodies() -> Vec<Body> {
         case(FORM, "email&a=b=c&&=&email=a=secret", Some("email&a=b=c&&=&email=***")),
         case(FORM, "EMAIL=kept&e+mail=kept&x=100%&email=secret%", Some("EMAIL=kept&e+mail=kept&x=100%&email=***")),
         case(FORM, "a=1;email=secret", None),
+        case(FORM, "a=1& email=secret", None),
+        case(FORM, "a=1&+email=secret", None),
+        case(FORM, "a=1&email%00=secret", None),
+        case(FORM, "\0{\0\"\0e\0m\0a\0i\0l", None),
+        case("application/x-www-form-urlencoded x/y+json", "\"&email=secret&\"", None),
         case(FORM, "%u0065mail=secret", None),
         case(FORM, r#"{"email":"secret"}"#, None),
     ]
@@ -198,6 +203,17 @@ fn no_listed_value_of_headers_cookies_or_the_query_reaches_the_mirror() {
             ("/?t%C1%AFken=secret", ""),
             ("/", "session=\"secret; a=secret\""),
             ("/", "a=1, session=secret"),
+            // What some servers take for white space, or for the end of a name.
+            ("/?%20token=secret", ""),
+            ("/?+token=secret", ""),
+            ("/?token%00=secret", ""),
+            ("/p??token=secret", ""),
+            ("/", "a=1 session=secret"),
+            ("/", "=session=secret"),
+            ("/", "\u{a0}session=secret"),
+            // The last quote is one of the value's.
+            ("/", "session=\"a\\\"; secret"),
+            ("/", "session=\"a\\\"; secret\""),
         ]
         .into_iter()
         .enumerate()

@@ -8,7 +8,7 @@ mod mesh;
 mod outcomes;
 
 /// The examples: folders of `examples/`.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     "bookinfo",
     "nginx-versions",
     "failing-requests",
@@ -16,4 +16,5 @@ pub const NAMES: [&str; 7] = [
     "httpbin-gateway-api",
     "cross-cluster",
     "private-data",
+    "compare-json",
 ];

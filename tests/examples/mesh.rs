@@ -34,7 +34,7 @@ fn the_mirrors_are_the_workloads_that_the_table_names() {
             mesh.iter().find(|own| own["kind"] == "Service" && full_name(own, text(own, "/metadata/name")) == host);
         let service = text(service.unwrap(), "/metadata/name");
         let found = workloads(&mesh, service, text(destination, "/subset"));
-        for (at, _) in outcome(example).into_iter().filter_map(|row| row.copy) {
+        for (at, _) in outcome(example).into_iter().flat_map(|row| row.copies) {
             assert_eq!(found, [at.as_str()], "{example}");
         }
     }

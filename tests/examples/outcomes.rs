@@ -99,6 +99,30 @@ fn private_data() {
     });
 }
 
+#[test]
+fn compare_json() {
+    block_on(async {
+        let mut ports = Ports::default();
+        let scene = Scene::start("compare-json", "envoy.yaml", &mut ports).await;
+        hold("compare-json", &scene, &mut ports, || lines(&scene.envoy.log())).await;
+        let ledger = scene.settle().await;
+        assert_eq!(ledger.requests("catalogue"), 5, "{ledger:#?}");
+        let stats = scene.envoy.admin("/stats?filter=differences_total").await;
+        for (mirror, different) in [("candidate", 1), ("baseline", 0)] {
+            assert_eq!(ledger.compared("catalogue", mirror, "different_body"), 5, "{ledger:#?}");
+            for (field, expected) in [("id", 5), ("time", 5), ("items/*/price", different), ("items/*/name", 0)] {
+                let name = format!("rule=.=catalogue;.;mirror=.={mirror};.;field=.=body/{field};.;differences_total: ");
+                let counted = stats.lines().find_map(|line| line.split_once(&name));
+                assert_eq!(
+                    counted.map_or(0, |(_, count)| count.parse().unwrap()),
+                    expected,
+                    "{mirror} {field}: {stats}"
+                );
+            }
+        }
+    });
+}
+
 /// Sends what the table says, and checks that what it says comes of it, and nothing else.
 async fn hold(example: &str, scene: &Scene, ports: &mut Ports, logged: impl Fn() -> Vec<Line>) -> Vec<Reply> {
     let rows: Vec<Row> = outcome(example).into_iter().flat_map(|row| vec![row.clone(); row.times]).collect();

@@ -19,6 +19,7 @@ mod storm;
 mod table;
 mod uploads;
 mod usage;
+mod when;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +35,7 @@ cargo test --profile measure --package tests --test faults -- [OPTION]...
   --out FILE       where the tables go (default docs/faults.md)
   --memory         the memory section alone
   --pushes         the section on pushes alone
+  --compare        with the module that compares responses in full; the tables go to standard output
   --soak MINUTES   all faults mixed, instead of the tables";
 
 /// What is to be done.
@@ -45,13 +47,23 @@ struct Arguments {
     out: String,
     memory: bool,
     pushes: bool,
+    compare: bool,
     soak: Option<f64>,
 }
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let (seed, out) = (fastrand::u64(..1_000_000), "docs/faults.md".to_owned());
-    let mut all =
-        Arguments { only: None, rounds: 3, quick: false, seed, out, memory: false, pushes: false, soak: None };
+    let mut all = Arguments {
+        only: None,
+        rounds: 3,
+        quick: false,
+        seed,
+        out,
+        memory: false,
+        pushes: false,
+        compare: false,
+        soak: None,
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -62,6 +74,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("out") => all.out = parser.value()?.string()?,
             Long("memory") => all.memory = true,
             Long("pushes") => all.pushes = true,
+            Long("compare") => all.compare = true,
             Long("soak") => all.soak = Some(parser.value()?.parse()?),
             _ => return Err(argument.unexpected()),
         }
@@ -79,6 +92,9 @@ fn main() -> ExitCode {
     };
     println!("seed {}", arguments.seed);
     fastrand::seed(arguments.seed);
+    if arguments.compare {
+        harness::process::always_compare();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let crew = crew();
     let wrong = runtime.block_on(async {

@@ -244,7 +244,7 @@ fn cancelled() -> Proof {
     })
 }
 
-fn second_rule() -> Proof {
+pub fn second_rule() -> Proof {
     Box::new(|e| match e.ledger.copies(SECOND, "mirror2", "sent") {
         0 => Err("the second rule sent nothing".into()),
         sent => Ok(format!("{sent} copies by the second rule, {} `failed`", e.books.classes["failed"])),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::server::Behaviour;
 use harness::bootstrap::{self, Delivery, FILTER, Form, Listener};
-use harness::process::{Folder, module};
+use harness::process::{Folder, compares, module};
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// A filter that lets everything pass.
@@ -75,8 +75,13 @@ impl Plan {
 /// A configuration that mirrors all there is, and compares the answers, within small limits.
 pub fn mirroring(rule: &str, cluster: &str) -> Value {
     let timeout = format!("{}ms", TIMEOUT.as_millis());
+    let mut compare = json!({"status": true});
+    if compares() {
+        compare["headers"] = json!(["content-type"]);
+        compare["body"] = json!({"json": {}});
+    }
     json!({
-        "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}], "compare": {"status": true}}],
+        "rules": [{"name": rule, "mirrors": [{"cluster": cluster, "timeout": timeout}], "compare": compare}],
         "limits": {"maxBodyBytes": 1 << 20, "maxBufferedBytes": 8 << 20, "maxInFlight": 64},
     })
 }

@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::server::Behaviour;
 
 /// All the clients of the filter's listener got this answer, or one of these.
-fn clients_saw(kinds: &'static [&'static str]) -> Proof {
+pub fn clients_saw(kinds: &'static [&'static str]) -> Proof {
     Box::new(move |e| {
         let seen = e.columns[2].kinds();
         let all = kinds.iter().all(|kind| seen.contains_key(*kind));
@@ -45,7 +45,7 @@ fn row(name: &'static str, primary: Behaviour, proof: Proof) -> Row {
 }
 
 /// Tries a request again, and tells the primary which try it is.
-fn retries(manager: &mut Value) {
+pub fn retries(manager: &mut Value) {
     let host = &mut manager["route_config"]["virtual_hosts"][0];
     host["include_request_attempt_count"] = json!(true);
     host["retry_policy"] = json!({"retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}});

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::load::Kinds;
 use crate::matrix::{Column, Effort, Evidence, Row, measure};
 use crate::plan::LISTENERS;
-use crate::{Arguments, clients, memory, mirrors, operators, primaries, pushes};
+use crate::{Arguments, clients, memory, mirrors, operators, primaries, pushes, when};
 use harness::process::ROOT;
 
 const RATE: f64 = 150.0;
@@ -62,6 +62,11 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
         ("Mirrors", "The mirror …", mirrors::rows()),
         ("Clients", "Clients with …, and a healthy mirror", clients::rows()),
         ("Primaries", "The primary …, and a healthy mirror", primaries::rows()),
+        (
+            "`when`",
+            "Copies wait for the primary's response: `when: [{status: [5xx, none]}, {slowerThan: 150ms}]`. The primary …",
+            when::rows(),
+        ),
         ("Operators", "While requests flow and copies are in flight: …", operators::rows()),
     ];
     for (title, lead, rows) in groups {
@@ -94,7 +99,7 @@ pub async fn tables(arguments: &Arguments, crew: &Handle) -> Result<Vec<String>,
             wrong.extend(more);
         }
     }
-    let partial = arguments.only.is_some() || section || arguments.quick;
+    let partial = arguments.only.is_some() || section || arguments.quick || arguments.compare;
     if partial {
         println!("{text}");
     } else {

@@ -1,6 +1,6 @@
 """Holds what `mirrorctl convert` makes of routes against the mirrors that istiod makes of them, in a real Envoy.
 
-Usage: tests/istio/run convert_oracle.py [--sets N] [--seed N] [--shrink]
+Usage: tests/istio/run convert_oracle.py [--corpus [NAME...]] [--shares N] [--sets N] [--seed N] [--shrink]
 """
 
 import argparse
@@ -22,7 +22,7 @@ import yaml
 from checks import check
 from envoy import ROOT, Failure
 from mesh import BUILT
-from oracle import corpus, twins, world
+from oracle import corpus, shares, told, twins, world
 from oracle.sets import Set, requests
 
 MIRRORCTL = os.environ.get("MIRRORCTL", str(ROOT / "dist" / "mirrorctl"))
@@ -81,20 +81,26 @@ def options(documents, proxy):
 
 
 def convert(documents, proxy, folder):
-    """What `mirrorctl convert` makes of them: the configuration or None, and what it says."""
+    """What `mirrorctl convert` makes of them: configurations and their ports, none for all of them; and what it says."""
     chosen = options(documents, proxy)
     if chosen is None:
-        return None, ""
+        return [], ""
     file = folder / "documents.yaml"
     everything = [*documents, *world.services(documents), *world.namespaces(documents)]
     file.write_text("\n---\n".join(json.dumps(document) for document in everything))
     done = subprocess.run([MIRRORCTL, "convert", *chosen, file], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr if done.returncode else done.stderr
     if done.returncode:
-        return None, said
-    found = [document for document in yaml.safe_load_all(done.stdout) if document]
-    check(len(found) == 1, f"{len(found)} configurations for {proxy.name}, {chosen}:\n{done.stdout}")
-    return found[0], said
+        return [], said
+    found = [(ports_of(text), yaml.safe_load(text)) for text in done.stdout.split("\n---\n")]
+    check(len(found) == 1 or all(ports for ports, _ in found), f"configurations for {proxy.name}, {chosen}:\n{done.stdout}")
+    return found, said
+
+
+def ports_of(text):
+    """The ports that a comment before a configuration names."""
+    named = re.match(r"# For .*, ports? ([0-9 and]+)\.$", text, re.MULTILINE)
+    return {int(port) for port in named[1].split(" and ")} if named else set()
 
 
 def convert_all(documents, folder):
@@ -114,17 +120,19 @@ def tables(one, istiod, folder):
         chosen = str(options(one.documents, proxy))
         if chosen not in converted:
             converted[chosen] = convert(one.documents, proxy, folder)
-        plugin, said = converted[chosen]
+        plugins, said = converted[chosen]
         for table in routes.get(proxy.name, []):
             table.pop("vhds", None)
+            port = int(table["name"].partition("http.")[2] or 0)
+            plugin = next((plugin for ports, plugin in plugins if not ports or port in ports), None)
             if "requestMirrorPolicies" not in json.dumps(table) and not plugin:
                 continue
             here, anywhere = domains(table), {name for other in routes[proxy.name] for name in domains(other)}
             asked = [request for request in one.requests(proxy.is_gateway)
-                     if (is_served(request["host"], here) or not is_served(request["host"], anywhere))
+                     if (proxy.is_gateway or is_served(request["host"], here) or not is_served(request["host"], anywhere))
                      and not is_elsewhere(request["host"], proxy, table)]
             made = twins.Table(f"{proxy.name} {table['name']}", table, plugin, asked)
-            found.append((made, said))
+            found.append((made, proxy, said))
     return found
 
 
@@ -174,9 +182,9 @@ def batch(sets, istiod, upstreams, folder, totals):
             continue
         totals[one.kind] += 1
         totals["tables"] += len(found)
-        for made, said in found:
+        for made, *rest in found:
             all_tables.append(made)
-            owners.append((one, said))
+            owners.append((one, *rest))
     if not all_tables:
         return []
     differences, sent, copies = twins.compare(all_tables, upstreams, folder)
@@ -184,28 +192,11 @@ def batch(sets, istiod, upstreams, folder, totals):
     totals["copies"] += copies
     wrong = {}
     for difference in differences:
-        one, said = owners[next(index for index, table in enumerate(all_tables) if table is difference.table)]
+        one, proxy, said = owners[next(index for index, table in enumerate(all_tables) if table is difference.table)]
         wrong.setdefault(id(one), (one, [], []))
-        wrong[id(one)][2 if is_explained(difference, said.splitlines()) else 1].append(Found(difference, said.splitlines()))
+        is_told = told.explains(said.splitlines(), one.documents, proxy, difference.request)
+        wrong[id(one)][2 if is_told else 1].append(Found(difference, said.splitlines()))
     return list(wrong.values())
-
-
-# What convert says that explains no difference.
-HARMLESS = re.compile("without a timeout wait for ever|which of a prefix and an expression|takes the older of two for one host")
-
-
-# What explains differences of requests to one host alone.
-SHORT = re.compile("mean another Service by ([^,]+),")
-
-
-def is_explained(difference, said):
-    """Whether convert has said that such a request is mirrored in another way."""
-    asked = difference.request["host"].lower().partition(":")[0]
-    for line in said:
-        short = SHORT.search(line)
-        if short[1] == asked if short else not HARMLESS.search(line):
-            return True
-    return False
 
 
 class Written:
@@ -278,6 +269,7 @@ def main(arguments):
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--corpus", nargs="*", metavar="NAME", help="the written documents, all or these")
+    parser.add_argument("--shares", type=int, default=0, help="sets of which copies are counted")
     parser.add_argument("--show", type=int, default=5)
     chosen = parser.parse_args(arguments)
     print(f"seed {chosen.seed}", flush=True)
@@ -292,17 +284,20 @@ def main(arguments):
             with twins.Upstreams(folder) as upstreams:
                 for start in range(0, len(documents), BATCH):
                     failed += corpus.failures(documents[start:start + BATCH], istiod, upstreams, folder, totals, batch, convert_all)
+                if chosen.shares:
+                    failed += shares.failures(chosen.seed, chosen.shares, lambda one: tables(one, istiod, folder), upstreams, folder, totals)
+                    print(f"{time.strftime('%H:%M:%S')} {totals.line()}", flush=True)
                 for line in failed:
                     print(f"FAIL  {line}", flush=True)
                 for start in range(chosen.seed, chosen.seed + chosen.sets, BATCH):
                     some = [Set(seed) for seed in range(start, min(start + BATCH, chosen.seed + chosen.sets))]
                     new = []
                     for found in batch(some, istiod, upstreams, folder, totals):
-                        one, in_silence, told = found
+                        one, in_silence, explained = found
                         totals[f"sets that differ, {'silent' if in_silence else 'told'}"] += 1
                         if in_silence:
                             new.append((one, in_silence))
-                        for line in {line for one in told for line in one.said if not HARMLESS.search(line)}:
+                        for line in {line for one in explained for line in one.said if told.may_explain(line)}:
                             words[re.sub(r"^.*?documents.yaml[^ ]* [^:]*: [^:]*: ", "", line)[:200]] += 1
                     print(f"{time.strftime('%H:%M:%S')} {totals.line()}", flush=True)
                     for found in new[:max(chosen.show - len(silent), 0)]:
@@ -321,7 +316,8 @@ def main(arguments):
     wrong = silent + failed
     for word, count in words.most_common(30):
         print(count, word)
-    print(f"test result: {'FAILED' if wrong else 'ok'}. {totals['sets'] + len(documents) - len(wrong)} passed; {len(wrong)} failed")
+    passed = totals["sets"] + len(documents) + chosen.shares - len(wrong)
+    print(f"test result: {'FAILED' if wrong else 'ok'}. {passed} passed; {len(wrong)} failed")
     return 1 if wrong else 0
 
 

@@ -94,6 +94,17 @@ def failed_alone(proxy, metrics):
     return "; 9 others not wanted"
 
 
+def beside_baseline(proxy, metrics):
+    for mirror in ("candidate", "baseline"):
+        for label, value, count in (("result", "different_body", 5), ("field", "body/id", 5), ("field", "body/time", 5)):
+            series = "compared_total" if label == "result" else "differences_total"
+            same(total(metrics, series, mirror=mirror, **{label: value}), count, f"{mirror}: {value}")
+    price = "body/items/*/price"
+    same(total(metrics, "differences_total", mirror="candidate", field=price), 1, price)
+    same(total(metrics, "differences_total", field=price), 1, f"{price} of both")
+    return f"; `body/id` and `body/time` differ in 5 pairs of both mirrors, `{price}` in 1 of the candidate's alone"
+
+
 def marked(proxy, metrics):
     same(total(metrics, "ignored_total", reason="marked"), 1, "marked")
     return "; the marked one ignored"
@@ -105,6 +116,8 @@ for title, function in {
         one_mesh, "nginx-versions", "nginx-v1", to=("nginx-v1", 80), more=marked),
     "examples/private-data: sidecar, what it receives": functools.partial(
         one_mesh, "private-data", "shop-v1", to=("shop-v1", 80), more=hidden),
+    "examples/compare-json: sidecar, what it receives": functools.partial(
+        one_mesh, "compare-json", "catalogue-v1", to=("catalogue-v1", 80), more=beside_baseline),
     "examples/failing-requests: sidecar, what it receives": functools.partial(
         one_mesh, "failing-requests", "orders-v1", to=("orders-v1", 80), more=failed_alone),
     "examples/calcbackend: sidecar, what it sends": functools.partial(

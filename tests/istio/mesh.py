@@ -92,6 +92,7 @@ class Mesh:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             self.registry = Registry(REGISTRY, ROOT / "dist" / "image")
+            self.registry.add_layout(ROOT / "dist" / "image-compare")
             stack.enter_context(self.registry.server)
             for pod in self.pods:
                 self.serve(pod, stack)

@@ -35,6 +35,8 @@ class Line(NamedTuple):
     path: str
     authority: str
     marker: str
+    # None where the service is a program of its own, which does not write it.
+    authorization: str | None = None
 
 
 class Log:
@@ -108,7 +110,7 @@ def service(name, address, log):
         def do_GET(self):
             self.body()
             marker = self.headers.get(MARKER, "-")
-            log.lines.append(Line(name, self.path, self.headers["host"], marker))
+            log.lines.append(Line(name, self.path, self.headers["host"], marker, self.headers.get("authorization", "")))
             log.clients.add((name, identity(self.connection)))
             self.respond(500 if self.path.startswith("/broken") else 200, f"{name}\n".encode())
 
@@ -169,6 +171,12 @@ class Registry:
         """The module in the image."""
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(self.blobs[self.manifest["layers"][-1]["digest"]]))) as files:
             return files.extractfile("plugin.wasm").read()
+
+    def add_layout(self, layout):
+        """Adds the image of another layout under its own tag."""
+        self.blobs.update({f"sha256:{blob.name}": blob.read_bytes() for blob in layout.glob("blobs/sha256/*")})
+        (built,) = json.loads((layout / "index.json").read_text())["manifests"]
+        self.tags[built["annotations"]["org.opencontainers.image.ref.name"]] = built["digest"]
 
     def push(self, tag, module):
         """Adds an image like ours with another module."""

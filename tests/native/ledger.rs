@@ -1,6 +1,7 @@
 //! The books as they ought to be: a second account of requests and copies, kept from the README alone. It knows nothing
 //! of the filter and is told what Envoy tells the filter.
 
+use crate::kept::Responses;
 use fake_host::host::Headers;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh64::xxh64;
@@ -38,6 +39,8 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
     Status,
+    /// And the header `x-v` and the body, up to [`MOST_COMPARED`](crate::kept::MOST_COMPARED) bytes.
+    Content,
     Nothing,
 }
 
@@ -102,6 +105,7 @@ struct Call {
     rule: &'static str,
     mirror: String,
     is_grpc: bool,
+    compare: Compare,
     /// The stream whose answer is compared with this call's.
     compared: Option<u32>,
     /// Its status, or none, if that stream is over.
@@ -116,8 +120,12 @@ struct Pair {
     mirror: String,
     primary: Option<Option<u16>>,
     copy: Option<Option<u16>>,
-    /// What counts is a status that cannot be seen.
+    compare: Compare,
+    /// What counts is the grpc-status.
     is_grpc: bool,
+    copy_grpc: Option<u16>,
+    /// The mirror's response, by its number.
+    kept: Option<usize>,
 }
 
 /// A copy that is to be sent now.
@@ -151,12 +159,25 @@ pub struct Ledger {
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
     /// What was sent in this step: copies whose tokens are not known yet.
     copies: Vec<(Copy, Call)>,
+    /// What is known and kept of responses under comparison.
+    pub responses: Responses,
     /// A copy was lost for its rate.
     pub is_limited_by_rate: bool,
 }
 
-fn first<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
+pub fn first<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
     headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..])
+}
+
+/// Reads a grpc-status.
+pub fn number(status: &[u8]) -> u16 {
+    String::from_utf8_lossy(status).parse().unwrap_or(u16::MAX)
+}
+
+fn is_grpc(headers: &Headers) -> bool {
+    let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
+    let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
+    kind == b"application/grpc" || kind.starts_with(b"application/grpc+")
 }
 
 impl Mirror {
@@ -238,6 +259,9 @@ impl Ledger {
                 *plan = Plan::Entered;
             }
         }
+        if rule.1 != Compare::Nothing && plans.iter().any(|plan| matches!(plan, Plan::Whole | Plan::Bodiless)) {
+            self.responses.watch(root, stream, rule.1 == Compare::Content, is_grpc(&headers));
+        }
         self.open.insert(stream, Open { root, rule, headers, plans, held: Vec::new(), is_complete: false });
         self.enter_if_decided(stream, ends);
     }
@@ -253,8 +277,13 @@ impl Ledger {
         } else {
             None
         };
+        let (root, held) = (open.root, self.held(open.root) + chunk.len());
+        let is_taken = !chunk.is_empty() && open.plans.contains(&Plan::Whole);
+        if is_taken && lost != Some("body_too_large") && held <= limits.buffered {
+            self.responses.shrink(root, limits.buffered - held);
+        }
         let open = self.open.get_mut(&stream).unwrap();
-        if !chunk.is_empty() && open.plans.contains(&Plan::Whole) {
+        if is_taken {
             open.held.extend_from_slice(chunk);
             if let Some(outcome) = lost {
                 open.held.clear();
@@ -302,6 +331,7 @@ impl Ledger {
             }
             self.settle_pairs();
         }
+        self.forget();
         is_late || compared.is_some()
     }
 
@@ -320,11 +350,38 @@ impl Ledger {
 
     /// A call was cancelled by the host, which says nothing of it.
     pub fn cancelled(&mut self, token: u32) {
-        self.answered(token, &Headers::new());
+        self.answered(token, &Headers::new(), &[]);
+    }
+
+    /// The headers of a stream's response came.
+    pub fn response_headers_came(&mut self, stream: u32, headers: &Headers, ends: bool) {
+        self.responses.headers_came(stream, headers, ends);
+    }
+
+    /// A chunk of the response's body came, which the host does not hand over if it `hides` it.
+    pub fn response_body_came(&mut self, stream: u32, chunk: &[u8], hides: bool, ends: bool) {
+        let Some(root) = self.responses.root(stream) else { return };
+        let most = self.limits[&root].buffered - self.held(root);
+        self.responses.body_came(stream, chunk, hides, ends, most);
+    }
+
+    /// The response's trailers came.
+    pub fn response_trailers_came(&mut self, stream: u32, trailers: &Headers) {
+        self.responses.trailers_came(stream, trailers);
+    }
+
+    /// Forgets the responses that are not compared any more.
+    fn forget(&mut self) {
+        let Self { open, pairs, copies, responses, .. } = self;
+        responses.retain(|stream| {
+            open.contains_key(&stream)
+                || pairs.values().any(|pair| pair.stream == stream)
+                || copies.iter().any(|(_, call)| call.compared == Some(stream))
+        });
     }
 
     /// The answer to a call came.
-    pub fn answered(&mut self, token: u32, headers: &Headers) {
+    pub fn answered(&mut self, token: u32, headers: &Headers, body: &[u8]) {
         let call = self.calls.remove(&token).unwrap();
         let is_from_mirror = first(headers, "x-envoy-upstream-service-time").is_some();
         let status = first(headers, ":status");
@@ -347,32 +404,66 @@ impl Ledger {
         }
         if let Some(pair) = self.pairs.get_mut(&token) {
             let status = first(headers, ":status").filter(|_| is_answered);
-            pair.copy = Some(status.and_then(|status| String::from_utf8_lossy(status).parse().ok()));
+            let status = status.and_then(|status| String::from_utf8_lossy(status).parse().ok());
+            pair.copy = Some(status);
+            pair.copy_grpc = first(headers, "grpc-status").filter(|_| call.is_grpc).map(number);
+            if status.is_some() && pair.compare == Compare::Content {
+                let most = self.limits[&call.root].buffered - self.held(call.root);
+                let kept = self.responses.keep(call.root, headers);
+                self.responses.push(kept, body, false, most);
+                self.responses.complete(kept);
+                self.pairs.get_mut(&token).unwrap().kept = Some(kept);
+            }
             self.settle_pairs();
+            self.forget();
         }
     }
 
     /// Enters the pairs of which both sides are over.
     fn settle_pairs(&mut self) {
-        for (_, Pair { rule, mirror, primary, copy, is_grpc, .. }) in
+        for (_, Pair { rule, mirror, primary, copy, stream, compare, is_grpc, copy_grpc, kept }) in
             self.pairs.extract_if(.., |_, pair| pair.primary.is_some() && pair.copy.is_some()).collect::<Vec<_>>()
         {
             let (primary, copy) = (primary.flatten(), copy.flatten());
-            if primary.is_some() && copy.is_some() {
+            let primary_grpc = self.responses.grpc_status(stream);
+            let mut fields = Vec::new();
+            let mut is_unknown = is_grpc && (primary_grpc.is_none() || copy_grpc.is_none());
+            let is_error =
+                |status: u16, grpc: Option<u16>| status > 499 || grpc.is_some_and(|grpc| ![0, 5, 16].contains(&grpc));
+            let mut result = "same";
+            if let (Some(primary), Some(copy)) = (primary, copy) {
                 self.count("slower_ms or faster_ms", rule, &mirror, "", 1);
+                if primary != copy || (is_grpc && !is_unknown && primary_grpc != copy_grpc) {
+                    fields.push("status");
+                    result = match (is_error(primary, primary_grpc), is_error(copy, copy_grpc)) {
+                        (false, true) => "mirror_error",
+                        (true, false) => "primary_error",
+                        _ => "different",
+                    };
+                }
+                if compare == Compare::Content {
+                    let (others, is_compared) = self.responses.differences(stream, kept.unwrap());
+                    fields.extend(others);
+                    is_unknown |= !is_compared;
+                }
+                result = match result {
+                    "same" if fields.contains(&"headers/x-v") => "different_headers",
+                    "same" if fields.contains(&"body") => "different_body",
+                    "same" if is_unknown => "not_compared",
+                    result => result,
+                };
+            } else if copy.is_some() {
+                result = "mirror_only";
+            } else {
+                result = if primary.is_some_and(|status| !is_error(status, primary_grpc)) {
+                    "primary_only"
+                } else {
+                    "neither"
+                };
             }
-            let is_error = |status: u16| status > 499;
-            let result = match (primary, copy) {
-                (Some(primary), Some(copy)) if primary == copy && is_grpc => "not_compared",
-                (Some(primary), Some(copy)) if primary == copy => "same",
-                (Some(primary), Some(copy)) if is_error(copy) && !is_error(primary) => "mirror_error",
-                (Some(primary), Some(copy)) if is_error(primary) && !is_error(copy) => "primary_error",
-                (Some(_), Some(_)) => "different",
-                (Some(primary), None) if !is_error(primary) => "primary_only",
-                (None, Some(_)) => "mirror_only",
-                (_, None) => "neither",
-            };
             self.count("compared_total", rule, &mirror, result, 1);
+            fields.iter().for_each(|field| self.count("differences_total", rule, &mirror, field, 1));
+            kept.into_iter().for_each(|kept| self.responses.drop(kept));
         }
     }
 
@@ -382,11 +473,11 @@ impl Ledger {
         let (copies, calls): (Vec<_>, Vec<_>) = self.copies.drain(..).unzip();
         for (token, call) in tokens.iter().zip(calls) {
             if let Some(stream) = call.compared {
-                let (rule, mirror) = (call.rule, call.mirror.clone());
-                self.pairs.insert(
-                    *token,
-                    Pair { stream, rule, mirror, primary: call.primary, copy: None, is_grpc: call.is_grpc },
-                );
+                let Call { rule, primary, is_grpc, compare, .. } = call;
+                let mirror = call.mirror.clone();
+                let (copy, copy_grpc, kept) = (None, None, None);
+                let pair = Pair { stream, rule, mirror, primary, copy, compare, is_grpc, copy_grpc, kept };
+                self.pairs.insert(*token, pair);
             }
             self.calls.insert(*token, call);
         }
@@ -397,6 +488,7 @@ impl Ledger {
     pub fn accounts(&self) -> BTreeMap<Account, i64> {
         let mut accounts = self.counts.clone();
         let held: usize = self.open.values().map(|open| open.held.len()).sum();
+        let held = held + self.responses.bytes();
         for (gauge, value) in [("in_flight", self.calls.len()), ("buffered_bytes", held)] {
             accounts.insert([gauge, "", "", ""].map(String::from), i64::try_from(value).unwrap());
         }
@@ -462,6 +554,7 @@ impl Ledger {
             open.is_complete = true;
             self.open.insert(stream, open);
         }
+        self.forget();
     }
 
     /// Sends a copy that is due, unless something forbids it; returns the outcome.
@@ -477,11 +570,9 @@ impl Ledger {
         let cluster = mirror.cluster(headers).unwrap();
         let outcome = self.may_send(root, rule, mirror, &cluster, headers, !body.is_empty());
         if outcome == "sent" {
-            let kinds = headers.iter().filter(|(name, _)| name == b"content-type").map(|(_, kind)| &kind[..]);
-            let kind = kinds.collect::<Vec<_>>().join(&b","[..]);
-            let is_grpc = kind == b"application/grpc" || kind.starts_with(b"application/grpc+");
-            let compared = (rule.1 == Compare::Status).then_some(stream);
-            let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compared, primary: None };
+            let compared = (rule.1 != Compare::Nothing).then_some(stream);
+            let (compare, is_grpc) = (rule.1, is_grpc(headers));
+            let call = Call { root, rule: rule.0, mirror: mirror.label(), is_grpc, compare, compared, primary: None };
             self.copies.push((Copy { root, stream, cluster, body: body.to_vec() }, call));
             if let Some(burst) = self.limits[&root].burst {
                 *self.sent.entry(burst).or_default() += 1;

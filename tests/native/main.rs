@@ -9,9 +9,11 @@ mod ledger;
 mod steps;
 
 mod answers;
+mod compared;
 mod configurations;
 mod copies;
 mod keep_last;
+mod kept;
 mod memory;
 mod model;
 mod quiet;

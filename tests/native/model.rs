@@ -1,6 +1,7 @@
 //! The filter against a model of it: whatever comes, in whatever order, after each callback every counter and gauge is
 //! what the [`ledger`](crate::ledger) says, the copies are those that it says, and the roots are those that are needed.
 
+use crate::kept::MOST_COMPARED;
 use crate::ledger::{Account, Compare, Copy, Late, Ledger, Limits, Mirror, Part, Rule, Share, Target, Unrouted};
 use crate::steps::{Step, limits, pair, step};
 use fake_host::books;
@@ -56,6 +57,16 @@ pub const RULES: &[Rule] = &[
         ],
         Unrouted::Mirror,
     ),
+    Rule(
+        "content",
+        Compare::Content,
+        &[
+            Mirror(Target::Cluster("a"), Share::All, Part::Whole, Late::No),
+            Mirror(Target::Cluster("b"), Share::All, Part::Nothing, Late::No),
+            Mirror(Target::Cluster("c"), Share::HalfOfUsers, Part::Whole, Late::Errors(1000)),
+        ],
+        Unrouted::Mirror,
+    ),
 ];
 
 /// `is_reversed`: a rule has another place than before.
@@ -90,8 +101,13 @@ fn configuration(limits: Limits, is_reversed: bool) -> String {
         let mirrors: Vec<_> = mirrors.iter().map(mirror).collect();
         let mut fields =
             json!({ "name": name, "match": [{ "uri": { "exact": format!("/{name}") } }], "mirrors": mirrors });
-        if *compare == Compare::Status {
-            fields["compare"] = json!({ "status": true });
+        match compare {
+            Compare::Nothing => {}
+            Compare::Status => fields["compare"] = json!({ "status": true }),
+            Compare::Content => {
+                let body = json!({ "exact": true, "maxBytes": MOST_COMPARED });
+                fields["compare"] = json!({ "status": true, "headers": ["x-v"], "body": body });
+            }
         }
         if *unrouted == Unrouted::Mirror {
             fields["unrouted"] = "mirror".into();
@@ -192,10 +208,28 @@ impl Run {
                     self.take_cancelled();
                 }
             }
-            Step::Answer { call, headers } => {
+            Step::ResponseHeaders { stream, headers, ends } => {
+                let Some(stream) = self.streams.get(stream) else { return };
+                self.envoy.response_headers(stream.id, headers.clone(), ends);
+                self.ledger.response_headers_came(stream.id, &headers, ends);
+            }
+            Step::ResponseBody { stream, size, hides, ends } => {
+                let Some(stream) = self.streams.get(stream) else { return };
+                Envoy::host(|host| host.hides_body = hides);
+                self.envoy.response_body(stream.id, &vec![b'x'; size], ends);
+                Envoy::host(|host| host.hides_body = false);
+                self.ledger.response_body_came(stream.id, &vec![b'x'; size], hides, ends);
+            }
+            Step::ResponseTrailers { stream, headers } => {
+                let Some(stream) = self.streams.get(stream) else { return };
+                self.envoy.response_trailers(stream.id, headers.clone());
+                self.ledger.response_trailers_came(stream.id, &headers);
+            }
+            Step::Answer { call, headers, size } => {
                 let Some(token) = Envoy::host(|host| host.in_flight.keys().nth(call).copied()) else { return };
+                Envoy::host(|host| host.answer_body = vec![b'x'; size]);
                 self.envoy.answer(token, headers.clone());
-                self.ledger.answered(token, &headers);
+                self.ledger.answered(token, &headers, &vec![b'x'; size]);
             }
             Step::Stray { token, to_last_root, headers } => {
                 let token = Envoy::host(|host| host.sent.get(token as usize).map_or(token, |call| call.token));
@@ -351,7 +385,7 @@ impl Run {
     /// Answers all calls, the newest first, and does something after each.
     fn answer_calls(&mut self, after_each: fn(&mut Self)) {
         while let Some(call) = Envoy::host(|host| host.in_flight.len().checked_sub(1)) {
-            self.step(Step::Answer { call, headers: Headers::new() });
+            self.step(Step::Answer { call, headers: Headers::new(), size: 0 });
             after_each(self);
         }
     }
@@ -380,7 +414,7 @@ impl Run {
         self.envoy.retire(self.root());
         Envoy::host(|host| {
             assert!(host.roots.is_empty(), "a root that nobody needs stays");
-            assert_eq!(comparing(host), ["bodies", "late", "named"].into(), "rules with series of pairs");
+            assert_eq!(comparing(host), ["bodies", "content", "late", "named"].into(), "rules with series of pairs");
         });
         self.envoy.check();
     }
@@ -403,7 +437,7 @@ fn accounts(host: &Host) -> BTreeMap<Account, i64> {
             "slower_ms" | "faster_ms" => "slower_ms or faster_ms",
             what => what,
         };
-        let last = tag(&["outcome", "class", "reason", "result"]);
+        let last = tag(&["outcome", "class", "reason", "result", "field"]);
         *accounts.entry([what.into(), tag(&["rule"]), tag(&["mirror"]), last]).or_default() += count;
     }
     accounts

@@ -20,8 +20,14 @@ pub enum Step {
     Trailers { stream: usize },
     /// A stream ends, complete or not, and its client has got an answer or none.
     End { stream: usize, status: Option<u16> },
+    /// The headers of a stream's response come.
+    ResponseHeaders { stream: usize, headers: Headers, ends: bool },
+    /// A chunk of its body; the host may fail to hand it over.
+    ResponseBody { stream: usize, size: usize, hides: bool, ends: bool },
+    /// Its trailers.
+    ResponseTrailers { stream: usize, headers: Headers },
     /// A mirror answers, or resets.
-    Answer { call: usize, headers: Headers },
+    Answer { call: usize, headers: Headers, size: usize },
     /// An answer comes to a call that does not wait for one.
     Stray { token: u32, to_last_root: bool, headers: Headers },
     /// Another configuration takes over; its rules may be in another order.
@@ -40,7 +46,7 @@ pub enum Step {
 
 pub fn limits() -> impl Strategy<Value = Limits> {
     let body = select(vec![0, 8, 1000, 50_000, 50_000]);
-    let buffered = select(vec![0, 10, 2000, 1 << 20, 1 << 20]);
+    let buffered = select(vec![0, 10, 65, 65, 65, 2000, 1 << 20, 1 << 20]);
     let in_flight = select(vec![1, 2, 1000, 1000, 1000]);
     let burst = select(vec![None, None, None, Some(1), Some(5)]);
     (body, buffered, in_flight, burst).prop_map(|(body, buffered, in_flight, burst)| Limits {
@@ -70,7 +76,7 @@ fn request() -> impl Strategy<Value = Step> {
         2 => vec(any::<u8>(), 0..9).prop_map(|value| vec![pair("x-any", value)]),
     ];
     // Now and then no rule matches, a pseudo header is missing, or the method is CONNECT.
-    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, RULES.len()]);
+    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, RULES.len()]);
     let pseudo = prop_oneof![
         12 => Just(vec![":authority", ":method"]),
         1 => Just(vec![":method"]),
@@ -105,9 +111,20 @@ fn answer() -> impl Strategy<Value = Headers> {
     ]
 }
 
+/// What is compared of a response beside its status and its body.
+fn response() -> impl Strategy<Value = Headers> {
+    let header = prop_oneof![
+        select(vec!["1", "2"]).prop_map(|value| pair("x-v", value)),
+        select(vec!["0", "5", "14", "x"]).prop_map(|status| pair("grpc-status", status)),
+        Just(pair("x-other", "")),
+    ];
+    vec(header, 0..4)
+}
+
 pub fn step() -> impl Strategy<Value = Step> {
     let stream = || 0..5usize;
-    let size = prop_oneof![Just(0), 1..12usize, Just(999), Just(20_000)];
+    let size = prop_oneof![Just(0), 1..12usize, Just(30), Just(999), Just(20_000)];
+    let response_size = || prop_oneof![Just(0), 5..7usize, Just(60), Just(100), Just(101)];
     let cluster =
         (select(vec!["a", "b", "c", "unknown"]), select(vec![Some("sent"), Some("sent"), Some("no_upstream"), None]));
     prop_oneof![
@@ -118,7 +135,15 @@ pub fn step() -> impl Strategy<Value = Step> {
         4 => stream().prop_map(|stream| Step::Trailers { stream }),
         10 => (stream(), select(vec![None, Some(0), Some(100), Some(103), Some(200), Some(200), Some(302), Some(404), Some(503)]))
             .prop_map(|(stream, status)| Step::End { stream, status }),
-        14 => (0..6usize, answer()).prop_map(|(call, headers)| Step::Answer { call, headers }),
+        14 => (0..6usize, answer(), response(), response_size()).prop_map(|(call, headers, more, size)| {
+            let headers = if headers.is_empty() { headers } else { [headers, more].concat() };
+            Step::Answer { call, headers, size }
+        }),
+        8 => (stream(), response(), any::<bool>())
+            .prop_map(|(stream, headers, ends)| Step::ResponseHeaders { stream, headers, ends }),
+        8 => (stream(), response_size(), prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(stream, size, hides, ends)| Step::ResponseBody { stream, size, hides, ends }),
+        3 => (stream(), response()).prop_map(|(stream, headers)| Step::ResponseTrailers { stream, headers }),
         2 => (0..99u32, any::<bool>(), answer())
             .prop_map(|(token, to_last_root, headers)| Step::Stray { token, to_last_root, headers }),
         2 => (limits(), any::<bool>()).prop_map(|(limits, is_reversed)| Step::Replace { limits, is_reversed }),

@@ -11,6 +11,8 @@ const NOT_FOUND: i32 = 1;
 /// Of `proxy_get_buffer_bytes`.
 const PLUGIN_CONFIGURATION: i32 = 7;
 const REQUEST_BODY: i32 = 0;
+const RESPONSE_BODY: i32 = 1;
+const ANSWER_BODY: i32 = 4;
 /// Of `proxy_get_header_map_value`.
 const REQUEST_HEADERS: i32 = 0;
 
@@ -37,6 +39,25 @@ const HEADERS: [(&str, &str); 16] = [
 const OF_BODY: [(&str, &str); 2] = [("content-type", "application/json"), ("content-length", "1024")];
 const BODY: usize = 1024;
 
+/// What primary and mirror respond.
+const RESPONSE: [(&str, &str); 4] = [
+    (":status", "200"),
+    ("content-type", "application/json"),
+    ("server", "envoy"),
+    ("x-envoy-upstream-service-time", "1"),
+];
+
+/// Makes JSON of about so many bytes: items, of which the ids are other ones at the mirror.
+fn json(size: usize, first_id: usize) -> Vec<u8> {
+    let item = |number: usize| {
+        let id = first_id + number;
+        format!(r#"{{"id":"{id:08}","name":"item {number}","price":{number}.50,"tags":["new","red"],"stock":true}}"#)
+    };
+    let count = size / (item(0).len() + 1);
+    let items: Vec<_> = (0..count).map(item).collect();
+    if size == 0 { Vec::new() } else { format!("[{}]", items.join(",")).into_bytes() }
+}
+
 /// What a client sends.
 #[derive(Clone, Copy)]
 pub enum Sent {
@@ -58,6 +79,8 @@ struct Host {
     configuration: Vec<u8>,
     /// The headers of the request, encoded.
     headers: Vec<u8>,
+    /// The bodies of the primary's response and of the mirror's.
+    responses: [Vec<u8>; 2],
     metrics: u32,
     /// Nanoseconds; each reading is a little later.
     clock: u64,
@@ -69,6 +92,9 @@ struct Host {
     calls: u64,
 }
 
+/// What the host calls for a stream, with a size and whether that is the end.
+type Callback = TypedFunc<(u32, u32, u32), u32>;
+
 /// The module at work.
 pub struct Vm {
     store: Store<Host>,
@@ -77,6 +103,8 @@ pub struct Vm {
     body: TypedFunc<(u32, u32, u32), u32>,
     answer: TypedFunc<(u32, u32, u32, u32, u32), ()>,
     done: TypedFunc<u32, u32>,
+    /// What a module has that looks at responses: for their headers and for their bodies.
+    response: Option<[Callback; 2]>,
     sent: Sent,
     stream: u32,
     /// The counters of the module's functions.
@@ -84,18 +112,25 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts it with a configuration, for requests of one kind; `None`: it does not take it.
-    pub fn start(module: &Instrumented, configuration: Vec<u8>, sent: Sent) -> Result<Option<Self>, Error> {
+    /// Starts it with a configuration, for requests of one kind, and responses of about so many bytes; `None`: it does not take it.
+    pub fn start(
+        module: &Instrumented,
+        configuration: Vec<u8>,
+        sent: Sent,
+        size: usize,
+    ) -> Result<Option<Self>, Error> {
         let engine = Engine::default();
         let functions = module.functions.len();
         let module = Module::new(&engine, &module.module)?;
-        let size = configuration.len() as u32;
+        let configuration_size = configuration.len() as u32;
         let headers = match sent {
             Sent::Get => encoded(&HEADERS),
             Sent::Post => encoded(&[&HEADERS[..], &OF_BODY].concat()),
         };
         let (in_flight, shared) = (Vec::new(), None);
-        let host = Host { configuration, headers, metrics: 0, clock: 0, in_flight, token: 0, shared, calls: 0 };
+        let responses = [json(size, 0), json(size, 1_000_000)];
+        let host =
+            Host { configuration, headers, responses, metrics: 0, clock: 0, in_flight, token: 0, shared, calls: 0 };
         let mut store = Store::new(&engine, host);
         let mut linker = Linker::new(&engine);
         define(&mut linker)?;
@@ -108,7 +143,9 @@ impl Vm {
         }
         let instance = linker.instantiate_and_start(&mut store, &module)?;
         instance.get_typed_func::<(), ()>(&store, "_initialize")?.call(&mut store, ())?;
+        let of_response = |what: &str| instance.get_typed_func(&store, &format!("proxy_on_response_{what}")).ok();
         let mut vm = Self {
+            response: of_response("headers").zip(of_response("body")).map(|(headers, body)| [headers, body]),
             create: instance.get_typed_func(&store, "proxy_on_context_create")?,
             headers: instance.get_typed_func(&store, "proxy_on_request_headers")?,
             body: instance.get_typed_func(&store, "proxy_on_request_body")?,
@@ -121,7 +158,7 @@ impl Vm {
         };
         vm.create.call(&mut vm.store, (ROOT, 0))?;
         let configure: TypedFunc<(u32, u32), u32> = instance.get_typed_func(&vm.store, "proxy_on_configure")?;
-        let is_taken = configure.call(&mut vm.store, (ROOT, size))? != 0;
+        let is_taken = configure.call(&mut vm.store, (ROOT, configuration_size))? != 0;
         Ok(is_taken.then_some(vm))
     }
 
@@ -137,9 +174,16 @@ impl Vm {
         if let Sent::Post = self.sent {
             self.body.call(&mut self.store, (self.stream, BODY as u32, 1))?;
         }
+        let [primary, mirror] = [0, 1].map(|side| self.store.data().responses[side].len() as u32);
+        if let Some([headers, body]) = &self.response {
+            headers.call(&mut self.store, (self.stream, RESPONSE.len() as u32, u32::from(primary == 0)))?;
+            if primary > 0 {
+                body.call(&mut self.store, (self.stream, primary, 1))?;
+            }
+        }
         self.done.call(&mut self.store, self.stream)?;
         for token in std::mem::take(&mut self.store.data_mut().in_flight) {
-            self.answer.call(&mut self.store, (ROOT, token, 1, 0, 0))?;
+            self.answer.call(&mut self.store, (ROOT, token, 1, mirror, 0))?;
         }
         Ok(())
     }
@@ -168,6 +212,8 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
             let bytes = match buffer {
                 PLUGIN_CONFIGURATION => Some(vm.data().configuration.clone()),
                 REQUEST_BODY => Some(vec![b'x'; BODY]),
+                RESPONSE_BODY => Some(vm.data().responses[0].clone()),
+                ANSWER_BODY => Some(vm.data().responses[1].clone()),
                 _ => None,
             };
             give(&mut vm, bytes, data, size)
@@ -176,8 +222,8 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_pairs",
-        |mut vm: Caller<'_, Host>, _: i32, data: i32, size: i32| {
-            let headers = vm.data().headers.clone();
+        |mut vm: Caller<'_, Host>, map: i32, data: i32, size: i32| {
+            let headers = if map == REQUEST_HEADERS { vm.data().headers.clone() } else { encoded(&RESPONSE) };
             give(&mut vm, Some(headers), data, size)
         },
     )?;
@@ -186,7 +232,7 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         "proxy_get_header_map_value",
         |mut vm: Caller<'_, Host>, map: i32, name: i32, length: i32, data: i32, size: i32| {
             let wanted = read(&vm, name, length)?;
-            let headers: &[(&str, &str)] = if map == REQUEST_HEADERS { &HEADERS } else { &[(":status", "200")] };
+            let headers: &[(&str, &str)] = if map == REQUEST_HEADERS { &HEADERS } else { &RESPONSE };
             let value =
                 headers.iter().find(|(name, _)| name.as_bytes() == wanted).map(|(_, value)| value.as_bytes().to_vec());
             give(&mut vm, value, data, size)

@@ -52,8 +52,9 @@ fn load(paths: &[String]) -> Result<Vec<Named>, String> {
     paths.iter().map(load).collect()
 }
 
-/// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, and a configuration.
-fn rows() -> [(&'static str, Sent, Value); 9] {
+/// What is mirrored, as in bench/plan.py: requests with 12 headers beside the pseudo headers, a configuration, and the size of
+/// responses.
+fn rows() -> Vec<(&'static str, Sent, Value, usize)> {
     let mirror = json!([{"cluster": "mirror"}]);
     let two = json!([{"cluster": "mirror"}, {"cluster": "second"}]);
     let edited = json!([{
@@ -64,7 +65,9 @@ fn rows() -> [(&'static str, Sent, Value); 9] {
     let rule = |rule: Value| json!({"rules": [rule]});
     let mut limited = rule(json!({"mirrors": mirror}));
     limited["limits"] = json!({"maxRequestsPerSecond": 1_000_000});
-    [
+    let compared =
+        rule(json!({"mirrors": mirror, "compare": {"status": true, "body": {"json": {"ignore": ["/*/id"]}}}}));
+    let rows = [
         ("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror}))),
         ("0 %", Sent::Get, rule(json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]}))),
         ("100 %", Sent::Get, rule(json!({"mirrors": mirror}))),
@@ -78,18 +81,25 @@ fn rows() -> [(&'static str, Sent, Value); 9] {
             rule(json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
         ),
         ("100 %, POST with 1 KiB", Sent::Post, rule(json!({"mirrors": mirror}))),
-    ]
+    ];
+    let full = [
+        ("100 %, compared as JSON of 1 KiB", 1 << 10),
+        ("100 %, compared as JSON of 10 KiB", 10 << 10),
+        ("100 %, compared as JSON of 60 KiB", 60 << 10),
+    ];
+    let rows = rows.into_iter().map(|(name, sent, configuration)| (name, sent, configuration, 0));
+    rows.chain(full.map(|(name, size)| (name, Sent::Get, compared.clone(), size))).collect()
 }
 
 /// A line for each row, with two columns for each module.
 fn table(modules: &[Named]) -> Result<String, String> {
     let heads: String = modules.iter().map(|(path, _)| format!(" {path}: operators | host calls |")).collect();
     let mut table = format!("| a request |{heads}\n|:--|{}\n", "--:|".repeat(modules.len() * 2));
-    for (name, sent, configuration) in rows() {
+    for (name, sent, configuration, size) in rows() {
         table += &format!("| {name} |");
         for module in modules {
-            let cost =
-                measure(module, sent, &configuration).map_err(|error| format!("{}, {name}: {error}", module.0))?;
+            let cost = measure(module, sent, &configuration, size)
+                .map_err(|error| format!("{}, {name}: {error}", module.0))?;
             table += &cost.map_or_else(
                 || " refused | |".to_owned(),
                 |Cost { operators, calls }| {
@@ -108,9 +118,9 @@ fn table(modules: &[Named]) -> Result<String, String> {
 fn functions(modules: &[Named]) -> Result<String, String> {
     let mut text = String::new();
     for module in modules {
-        for (name, sent, configuration) in rows() {
-            let cost =
-                measure(module, sent, &configuration).map_err(|error| format!("{}, {name}: {error}", module.0))?;
+        for (name, sent, configuration, size) in rows() {
+            let cost = measure(module, sent, &configuration, size)
+                .map_err(|error| format!("{}, {name}: {error}", module.0))?;
             let operators = cost.unwrap_or_default().operators;
             let mut functions: Vec<_> = operators.iter().zip(&module.1.functions).collect();
             functions.sort_by(|one, other| other.cmp(one));
@@ -123,8 +133,9 @@ fn functions(modules: &[Named]) -> Result<String, String> {
     Ok(text)
 }
 
-fn measure((_, module): &Named, sent: Sent, configuration: &Value) -> Result<Option<Cost>, String> {
-    let started = Vm::start(module, configuration.to_string().into_bytes(), sent).map_err(|error| error.to_string())?;
+fn measure((_, module): &Named, sent: Sent, configuration: &Value, size: usize) -> Result<Option<Cost>, String> {
+    let started =
+        Vm::start(module, configuration.to_string().into_bytes(), sent, size).map_err(|error| error.to_string())?;
     let Some(mut vm) = started else { return Ok(None) };
     let mut before = Cost::default();
     for number in 0..WARM_UP + COUNTED {

@@ -6,13 +6,14 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::io::Write;
+use std::rc::Rc;
 use traffic_mirror::config::{Compare, Config};
 use traffic_mirror::core::compare::{Body, Response, differences};
 
 /// The length of a body that is made of one thing.
 const LENGTH: usize = 64 << 10;
 
-fn compare(body: Value) -> Compare {
+fn compare(body: Value) -> Rc<Compare> {
     let config = json!({ "rules": [{ "mirrors": [], "compare": { "body": body } }] });
     Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.clone().unwrap()
 }
@@ -64,7 +65,7 @@ fn pairs() -> Vec<Pair> {
     let deep_objects = format!(",{}1{}", r#"{"":"#.repeat(126), "}".repeat(126));
     let places: Vec<_> = (0..100).map(|number| format!("/*/x{number}")).collect();
     let steps = |bits: usize| (0..6).map(|step| if bits >> step & 1 == 0 { "/*" } else { "/0" }).collect::<String>();
-    let apart: Vec<_> = (0..7).map(|bits| steps(bits) + "/x").collect();
+    let apart: Vec<_> = (0..4).map(|bits| steps(bits) + "/x").collect();
     let many = json!(["/*/user/email", "/*/items/*/price", "/user/phone", "/a"]);
     let member = |value: u32| move |number: usize| format!("\"{number:x}\":{value},");
     vec![

@@ -43,9 +43,13 @@ impl Source for Given {
 }
 
 fn request(headers: usize) -> Given {
+    request_for("/api/v1/items/17?page=2", headers)
+}
+
+fn request_for(path: &str, headers: usize) -> Given {
     let mut pairs: Vec<(String, String)> = [
         (":authority", "reviews:9080"),
-        (":path", "/api/v1/items/17?page=2"),
+        (":path", path),
         (":method", "GET"),
         (":scheme", "http"),
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
@@ -77,6 +81,26 @@ fn matching(c: &mut Criterion) {
             let rules = (0..count).map(|n| json!({ "match": [entry(n)], "mirrors": [] })).collect();
             let matcher = Matcher::new(&config(rules).rules);
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
+                b.iter(|| matcher.decide(black_box(&Request::new(&source, false))));
+            });
+        }
+    }
+}
+
+/// The longest path that Envoy takes, which each expression would read to its end.
+fn long_path(c: &mut Criterion) {
+    let source = request_for(&format!("/catalogue/{}", "a".repeat(49 << 10)), 16);
+    let mut group = c.benchmark_group("match/expressions on a path of 49 KiB");
+    for (name, expression) in
+        [("with a text", "/catalogue/[a-z]+/item-NUMBER/[0-9]+"), ("without", "/[a-z]+/[a-z]+/[0-9]+/NUMBER")]
+    {
+        for count in [1, 100, 1000] {
+            let rule = |n: usize| {
+                let regex = expression.replace("NUMBER", &n.to_string());
+                json!({ "match": [{ "uri": { "regex": regex } }], "mirrors": [] })
+            };
+            let matcher = Matcher::new(&config((0..count).map(rule).collect()).rules);
+            group.bench_function(BenchmarkId::new(name, count), |b| {
                 b.iter(|| matcher.decide(black_box(&Request::new(&source, false))));
             });
         }
@@ -127,6 +151,7 @@ fn redacting(c: &mut Criterion) {
         ("form of 64 KiB", form, filled("a=b", "&name=value", "")),
         ("short form of 64 KiB", form, filled("", "&", "")),
         ("escaped form of 64 KiB", form, filled("", "%61=&", "")),
+        ("spaces in a form of 64 KiB", form, filled("", "+&", "")),
     ] {
         for with in ["mask", "pseudonym"] {
             let config = config(json!([{ "mirrors": [{ "cluster": "m", "redact": lists(with) }] }]));
@@ -195,5 +220,5 @@ fn configuring(c: &mut Criterion) {
     });
 }
 
-criterion_group!(core, matching, copying, redacting, sampling, gathering, configuring);
+criterion_group!(core, matching, long_path, copying, redacting, sampling, gathering, configuring);
 criterion_main!(core);

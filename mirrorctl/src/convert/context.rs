@@ -148,7 +148,8 @@ impl<'a> Manifest<'a> {
     /// Istio as `name.namespace`, in the Gateway API as `namespace/name`.
     pub(super) fn age(&self) -> (String, String) {
         let name = self.name.unwrap_or_default();
-        let own = if self.kind == "VirtualService" { format!("{name}.{}", self.namespace) } else { self.key() };
+        let is_istios = self.kind == "VirtualService" || self.kind == "Gateway";
+        let own = if is_istios { format!("{name}.{}", self.namespace) } else { self.key() };
         (self.created.unwrap_or("9999").to_owned(), own)
     }
 
@@ -168,6 +169,8 @@ pub(super) struct Resource<'a> {
     /// Those of the workload that the configuration is for.
     pub(super) proxies: &'a [Proxy],
     pub(super) owner: &'a Owner,
+    /// The namespace of a gateway's workload, or the only one whose clients see routes of the mesh; `None`: the files do not tell.
+    pub(super) namespace: Option<&'a str>,
     /// Routes that make a cluster of each mirror, by their names.
     pub(super) extra: &'a RefCell<BTreeMap<String, Vec<Tree>>>,
 }

@@ -1,7 +1,7 @@
 //! Routes that a VirtualService leaves to another one, put together as Istio does.
 
 use super::context::{Manifest, Notes, Origin};
-use super::virtual_service::find;
+use super::matches::find;
 use crate::tree::{Tree, join};
 use std::collections::{HashMap, HashSet};
 
@@ -47,7 +47,11 @@ impl<'a> Delegates<'a> {
         let followed: HashSet<_> = manifests.iter().flat_map(|root| self.followed(root)).collect();
         let is_lone = |manifest: &&Manifest<'_>| {
             manifest.kind == "VirtualService"
-                && manifest.items("hosts").is_empty()
+                && manifest
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.field("hosts"))
+                    .is_none_or(|hosts| hosts.tree() == &Tree::List(Vec::new()))
                 && !followed.contains(&manifest.number)
         };
         for manifest in manifests.iter().filter(is_lone) {

@@ -1,16 +1,14 @@
 //! Gateways, Istio's and the Gateway API's: which requests they take, and from which routes.
 
 use super::context::{Manifest, Resource};
-use super::grants::Grants;
 use super::hosts::Domain;
+use super::listener::{Listener, Section, Who};
+use super::overlap::Domains;
 use super::owner::{Classes, Owner};
 use crate::node::Node;
 use crate::tree::Tree;
 use std::collections::HashMap;
 use std::fmt;
-
-/// What is no HTTP to Istio and the Gateway API.
-const OTHER_PROTOCOLS: [&str; 6] = ["TCP", "TLS", "UDP", "MONGO", "MYSQL", "REDIS"];
 
 /// Which of the two APIs a Gateway is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,25 +48,6 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Whose routes a listener takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Who {
-    Everybody,
-    Namespace(String),
-    /// Namespaces with labels, and `true` if there is more to ask of them than labels.
-    Labels(Vec<(String, String)>, bool),
-}
-
-/// A server of Istio's Gateway, or a listener of the Gateway API's.
-#[derive(Debug)]
-struct Listener {
-    name: Option<String>,
-    port: Option<u64>,
-    hosts: Vec<(Who, Domain)>,
-    /// The kinds of routes that it takes; empty: all.
-    kinds: Vec<String>,
-}
-
 /// A Gateway.
 #[derive(Debug)]
 pub(super) struct Gateway {
@@ -76,21 +55,93 @@ pub(super) struct Gateway {
     pub(super) selector: Option<Tree>,
     class: Option<String>,
     listeners: Vec<Listener>,
+    hosts: Vec<Host>,
+    /// The places of hosts in their list.
+    index: Domains<usize>,
+    /// The same of listeners with a name.
+    named: HashMap<String, Vec<usize>>,
+    /// When it was made, and its name: Istio puts the servers of the oldest first.
+    age: (String, String),
+    /// Its place among all Gateways by age.
+    rank: usize,
 }
 
-/// Which of a Gateway's listeners a route is for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Section<'a> {
-    pub(super) name: Option<&'a str>,
+/// A host of a listener.
+#[derive(Debug)]
+struct Host {
+    /// The listener's place in its Gateway.
+    listener: usize,
+    who: Who,
+    domain: Domain,
+}
+
+/// Requests that a gateway takes for a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// `None`: of every port, for the Gateway is in no file.
     pub(super) port: Option<u64>,
+    /// The places of the Gateway and of its listener.
+    pub(super) listener: (usize, usize),
+    /// The place of the route's own domain.
+    pub(super) own: usize,
+    pub(super) domain: Domain,
 }
 
-impl Section<'_> {
-    fn is_of(&self, listener: &Listener) -> bool {
-        self.name.is_none_or(|name| listener.name.as_deref() == Some(name))
-            && self.port.is_none_or(|port| listener.port == Some(port))
+impl Gateway {
+    fn new(manifest: &Manifest<'_>, api: Api) -> Self {
+        let spec = manifest.spec.as_ref();
+        let listeners: Vec<_> = match api {
+            Api::Istio => {
+                manifest.items("servers").iter().filter_map(|one| Listener::of_server(one, manifest)).collect()
+            }
+            Api::Gateway => {
+                let listeners = manifest.items("listeners");
+                let mut listeners: Vec<_> =
+                    listeners.iter().filter_map(|one| Listener::of_listener(one, manifest)).collect();
+                // Istio makes a Gateway of each, and sorts them by name.
+                listeners.sort_by(|one, other| one.name.cmp(&other.name));
+                listeners
+            }
+        };
+        let mut hosts = Vec::new();
+        let mut index = Domains::default();
+        let mut named: HashMap<_, Vec<_>> = HashMap::new();
+        for (place, listener) in listeners.iter().enumerate() {
+            for (who, domain) in &listener.hosts {
+                index.add(domain, hosts.len());
+                if let Some(name) = &listener.name {
+                    named.entry(name.clone()).or_default().push(hosts.len());
+                }
+                hosts.push(Host { listener: place, who: who.clone(), domain: domain.clone() });
+            }
+        }
+        let class = spec.and_then(|spec| spec.text_at("gatewayClassName")).map(str::to_owned);
+        let selector = spec.filter(|_| api == Api::Istio).and_then(|spec| labels(&spec.field("selector")?));
+        Self { selector, class, listeners, hosts, index, named, age: manifest.age(), rank: 0 }
+    }
+
+    /// Returns hosts and their listeners, in the order of the file.
+    fn hosts(&self, places: impl Iterator<Item = usize>) -> Vec<(&Host, &Listener)> {
+        let mut places: Vec<_> = places.collect();
+        places.sort_unstable();
+        places.dedup();
+        let hosts = places.into_iter().filter_map(|place| self.hosts.get(place));
+        hosts.filter_map(|host| Some((host, self.listeners.get(host.listener)?))).collect()
+    }
+
+    /// Returns the hosts of a section that share requests with a domain.
+    fn hosts_for(&self, domain: &Domain, section: Section<'_>) -> Vec<(&Host, &Listener)> {
+        let mut hosts = match section.name {
+            Some(name) => self.hosts(self.named.get(name).into_iter().flatten().copied()),
+            None => self.hosts(self.index.overlapping(domain)),
+        };
+        hosts.retain(|(host, listener)| section.is_of(listener) && host.domain.overlaps(domain));
+        hosts
     }
 }
+
+/// The ports of a Service, and of the workload behind them, if those are numbers.
+type TargetPorts = HashMap<u64, Option<u64>>;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -99,6 +150,8 @@ pub(super) struct Gateways {
     classes: Classes,
     /// The labels of workloads and the namespaces that they are in.
     workloads: Vec<(Tree, String)>,
+    /// The labels that Services select, and their ports.
+    ports: Vec<(Tree, TargetPorts)>,
 }
 
 impl Gateways {
@@ -110,17 +163,14 @@ impl Gateways {
             return;
         }
         let api = if manifest.is_istio() { Api::Istio } else { Api::Gateway };
-        let spec = manifest.spec.as_ref();
-        let listeners = match api {
-            Api::Istio => manifest.items("servers").iter().filter_map(|server| server_of(server, manifest)).collect(),
-            Api::Gateway => manifest.items("listeners").iter().filter_map(|one| listener_of(one, manifest)).collect(),
-        };
-        let gateway = Gateway {
-            selector: spec.filter(|_| api == Api::Istio).and_then(|spec| labels(&spec.field("selector")?)),
-            class: spec.and_then(|spec| spec.text_at("gatewayClassName")).map(str::to_owned),
-            listeners,
-        };
-        self.all.entry(Proxy::Gateway(api, manifest.key())).or_insert(gateway);
+        self.all.entry(Proxy::Gateway(api, manifest.key())).or_insert_with(|| Gateway::new(manifest, api));
+    }
+
+    /// Finds their order, once all of them are there.
+    pub(super) fn sort(&mut self) {
+        let mut all: Vec<_> = self.all.values_mut().collect();
+        all.sort_by(|one, other| one.age.cmp(&other.age));
+        all.into_iter().enumerate().for_each(|(rank, gateway)| gateway.rank = rank);
     }
 
     fn add_workload(&mut self, manifest: &Manifest<'_>) {
@@ -134,6 +184,9 @@ impl Gateways {
             _ => None,
         };
         if let Some(labels) = found.as_ref().and_then(labels) {
+            if manifest.kind == "Service" {
+                self.ports.push((labels.clone(), ports(manifest)));
+            }
             self.workloads.push((labels, manifest.namespace.to_owned()));
         }
     }
@@ -152,12 +205,30 @@ impl Gateways {
         }
     }
 
+    /// Finds the namespace of a gateway's workload.
+    pub(super) fn namespace<'a>(&'a self, proxy: &'a Proxy) -> Option<&'a str> {
+        match proxy {
+            Proxy::Gateway(Api::Gateway, key) => key.split_once('/').map(|(namespace, _)| namespace),
+            Proxy::Gateway(Api::Istio, _) => self.namespace_of(self.get(proxy)?.selector.as_ref()?),
+            Proxy::Mesh | Proxy::Unnamed => None,
+        }
+    }
+
     /// Finds the namespace of the workload that has labels, if it is in the files, and there is one.
     pub(super) fn namespace_of(&self, selector: &Tree) -> Option<&str> {
-        let has = |labels: &Tree| selector.fields().iter().all(|(name, value)| labels.get(name) == Some(value));
-        let mut found = self.workloads.iter().filter(|(labels, _)| has(labels)).map(|(_, namespace)| namespace);
+        let of_selector = self.workloads.iter().filter(|(labels, _)| has_labels(labels, selector));
+        let mut found = of_selector.map(|(_, namespace)| namespace);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
+    }
+
+    /// Finds the port at which a gateway's workload listens for one of its Gateway; `None`: no file tells.
+    pub(super) fn workload_port(&self, proxy: &Proxy, port: u64) -> Option<u64> {
+        let Some(selector) = self.get(proxy).and_then(|gateway| gateway.selector.as_ref()) else { return Some(port) };
+        let mut services = self.ports.iter().filter(|(labels, _)| has_labels(labels, selector)).peekable();
+        services.peek()?;
+        // One that no Service has, the workload listens on itself.
+        services.find_map(|(_, ports)| ports.get(&port)).copied().unwrap_or(Some(port))
     }
 
     /// Narrows a route's domains to those that a gateway takes from it; one that is in no file takes all.
@@ -168,66 +239,71 @@ impl Gateways {
         domains: &[Domain],
         proxy: &Proxy,
         section: Section<'_>,
-    ) -> Vec<Domain> {
-        let Some(gateway) = self.get(proxy) else { return domains.to_vec() };
-        let manifest = resource.manifest;
-        let mut narrowed: Vec<(Option<u64>, Domain)> = Vec::new();
-        for listener in gateway.listeners.iter().filter(|listener| section.is_of(listener)) {
-            if !listener.kinds.is_empty() && !listener.kinds.iter().any(|kind| kind == manifest.kind) {
-                continue;
-            }
-            for (who, taken) in &listener.hosts {
-                if is_allowed(who, resource, path, resource.around.grants) {
-                    let met = domains.iter().filter_map(|domain| domain.meet(taken));
-                    narrowed.extend(met.map(|domain| (listener.port, domain)));
-                }
-            }
-        }
-        // Each port has a list of its own, in which the narrower domain decides.
-        let differ = |(port, domain): &(Option<u64>, Domain)| {
-            let mut rest = narrowed.iter().filter(|(other, _)| other != port);
-            rest.any(|(_, other)| other != domain && other.overlaps(domain))
+    ) -> Vec<Taken> {
+        let Some(gateway) = self.get(proxy) else {
+            let all =
+                |(own, domain): (usize, &Domain)| Taken { port: None, listener: (0, 0), own, domain: domain.clone() };
+            return domains.iter().enumerate().map(all).collect();
         };
-        if narrowed.iter().any(differ) {
-            let what = "two ports of the gateway take other hosts of it: what is mirrored is the same on both, for the \
-                        plugin does not know the port";
-            resource.warn(path, what);
-        }
-        let mut unique: Vec<Domain> = Vec::new();
-        for (_, domain) in narrowed {
-            if !unique.contains(&domain) {
-                unique.push(domain);
+        let manifest = resource.manifest;
+        // In the Gateway API, the listener with the narrowest hostname has the requests; elsewhere where a handshake tells the host.
+        let are_apart = matches!(proxy, Proxy::Gateway(Api::Gateway, _));
+        let mut taken = Vec::new();
+        let (mut is_there, mut is_narrower, mut is_shared) = (false, false, false);
+        for (own, domain) in domains.iter().enumerate() {
+            let around = gateway.hosts(gateway.index.around(domain));
+            is_there |= gateway.index.overlap(domain);
+            for (host, listener) in gateway.hosts_for(domain, section) {
+                let is_narrowed = |(other, its): &(&Host, &Listener)| {
+                    other.listener != host.listener
+                        && its.shares(listener)
+                        && other.domain != host.domain
+                        && other.domain.order() < host.domain.order()
+                };
+                if (are_apart || listener.is_tls) && around.iter().any(is_narrowed) {
+                    is_narrower = true;
+                    continue;
+                }
+                if !listener.takes(manifest.kind) || !host.who.is(resource, path, resource.around.grants) {
+                    continue;
+                }
+                let Some(met) = host.domain.meet(domain) else { continue };
+                // The host of a handshake chooses among these, and the plugin sees none.
+                is_shared |= listener.is_tls
+                    && gateway
+                        .index
+                        .overlapping(&met)
+                        .filter_map(|place| gateway.listeners.get(gateway.hosts.get(place)?.listener))
+                        .any(|other| !section.is_of(other) && other.shares(listener));
+                let listened = (gateway.rank, host.listener);
+                taken.push(Taken { port: listener.port, listener: listened, own, domain: met });
             }
         }
-        let others = gateway.listeners.iter().filter(|listener| !section.is_of(listener));
-        let mut others = others.flat_map(|listener| &listener.hosts).map(|(_, domain)| domain);
-        if others.any(|other| unique.iter().any(|domain| domain.overlaps(other))) {
+        if is_shared {
             let what = "another listener of the gateway takes requests for the same hosts: they are mirrored too, for \
                         the plugin does not know the listener";
             resource.warn(path, what);
         }
-        if unique.is_empty() && manifest.mirrors() {
-            let all = gateway.listeners.iter().flat_map(|listener| &listener.hosts);
-            let is_there = all.into_iter().any(|(_, taken)| domains.iter().any(|domain| domain.overlaps(taken)));
-            let name = proxy.name();
-            if is_there {
-                let namespace = manifest.namespace;
-                resource.warn(
-                    path,
-                    format_args!("the Gateway {name} takes no such route from {namespace}: not converted for it"),
-                );
+        if taken.is_empty() && manifest.mirrors() {
+            let (name, namespace) = (proxy.name(), manifest.namespace);
+            if is_narrower {
+                let what = "has another listener that takes all requests for these hosts: not converted for it";
+                resource.warn(path, format_args!("the Gateway {name} {what}"));
+            } else if is_there {
+                let what = format_args!("takes no such route from {namespace}: not converted for it");
+                resource.warn(path, format_args!("the Gateway {name} {what}"));
             } else {
                 resource.warn(path, format_args!("the Gateway {name} has none of them: no request comes here"));
             }
         }
-        unique
+        taken
     }
 
     /// Returns a hostname that a listener of a gateway takes and nobody asks for; none: only hosts that are asked for.
     pub(super) fn unasked(&self, proxy: &Proxy, name: &str) -> Result<String, Option<String>> {
         let free = format!("{name}.invalid");
         let Some(gateway) = self.get(proxy) else { return Ok(free) };
-        let domains = || gateway.listeners.iter().flat_map(|listener| &listener.hosts).map(|(_, domain)| domain);
+        let domains = || gateway.hosts.iter().map(|host| &host.domain);
         if domains().any(|domain| *domain == Domain::Any) || domains().next().is_none() {
             return Ok(free);
         }
@@ -239,81 +315,21 @@ impl Gateways {
     }
 }
 
-/// Tells whether a listener takes routes of a namespace.
-fn is_allowed(who: &Who, resource: &Resource<'_>, path: &str, grants: &Grants) -> bool {
-    let namespace = resource.manifest.namespace;
-    match who {
-        Who::Everybody => true,
-        Who::Namespace(own) => own == namespace,
-        Who::Labels(labels, has_more) => {
-            let known = grants.has_labels(namespace, labels);
-            if known.is_none() || *has_more && known == Some(true) {
-                let what = format!(
-                    "taken as allowed: the gateway takes routes of namespaces with some labels; give a file with the \
-                     Namespace {namespace} too"
-                );
-                resource.warn(path, what);
-            }
-            known.unwrap_or(true)
-        }
-    }
+/// Tells whether labels are among those that are selected.
+fn has_labels(labels: &Tree, selector: &Tree) -> bool {
+    selector.fields().iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
-/// Reads a server of Istio's Gateway; `None` where it has no HTTP.
-fn server_of(server: &Node<'_>, manifest: &Manifest<'_>) -> Option<Listener> {
-    let port = server.field("port");
-    let protocol = port.as_ref().and_then(|port| port.text_at("protocol")).unwrap_or_default().to_ascii_uppercase();
-    if OTHER_PROTOCOLS.contains(&&*protocol) {
-        return None;
-    }
-    let mut hosts = Vec::new();
-    for host in server.items_at("hosts") {
-        let Some(text) = host.text() else { continue };
-        let (who, host) = match text.split_once('/') {
-            Some(("*", host)) => (Who::Everybody, host),
-            Some((".", host)) => (Who::Namespace(manifest.namespace.to_owned()), host),
-            Some((namespace, host)) => (Who::Namespace(namespace.to_owned()), host),
-            None => (Who::Everybody, text),
-        };
-        hosts.extend(Domain::new(host).map(|domain| (who, domain)));
-    }
-    Some(Listener {
-        name: server.text_at("name").map(str::to_owned),
-        port: port.and_then(|port| port.field("number")?.whole(1..=65_535)),
-        hosts,
-        kinds: Vec::new(),
-    })
-}
-
-/// Reads a listener of the Gateway API's Gateway; `None` where it has no HTTP.
-fn listener_of(listener: &Node<'_>, manifest: &Manifest<'_>) -> Option<Listener> {
-    if listener.text_at("protocol").is_some_and(|protocol| OTHER_PROTOCOLS.contains(&protocol)) {
-        return None;
-    }
-    let allowed = listener.field("allowedRoutes");
-    let namespaces = allowed.as_ref().and_then(|allowed| allowed.field("namespaces"));
-    let from = namespaces.as_ref().and_then(|namespaces| namespaces.text_at("from")).unwrap_or("Same");
-    let who = match from {
-        "All" => Who::Everybody,
-        "Selector" => {
-            let selector = namespaces.as_ref().and_then(|namespaces| namespaces.field("selector"));
-            let wanted = selector.as_ref().and_then(|selector| selector.field("matchLabels"));
-            let wanted = wanted.map(|wanted| wanted.entries()).unwrap_or_default();
-            let wanted =
-                wanted.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned())));
-            let has_more = selector.is_some_and(|selector| !selector.items_at("matchExpressions").is_empty());
-            Who::Labels(wanted.collect(), has_more)
-        }
-        _ => Who::Namespace(manifest.namespace.to_owned()),
+/// Reads the ports of a Service.
+fn ports(service: &Manifest<'_>) -> TargetPorts {
+    let number = |port: &Node<'_>, name: &str| port.field(name)?.whole(1..=65_535);
+    let target = |port: &Node<'_>| match port.tree().get("targetPort") {
+        // A name is that of a port of the Pods.
+        Some(Tree::Text(name)) => name.parse().ok(),
+        Some(_) => number(port, "targetPort"),
+        None => number(port, "port"),
     };
-    let kinds = allowed.map(|allowed| allowed.items_at("kinds")).unwrap_or_default();
-    let domain = Domain::new(listener.text_at("hostname").filter(|name| !name.is_empty()).unwrap_or("*"));
-    Some(Listener {
-        name: listener.text_at("name").map(str::to_owned),
-        port: listener.field("port").and_then(|port| port.whole(1..=65_535)),
-        hosts: domain.into_iter().map(|domain| (who.clone(), domain)).collect(),
-        kinds: kinds.iter().filter_map(|kind| kind.text_at("kind")).map(str::to_owned).collect(),
-    })
+    service.items("ports").iter().filter_map(|port| Some((number(port, "port")?, target(port)))).collect()
 }
 
 /// Reads labels; `None` where there are none.

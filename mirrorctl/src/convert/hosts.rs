@@ -4,6 +4,7 @@ use super::context::service_of;
 use super::pattern::literal;
 use crate::tree::Tree;
 use std::cmp::Reverse;
+use std::fmt;
 
 /// The longest regular expression that the plugin takes, in characters.
 const LONGEST: usize = 1024;
@@ -54,6 +55,16 @@ impl Name {
     }
 }
 
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Names(_) => f.write_str(&self.first_name().unwrap_or_default()),
+            Self::Wildcard(suffix) => write!(f, "*{suffix}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
 impl Domain {
     /// Reads a host as VirtualServices and HTTPRoutes have it; `None` where it is not one.
     pub(super) fn new(host: &str) -> Option<Self> {
@@ -100,6 +111,20 @@ impl Domain {
             Self::Wildcard(suffix) => (1, Reverse(suffix.len())),
             Self::Any => (2, Reverse(0)),
         }
+    }
+
+    /// Returns the domain and those around it, the narrowest first: where Envoy looks for the routes of its requests. Of several
+    /// names, the first counts.
+    pub(super) fn outward(&self) -> impl Iterator<Item = Self> {
+        let (text, first) = match self {
+            Self::Names(_) => (self.first_name().unwrap_or_default(), 1),
+            Self::Wildcard(suffix) => (suffix.clone(), 1),
+            Self::Any => (String::new(), 0),
+        };
+        let ends: Vec<_> = text.char_indices().skip(first).map(|(start, _)| start).collect();
+        let suffixes = ends.into_iter().filter_map(move |start| Some(Self::Wildcard(text.get(start..)?.to_owned())));
+        let own = Some(self.clone()).filter(|own| *own != Self::Any);
+        own.into_iter().chain(suffixes).chain([Self::Any])
     }
 
     /// Tells whether a request may be for both domains.
@@ -188,6 +213,16 @@ mod tests {
         ] {
             assert_eq!(domain(one).meet(&domain(other)), expected.map(domain), "{one} {other}");
             assert_eq!(domain(other).meet(&domain(one)), expected.map(domain), "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn the_domains_around_a_domain_end_with_all() {
+        for (host, expected) in
+            [("a.b", &["a.b", "*.b", "*b", "*"][..]), ("*.b.c", &["*.b.c", "*b.c", "*.c", "*c", "*"]), ("*", &["*"])]
+        {
+            let around: Vec<_> = Domain::new(host).unwrap().outward().map(|domain| domain.to_string()).collect();
+            assert_eq!(around, expected, "{host}");
         }
     }
 

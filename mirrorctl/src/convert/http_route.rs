@@ -2,13 +2,16 @@
 
 use super::context::{Manifest, Origin, Resource};
 use super::envoy_gateway;
-use super::gateways::{Api, Proxy, Section};
+use super::gateways::{Api, Proxy, Taken};
 use super::grants::Grantee;
 use super::hosts::{Domain, Name};
+use super::listener::Section;
 use super::mirror::{Changes, Path, destination};
 use super::owner::Owner;
 use super::pattern;
-use super::route::{Rank, Route, Table};
+use super::ports::Ports;
+use super::route::{Rank, Route};
+use super::table::{Group, Order};
 use super::uri::{Uri, read_path, specificity};
 use super::virtual_service::timeout;
 use crate::node::Node;
@@ -59,19 +62,26 @@ pub(super) fn proxies(manifest: &Manifest<'_>) -> (Vec<Proxy>, Vec<(String, Stri
 const TAKER: &str = "an HTTPRoute or a GRPCRoute";
 
 /// Adds the routes of an HTTPRoute or a GRPCRoute.
-pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
+pub(super) fn add(ports: &mut Ports, resource: &Resource<'_>) {
     let mut routes = Vec::new();
     for (index, rule) in resource.manifest.items("rules").iter().enumerate() {
         read_rule(resource, rule, index, &mut routes);
     }
-    let domains = read_domains(resource);
+    let manifest = resource.manifest;
+    if !resource.proxies.contains(&Proxy::Mesh) {
+        let taken = read_taken(resource);
+        for (port, domain, order) in taken.iter().filter(|_| !routes.is_empty()) {
+            let table = ports.at(*port);
+            let numbers = table.insert(manifest.number, routes.clone());
+            table.add(domain, order.clone(), &numbers);
+        }
+        return;
+    }
+    let domains = read_services(resource);
     if routes.is_empty() {
         return;
     }
-    let manifest = resource.manifest;
-    if !resource.proxies.contains(&Proxy::Mesh) {
-        table.add(manifest.number, &domains, routes);
-    } else if let Some(older) = table.add_first(manifest.number, TAKER, domains, routes) {
+    if let Some(older) = ports.at(None).add_first(manifest.number, TAKER, domains, routes) {
         let what = format_args!(
             "left out: a sidecar takes the older VirtualService {older}, but for clients in {}, which take the {} first",
             manifest.namespace, manifest.kind
@@ -80,61 +90,87 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>) {
     }
 }
 
-/// Finds the hosts: those of the route on a Gateway, those of a Service that it is attached to.
-fn read_domains(resource: &Resource<'_>) -> Vec<Domain> {
+/// Finds the hosts of a route on Gateways, at which ports they are, and their order.
+fn read_taken(resource: &Resource<'_>) -> Vec<(Option<u64>, Domain, Order)> {
     let manifest = resource.manifest;
+    let hostnames = read_hostnames(resource);
     if resource.proxies.contains(&Proxy::Unnamed) {
-        return read_hostnames(resource);
+        return hostnames.into_iter().map(|domain| (None, domain, Order::default())).collect();
     }
+    let mut all = Vec::new();
+    for parent in parents(manifest) {
+        let Some(proxy) = parent.proxy.as_ref().filter(|proxy| resource.proxies.contains(proxy)) else { continue };
+        warn_of_section(resource, &parent, proxy);
+        let section = Section {
+            name: parent.node.text_at("sectionName"),
+            port: parent.node.field("port").and_then(|port| port.whole(1..=65_535)),
+        };
+        let taken = resource.around.gateways.within(resource, parent.node.path(), &hostnames, proxy, section);
+        all.extend(taken.into_iter().map(|taken| {
+            let order = order(resource, &taken, hostnames.get(taken.own));
+            (taken.port, taken.domain, order)
+        }));
+    }
+    all
+}
+
+/// Finds the place of a route's rules among those of a host: to Istio, the routes of a listener that have a hostname in common are one
+/// VirtualService. Elsewhere all are one list.
+fn order(resource: &Resource<'_>, taken: &Taken, hostname: Option<&Domain>) -> Order {
+    let manifest = resource.manifest;
+    if *resource.owner == Owner::EnvoyGateway {
+        return Order::default();
+    }
+    let hostname = hostname.map(Domain::to_string).unwrap_or_default();
+    let group = Group { created: manifest.age().0, hostname, kind: manifest.kind.to_owned() };
+    let nearness = u8::from(resource.namespace != Some(manifest.namespace));
+    Order { listener: taken.listener, nearness, group: Some(group) }
+}
+
+/// Finds the hosts of the Services that a route is attached to.
+fn read_services(resource: &Resource<'_>) -> Vec<Domain> {
+    let manifest = resource.manifest;
     let mut domains: Vec<Domain> = Vec::new();
     for parent in parents(manifest) {
-        let Some(proxy) = parent.proxy.filter(|proxy| resource.proxies.contains(proxy)) else { continue };
-        let known = resource.around.gateways.get(&proxy).is_some();
-        for field in ["port", "sectionName"].iter().filter_map(|name| parent.node.field(name)).filter(|_| !known) {
-            let path = field.path();
-            match &proxy {
-                // Once for all of its routes: each would say the same.
-                Proxy::Gateway(_, name) if resource.around.notes.is_first(name) => resource.warn(
-                    path,
-                    format_args!(
-                        "not checked, as in all routes of {name}: the rules also match requests to its other listeners; give a file \
-                         with this Gateway too"
-                    ),
-                ),
-                Proxy::Gateway(..) => {}
-                _ => resource.warn(path, "not checked: the rule also matches requests to other ports of the Service"),
-            }
+        let Some(proxy) = parent.proxy.as_ref().filter(|proxy| resource.proxies.contains(proxy)) else { continue };
+        warn_of_section(resource, &parent, proxy);
+        if parent.namespace != manifest.namespace {
+            let what = format_args!(
+                "a route of another namespace than its Service acts for clients in {} alone: install the plugin there alone",
+                manifest.namespace
+            );
+            resource.warn(&join(parent.node.path(), "namespace"), what);
         }
-        let taken = match proxy {
-            Proxy::Mesh => {
-                if parent.namespace != manifest.namespace {
-                    let what = format_args!(
-                        "a route of another namespace than its Service acts for clients in {} alone: install the plugin \
-                         there alone",
-                        manifest.namespace
-                    );
-                    resource.warn(&join(parent.node.path(), "namespace"), what);
-                }
-                resource.warn_of_short(&join(parent.node.path(), "name"), parent.name, parent.namespace);
-                vec![Domain::Names(vec![Name::of_service(
-                    parent.name,
-                    parent.namespace,
-                    resource.around.cluster_domain,
-                )])]
-            }
-            _ => {
-                let section = Section {
-                    name: parent.node.text_at("sectionName"),
-                    port: parent.node.field("port").and_then(|port| port.whole(1..=65_535)),
-                };
-                let hostnames = read_hostnames(resource);
-                resource.around.gateways.within(resource, parent.node.path(), &hostnames, &proxy, section)
-            }
-        };
-        let new: Vec<_> = taken.into_iter().filter(|domain| !domains.contains(domain)).collect();
-        domains.extend(new);
+        resource.warn_of_short(&join(parent.node.path(), "name"), parent.name, parent.namespace);
+        let name = Name::of_service(parent.name, parent.namespace, resource.around.cluster_domain);
+        let domain = Domain::Names(vec![name]);
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
     }
     domains
+}
+
+/// Warns of a part of a parent that is not known.
+fn warn_of_section(resource: &Resource<'_>, parent: &Parent<'_>, proxy: &Proxy) {
+    if resource.around.gateways.get(proxy).is_some() {
+        return;
+    }
+    for field in ["port", "sectionName"].iter().filter_map(|name| parent.node.field(name)) {
+        let path = field.path();
+        match proxy {
+            // Once for all of its routes: each would say the same.
+            Proxy::Gateway(_, name) if resource.around.notes.is_first(name) => resource.warn(
+                path,
+                format_args!(
+                    "not checked, as in all routes of {name}: the rules also match requests to its other listeners; give a file with this \
+                     Gateway too"
+                ),
+            ),
+            Proxy::Gateway(..) => {}
+            _ => resource.warn(path, "not checked: the rule also matches requests to other ports of the Service"),
+        }
+    }
 }
 
 fn read_hostnames(resource: &Resource<'_>) -> Vec<Domain> {
@@ -178,7 +214,10 @@ fn read_rule(resource: &Resource<'_>, rule: &Node<'_>, index: usize, routes: &mu
             position: routes.len(),
         };
         let name = format!("{}-{label}", resource.name());
-        routes.push(Route { name, entries, is_catch_all: false, mirrors, origins, rank: Some(rank) });
+        // To Istio, this expression is every path, too.
+        let is_every = |entry: &Tree| entry.fields().len() == 1 && entry.text_at(&["uri", "regex"]) == Some(".*");
+        let is_catch_all = *resource.owner != Owner::EnvoyGateway && entries.iter().any(is_every);
+        routes.push(Route { name, entries, is_catch_all, mirrors, origins, rank: Some(rank) });
     }
 }
 

@@ -194,11 +194,21 @@ pub(super) fn destination(
         resource.warn(path, what);
     }
     let subset = subset.filter(|subset| !subset.is_empty());
-    if let Some(subset) = subset.filter(|subset| services.lacks_subset(host, subset)) {
-        resource.warn(
-            path,
-            format_args!("{subset}: no DestinationRule of {host} has this subset: its copies reach nobody"),
-        );
+    let seen = services.export(host).map(|export| (export, export.is_to(resource.namespace)));
+    match seen {
+        Some((export, Some(false))) => {
+            resource.warn(path, format_args!("{}: its copies reach nobody", export.sees(host)));
+        }
+        Some((export, None)) => {
+            resource.warn(path, format_args!("{}: copies of others reach nobody", export.sees(host)));
+        }
+        Some((_, Some(true))) | None => {}
+    }
+    let namespace = resource.namespace;
+    if let Some((subset, why)) =
+        subset.and_then(|subset| Some((subset, services.lacks_subset(host, subset, namespace)?)))
+    {
+        resource.warn(path, format_args!("{subset}: {why}"));
     }
     let destination = Tree::map([
         ("host", Some(external.unwrap_or(host).into())),

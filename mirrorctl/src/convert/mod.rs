@@ -1,25 +1,33 @@
 //! `mirrorctl convert`: from the mirrors of VirtualServices, HTTPRoutes and GRPCRoutes to rules that decide as they do.
 
+mod configuration;
 mod context;
 mod cut;
 mod delegate;
 mod envoy;
 mod envoy_gateway;
+mod export;
 mod gateways;
 mod grants;
 mod hosts;
 mod http_route;
+mod listener;
+mod matches;
 mod mirror;
 mod nothing;
+mod options;
 mod originals;
 mod output;
 mod overlap;
 mod owner;
 mod pattern;
 mod plan;
+mod ports;
 mod route;
+mod rules;
 mod services;
 mod stripped;
+mod table;
 mod uri;
 mod virtual_service;
 
@@ -28,112 +36,21 @@ use crate::input::{Document, documents, documents_with_text, files};
 use crate::node::Mismatches;
 use crate::reply::Reply;
 use crate::tree::Tree;
-use clap::{Args, ValueEnum};
+use configuration::{Converted, at_its_source, name};
 use context::{Around, Manifest, Notes, Origin, Resource};
 use delegate::Delegates;
-use gateways::{Api, Gateways, Proxy};
+use gateways::{Gateways, Proxy};
 use grants::Grants;
+pub(crate) use options::Conversion;
+use options::Form;
 use output::{Clients, Installation};
 use owner::Owner;
 use plan::{Chosen, Plan, Workload};
-use route::{Source, Table};
+use ports::{OfPorts, Ports};
 use services::Services;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use traffic_mirror::config::Config;
-
-/// What is converted, and how.
-#[derive(Args)]
-pub(crate) struct Conversion {
-    /// Files, folders or patterns (`'*.yaml'`) with VirtualServices, HTTPRoutes, GRPCRoutes, and the Gateways and Services that
-    /// they name, or with Envoy's own routes: bootstraps, files of resources, dumps; HOST:PORT is a running Envoy's admin endpoint; `-` is
-    /// standard input
-    #[arg(required = true)]
-    files: Vec<String>,
-    /// What to write
-    #[arg(short, long, value_enum, default_value = "config")]
-    output: Form,
-    /// Write the files' documents too, without the mirrors that were carried over; `-o routes` writes only them
-    #[arg(long)]
-    routes: bool,
-    /// Make an error of what cannot be carried over
-    #[arg(long)]
-    strict: bool,
-    /// Convert what is for this gateway; may be given more than once
-    #[arg(long = "gateway", value_name = "NAMESPACE/NAME", value_parser = gateway)]
-    gateways: Vec<String>,
-    /// Convert what is for the mesh
-    #[arg(long)]
-    mesh: bool,
-    /// Convert one of Envoy's route configurations alone
-    #[arg(long, value_name = "NAME")]
-    route_config: Option<String>,
-    /// The namespace of resources that name none
-    #[arg(long, default_value = "default", value_parser = namespace)]
-    namespace: String,
-    /// The domain of the cluster's Services
-    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN", value_parser = domain)]
-    cluster_domain: String,
-    /// The port of a host that no file tells, or of all such hosts (`*`); may be given more than once
-    #[arg(long = "port", value_name = "HOST=PORT", value_parser = host_and_port)]
-    ports: Vec<(String, u64)>,
-    /// Let copies have `-shadow` behind their host, as Istio's before 1.28 and Envoy Gateway's before 1.6
-    #[arg(long)]
-    shadow_host_suffix: bool,
-}
-
-/// A form of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    /// The plugin's configuration
-    Config,
-    /// Istio's WasmPlugin
-    Wasmplugin,
-    /// Istio's TrafficExtension
-    Trafficextension,
-    /// Envoy Gateway's EnvoyExtensionPolicy, and routes that make the mirrors' clusters
-    Envoyextensionpolicy,
-    /// An HTTP filter for Envoy's configuration
-    Envoy,
-    /// A bootstrap of Envoy's as a whole, moved; of bootstrap files alone
-    Bootstrap,
-    /// The files' documents without their mirrors, and without what a cluster has added; comments and order are kept
-    Routes,
-}
-
-fn host_and_port(text: &str) -> Result<(String, u64), String> {
-    let (host, port) = text.split_once('=').ok_or("not HOST=PORT")?;
-    let port = port.parse().ok().filter(|port| (1..=65_535).contains(port)).ok_or("not a port")?;
-    Ok((host.to_owned(), port))
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label = !text.is_empty() && text.len() <= 63 && text.bytes().all(is_allowed);
-    let is_label = is_label && !text.starts_with('-') && !text.ends_with('-');
-    if is_label { Ok(text.to_owned()) } else { Err("not a name in Kubernetes: lower case, digits and `-`".to_owned()) }
-}
-
-fn domain(text: &str) -> Result<String, String> {
-    let is_domain = text.split('.').all(|label| namespace(label).is_ok());
-    if is_domain { Ok(text.to_owned()) } else { Err("not a domain, such as cluster.local".to_owned()) }
-}
-
-fn gateway(text: &str) -> Result<String, String> {
-    let parts = text.split_once('/').filter(|(own, name)| namespace(own).is_ok() && domain(name).is_ok());
-    parts.map(|_| text.to_owned()).ok_or_else(|| "not NAMESPACE/NAME".to_owned())
-}
-
-/// A configuration, and what it is for.
-struct Converted {
-    proxies: Vec<Proxy>,
-    rules: Vec<Tree>,
-    /// What each rule was made of.
-    sources: Vec<Source>,
-    installation: Installation,
-    /// Routes that make the clusters of mirrors, and what belongs to them.
-    extra: Vec<Tree>,
-}
 
 /// Converts files.
 ///
@@ -168,9 +85,13 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     let notes = Notes::default();
     let mismatches: Vec<_> = all.iter().map(|_| Mismatches::default()).collect();
     let (converted, carried) = conversion.convert(&all, &mismatches, &notes)?;
+    if converted.is_empty() {
+        notes.untimed.set(0);
+    }
+    let warnings = notes.warnings.borrow().clone();
     conversion.say(&all, &mismatches, &notes, &mut reply);
     if converted.is_empty() && !reply.has_findings() {
-        nothing::lines(&all).iter().for_each(|line| reply.finding(line));
+        nothing::lines(&all, &warnings).iter().for_each(|line| reply.finding(line));
     }
     if reply.has_findings() {
         return Ok(reply);
@@ -186,12 +107,11 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
     }
     let are_several = converted.len() > 1;
     let mut is_first = true;
-    for one in converted {
-        let config = Tree::field("rules", one.rules);
+    for one in &converted {
+        let config = Tree::field("rules", one.rules.clone());
         let mut parts = Vec::new();
         if conversion.output != Form::Routes {
-            let proxies: Vec<_> = one.proxies.iter().map(Proxy::to_string).collect();
-            let comment = if are_several { format!("# For {}.\n", proxies.join(" and ")) } else { String::new() };
+            let comment = if are_several || !one.ports.is_empty() { one.comment() } else { String::new() };
             parts.push(comment + &output::write(conversion.output, config, &one.installation)?);
         }
         if conversion.writes_routes() || conversion.output == Form::Envoyextensionpolicy {
@@ -211,10 +131,6 @@ pub(crate) fn run(conversion: &Conversion) -> Result<Reply, String> {
 }
 
 impl Conversion {
-    fn writes_routes(&self) -> bool {
-        self.routes || self.output == Form::Routes
-    }
-
     /// Converts documents: what there is for each workload, and which mirrors went there from everywhere.
     fn convert(
         &self,
@@ -236,6 +152,7 @@ impl Conversion {
             grants.add(manifest);
             delegates.add(manifest);
         }
+        gateways.sort();
         delegates.warn_of_lone(&manifests, notes);
         let around = Around {
             cluster_domain: &self.cluster_domain,
@@ -258,21 +175,30 @@ impl Conversion {
                 continue;
             };
             let extra = RefCell::new(BTreeMap::new());
-            let mut table = Table::default();
+            let proxy = workload.proxies.first();
+            let clients = proxy.filter(|proxy| **proxy == Proxy::Mesh).and_then(|_| workload.only_namespace());
+            let namespace = proxy.and_then(|proxy| gateways.namespace(proxy)).or(clients.as_deref());
+            let mut ports = Ports::default();
             for manifest in &workload.routes {
                 let (proxies, owner, extra) = (&workload.proxies, &owner, &extra);
-                let resource = Resource { manifest, around: &around, proxies, owner, extra };
+                let resource = Resource { manifest, around: &around, proxies, owner, namespace, extra };
                 match manifest.kind {
-                    "VirtualService" => virtual_service::add(&mut table, &resource, &delegates),
-                    _ => http_route::add(&mut table, &resource),
+                    "VirtualService" => virtual_service::add(&mut ports, &resource, &delegates),
+                    _ => http_route::add(&mut ports, &resource),
                 }
             }
-            let (rules, sources) = table.rules();
-            carried.extend(sources.iter().flat_map(|source| &source.mirrors).cloned());
-            if !rules.is_empty() {
-                let extra = extra.take().into_values().flatten().collect();
-                let installation = self.installation(workload, &gateways);
-                converted.push(Converted { proxies: workload.proxies.clone(), rules, sources, installation, extra });
+            let extra: Vec<_> = extra.take().into_values().flatten().collect();
+            let of_ports = ports.rules();
+            if let Some(proxy) = proxy.filter(|_| of_ports.iter().any(|one| !one.ports.is_empty())) {
+                let what = "its ports mirror in different ways, and a configuration is for the ports that the comment before it names";
+                notes.words.borrow_mut().push(format!("{proxy}: {what}"));
+            }
+            for OfPorts { ports, rules, sources } in of_ports {
+                carried.extend(sources.iter().flat_map(|source| &source.mirrors).cloned());
+                let installation = self.installation(workload, &gateways, &ports);
+                let proxies = workload.proxies.clone();
+                let extra = extra.clone();
+                converted.push(Converted { proxies, ports, rules, sources, installation, extra });
             }
         }
         if let Some(host) = services.unused().filter(|_| chosen.takes_all() && notes.errors.borrow().is_empty()) {
@@ -335,17 +261,12 @@ impl Conversion {
     }
 
     /// Finds out where the plugin is to be installed.
-    fn installation(&self, workload: &Workload<'_>, gateways: &Gateways) -> Installation {
-        let mut namespaces =
-            workload.routes.iter().filter(|manifest| manifest.mirrors()).map(|manifest| manifest.namespace);
-        let namespace = namespaces.next().unwrap_or(&self.namespace);
-        // What is exported to its own namespace alone acts there alone.
-        let is_private = |manifest: &&Manifest<'_>| -> bool {
-            let to = manifest.items("exportTo");
-            !to.is_empty() && to.iter().all(|to| to.text() == Some("."))
-        };
-        let are_known = namespaces.all(|other| other == namespace) && workload.routes.iter().all(is_private);
-        Installation::find("traffic-mirror".to_owned(), &workload.proxies, gateways, Clients { namespace, are_known })
+    fn installation(&self, workload: &Workload<'_>, gateways: &Gateways, ports: &[u64]) -> Installation {
+        let mut mirroring = workload.routes.iter().filter(|manifest| manifest.mirrors());
+        let only = workload.only_namespace();
+        let namespace = only.as_deref().or_else(|| mirroring.next().map(|manifest| manifest.namespace));
+        let clients = Clients { namespace: namespace.unwrap_or(&self.namespace), are_known: only.is_some() };
+        Installation::find("traffic-mirror".to_owned(), &workload.proxies, ports, gateways, clients)
     }
 
     /// Says what is wrong with documents, and what was noted of them.
@@ -374,63 +295,5 @@ impl Conversion {
                 "note: routes without a timeout wait for ever, their copies 5s: `timeout` of a mirror changes it",
             );
         }
-    }
-}
-
-/// Puts the place in the files before what the plugin has against a rule: `rules[2].mirrors[0].rewrite: …`.
-fn at_its_source(line: &str, sources: &[Source], all: &[Document]) -> String {
-    let number = |text: &str| text.parse::<usize>().ok();
-    let found = line.strip_prefix("rules[").and_then(|rest| rest.split_once(']')).and_then(|(rule, rest)| {
-        let source: &Source = sources.get(number(rule)?)?;
-        let mirror = rest.strip_prefix(".mirrors[").and_then(|rest| rest.split_once(']')).and_then(|(mirror, rest)| {
-            let (document, path) = source.mirrors.get(number(mirror)?)?;
-            Some((all.get(*document)?, path.clone(), rest))
-        });
-        mirror.or_else(|| Some((all.get(source.document)?, format!("the route {}", source.name), rest)))
-    });
-    match found {
-        Some((document, path, rest)) => {
-            at(&document.place, &format_args!("{path}: {}", rest.trim_start_matches(['.', ':', ' '])))
-        }
-        None => format!("what was converted is not a configuration: {line}"),
-    }
-}
-
-/// Gives resources names of their own where there are several, and joins those that say the same.
-fn name(converted: &mut Vec<Converted>) {
-    let mut joined: Vec<Converted> = Vec::new();
-    for one in converted.drain(..) {
-        // Where neither says which workload it is for, one resource is as good as two.
-        match joined.iter_mut().find(|other| other.is_like(&one)) {
-            Some(other) => other.proxies.extend(one.proxies),
-            None => joined.push(one),
-        }
-    }
-    *converted = joined;
-    if converted.len() < 2 {
-        return;
-    }
-    let mut names = HashSet::new();
-    for one in converted {
-        let name = match one.proxies.first() {
-            Some(Proxy::Gateway(_, key)) => key.split_once('/').map_or("gateway", |(_, name)| name),
-            Some(Proxy::Unnamed) => "routes",
-            Some(Proxy::Mesh) | None => "mesh",
-        };
-        let mut own = format!("traffic-mirror-{name}");
-        let mut number = 1u64;
-        while !names.insert(own.clone()) {
-            number = number.saturating_add(1);
-            own = format!("traffic-mirror-{name}-{number}");
-        }
-        one.installation.name = own;
-    }
-}
-
-impl Converted {
-    fn is_like(&self, other: &Self) -> bool {
-        let is_istios = |one: &Self| matches!(one.proxies.first(), Some(Proxy::Gateway(Api::Istio, _)));
-        let is_unknown = |one: &Self| is_istios(one) && !one.installation.has_labels();
-        is_unknown(self) && is_unknown(other) && self.rules == other.rules
     }
 }

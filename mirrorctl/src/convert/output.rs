@@ -1,8 +1,8 @@
 //! What is written: the configuration, or what installs it.
 
-use super::Form;
 use super::envoy_gateway::{ENVOY_GATEWAY, GATEWAY_API, resource};
 use super::gateways::{Api, Gateways, Proxy};
+use super::options::Form;
 use crate::tree::Tree;
 
 /// Where the image is to be pulled from, for the operator to change.
@@ -10,6 +10,10 @@ const URL: &str = concat!("oci://registry.example.com/traffic-mirror:", env!("CA
 
 /// The same for Envoy Gateway, which writes no scheme.
 const IMAGE: &str = concat!("registry.example.com/traffic-mirror:", env!("CARGO_PKG_VERSION"));
+
+/// What makes a policy act at a port of a Gateway alone.
+const SECTIONS: &str =
+    "# CHANGE: a `sectionName` in targetRefs for each listener of the port: this is for that port alone.\n";
 
 /// Where the plugin is to be installed, as far as the files say.
 #[derive(Debug, Default)]
@@ -21,14 +25,22 @@ pub(super) struct Installation {
     labels: Option<Tree>,
     /// The Gateways of the Gateway API.
     gateways: Vec<String>,
+    /// The ports of gateways that it is for; none: all.
+    ports: Vec<u64>,
     /// What the operator has to find out, and why.
     changes: Vec<String>,
 }
 
 impl Installation {
     /// Finds out where the proxies are.
-    pub(super) fn find(name: String, proxies: &[Proxy], gateways: &Gateways, clients: Clients<'_>) -> Self {
-        let mut found = Self { name, ..Self::default() };
+    pub(super) fn find(
+        name: String,
+        proxies: &[Proxy],
+        ports: &[u64],
+        gateways: &Gateways,
+        clients: Clients<'_>,
+    ) -> Self {
+        let mut found = Self { name, ports: ports.to_vec(), ..Self::default() };
         match proxies.first() {
             Some(Proxy::Gateway(Api::Gateway, key)) => {
                 let (namespace, gateway) = key.split_once('/').unwrap_or(("", key));
@@ -37,6 +49,14 @@ impl Installation {
             }
             Some(proxy @ Proxy::Gateway(Api::Istio, key)) => {
                 found.namespace = key.split_once('/').map_or("", |(namespace, _)| namespace).to_owned();
+                let targets: Vec<_> = ports.iter().map(|port| gateways.workload_port(proxy, *port)).collect();
+                if targets.contains(&None) {
+                    found.changes.push(format!(
+                        "the ports in `match` to those that the workload of {proxy} listens on: the targetPort of its Service, \
+                         which no file tells"
+                    ));
+                }
+                found.ports = ports.iter().zip(targets).map(|(port, target)| target.unwrap_or(*port)).collect();
                 found.labels = gateways.get(proxy).and_then(|gateway| gateway.selector.clone());
                 match &found.labels {
                     Some(labels) => match gateways.namespace_of(labels) {
@@ -87,10 +107,13 @@ impl Installation {
     /// Writes what both of Istio's resources have: which proxies, and what of their traffic.
     fn spec(&self) -> Vec<(String, Tree)> {
         // Routes are the caller's, so the plugin is where requests leave: a sidecar's or a gateway's outbound side.
+        let ports: Vec<_> = self.ports.iter().map(|port| Tree::field("number", *port)).collect();
+        let mode = ("mode", Some("CLIENT".into()));
+        let traffic = Tree::map([mode, ("ports", (!ports.is_empty()).then(|| ports.into()))]);
         let spec = Tree::map([
             ("selector", self.labels.clone().map(|labels| Tree::field("matchLabels", labels))),
             ("targetRefs", self.targets()),
-            ("match", Some(vec![Tree::field("mode", "CLIENT")].into())),
+            ("match", Some(vec![traffic].into())),
             ("phase", Some("STATS".into())),
             ("priority", Some(10u64.into())),
         ]);
@@ -167,7 +190,9 @@ pub(super) fn write(form: Form, config: Tree, installation: &Installation) -> Re
                 ("config", Some(config)),
             ]);
             let spec = Tree::map([("targetRefs", installation.targets()), ("wasm", Some(vec![wasm].into()))]);
-            resource(ENVOY_GATEWAY, "EnvoyExtensionPolicy", namespace, name, spec)
+            let listeners = if installation.ports.is_empty() { "" } else { SECTIONS };
+            let policy = resource(ENVOY_GATEWAY, "EnvoyExtensionPolicy", namespace, name, spec);
+            return Ok(format!("{}{listeners}{}", installation.comments(), yaml(&policy)?));
         }
     };
     Ok(format!("{}{}", installation.comments(), yaml(&tree)?))

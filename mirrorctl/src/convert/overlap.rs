@@ -1,50 +1,80 @@
 //! Which of many domains share requests with one, without asking each of them.
 
 use super::hosts::{Domain, Name};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
-/// Domains, from their ends on: those that end alike stand together.
-#[derive(Debug, Default)]
-pub(super) struct Domains {
-    has_any: bool,
-    names: BTreeSet<String>,
-    wildcards: BTreeSet<String>,
+/// Domains and what belongs to them, from their ends on: those that end alike stand together.
+#[derive(Debug)]
+pub(super) struct Domains<T> {
+    any: Vec<T>,
+    names: BTreeMap<String, Vec<T>>,
+    wildcards: BTreeMap<String, Vec<T>>,
 }
 
-impl Domains {
-    pub(super) fn add(&mut self, domain: &Domain) {
+impl<T> Default for Domains<T> {
+    fn default() -> Self {
+        Self { any: Vec::new(), names: BTreeMap::new(), wildcards: BTreeMap::new() }
+    }
+}
+
+impl<T: Copy> Domains<T> {
+    pub(super) fn add(&mut self, domain: &Domain, value: T) {
         match domain {
-            Domain::Any => self.has_any = true,
-            Domain::Wildcard(suffix) => drop(self.wildcards.insert(reversed(suffix))),
-            Domain::Names(names) => self.names.extend(names.iter().flat_map(Name::all).map(|name| reversed(&name))),
+            Domain::Any => self.any.push(value),
+            Domain::Wildcard(suffix) => self.wildcards.entry(reversed(suffix)).or_default().push(value),
+            Domain::Names(names) => {
+                for name in names.iter().flat_map(Name::all) {
+                    self.names.entry(reversed(&name)).or_default().push(value);
+                }
+            }
         }
     }
 
     /// Tells whether a request may be for a domain and for one of these, as [`Domain::overlaps`] does for two.
     pub(super) fn overlap(&self, domain: &Domain) -> bool {
-        let is_empty = self.names.is_empty() && self.wildcards.is_empty();
-        self.has_any
-            || match domain {
-                Domain::Any => !is_empty,
-                Domain::Wildcard(suffix) => {
-                    let suffix = reversed(suffix);
-                    is_longer(&self.names, &suffix)
-                        || is_longer(&self.wildcards, &suffix)
-                        || starts(&suffix).any(|start| self.wildcards.contains(start))
-                        || self.wildcards.contains(&suffix)
-                }
-                Domain::Names(names) => names.iter().flat_map(Name::all).any(|name| {
-                    let name = reversed(&name);
-                    self.names.contains(&name) || starts(&name).any(|start| self.wildcards.contains(start))
-                }),
+        self.overlapping(domain).next().is_some()
+    }
+
+    /// Returns what belongs to those that share requests with a domain.
+    pub(super) fn overlapping(&self, domain: &Domain) -> impl Iterator<Item = T> {
+        let inside: Box<dyn Iterator<Item = &Vec<T>>> = match domain {
+            Domain::Any => Box::new(self.names.values().chain(self.wildcards.values())),
+            Domain::Wildcard(suffix) => {
+                let suffix = reversed(suffix);
+                Box::new(longer(&self.names, &suffix).chain(longer(&self.wildcards, &suffix)))
             }
+            Domain::Names(_) => Box::new(std::iter::empty()),
+        };
+        self.around(domain).chain(inside.flatten().copied())
+    }
+
+    /// Returns what belongs to those that have all requests to a domain, or to one of its names.
+    pub(super) fn around(&self, domain: &Domain) -> impl Iterator<Item = T> {
+        let mut found = vec![&self.any];
+        match domain {
+            Domain::Any => {}
+            Domain::Wildcard(suffix) => {
+                let suffix = reversed(suffix);
+                found.extend(starts(&suffix).filter_map(|start| self.wildcards.get(start)));
+                found.extend(self.wildcards.get(&suffix));
+            }
+            Domain::Names(names) => {
+                for name in names.iter().flat_map(Name::all).map(|name| reversed(&name)) {
+                    found.extend(self.names.get(&name));
+                    found.extend(starts(&name).filter_map(|start| self.wildcards.get(start)));
+                }
+            }
+        }
+        found.into_iter().flatten().copied()
     }
 }
 
-/// Tells whether one of some texts goes on after a start.
-fn is_longer(texts: &BTreeSet<String>, start: &str) -> bool {
-    let mut from = texts.range::<str, _>((std::ops::Bound::Excluded(start), std::ops::Bound::Unbounded));
-    from.next().is_some_and(|text| text.starts_with(start))
+/// Returns those of some texts that go on after a start.
+fn longer<'a, T>(texts: &'a BTreeMap<String, T>, start: &str) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let from = texts.range::<str, _>((Excluded(start), Unbounded));
+    let start = start.to_owned();
+    from.take_while(move |(text, _)| text.starts_with(&start)).map(|(_, value)| value)
 }
 
 /// Returns all that a text starts with, but for nothing and itself.
@@ -75,8 +105,18 @@ mod tests {
         #[test]
         fn many_overlap_where_one_of_them_does(all in prop::collection::vec(domain(), 0..5), one in domain()) {
             let mut domains = Domains::default();
-            all.iter().for_each(|domain| domains.add(domain));
-            prop_assert_eq!(domains.overlap(&one), all.iter().any(|domain| domain.overlaps(&one)));
+            all.iter().enumerate().for_each(|(number, domain)| domains.add(domain, number));
+            let mut found: Vec<_> = domains.overlapping(&one).collect();
+            found.sort_unstable();
+            found.dedup();
+            let expected: Vec<_> = (0..all.len()).filter(|number| all[*number].overlaps(&one)).collect();
+            prop_assert_eq!(domains.overlap(&one), !expected.is_empty());
+            prop_assert_eq!(found, expected);
+            let mut found: Vec<_> = domains.around(&one).collect();
+            found.sort_unstable();
+            found.dedup();
+            let holds = |number: &usize| all[*number].overlaps(&one) && all[*number].order() >= one.order();
+            prop_assert_eq!(found, (0..all.len()).filter(holds).collect::<Vec<_>>());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which configurations there are to be: one for each workload that routes are for.
 
 use super::context::{Manifest, Notes};
+use super::export::Export;
 use super::gateways::{Gateways, Proxy};
 use super::{http_route, virtual_service};
 use crate::tree::Tree;
@@ -11,6 +12,16 @@ pub(super) struct Workload<'a> {
     pub(super) proxies: Vec<Proxy>,
     /// The routes for it, the oldest first.
     pub(super) routes: Vec<&'a Manifest<'a>>,
+}
+
+impl Workload<'_> {
+    /// Finds the only namespace that sees its routes, if it is one.
+    pub(super) fn only_namespace(&self) -> Option<String> {
+        let mut exports = self.routes.iter().map(|manifest| Export::of(manifest));
+        let first = exports.next()?;
+        let only = first.only()?.to_owned();
+        exports.all(|other| other == first).then_some(only)
+    }
 }
 
 /// All of them.

@@ -1,6 +1,7 @@
 //! What the files say of hosts: their ports, their other names, their subsets.
 
 use super::context::{Manifest, Resource, service_of};
+use super::export::Export;
 use super::gateways::Proxy;
 use crate::node::Node;
 use crate::tree::Tree;
@@ -24,7 +25,10 @@ pub(super) struct Services {
     ports: HashMap<String, Vec<u64>>,
     /// Services that stand for a name outside of the cluster.
     external: HashMap<String, String>,
-    subsets: HashMap<String, HashSet<String>>,
+    /// Who sees a host, where that is not everybody.
+    exports: HashMap<String, Export>,
+    /// The subsets of each DestinationRule, and who sees it.
+    subsets: HashMap<String, Vec<(Export, HashSet<String>)>>,
     /// The namespaces in which there is a Service of a name.
     namespaces: HashMap<String, BTreeSet<String>>,
     /// The ports that routes name for a host.
@@ -48,6 +52,8 @@ impl Services {
             ports.iter().filter_map(|port| port.field(field)?.whole(PORTS)).collect::<Vec<_>>()
         };
         let text = |name| manifest.spec.as_ref()?.text_at(name);
+        let export = Export::of(manifest);
+        let restricted = Some(&export).filter(|export| **export != Export::Everybody);
         match (manifest.kind, manifest.name) {
             ("Service", Some(name)) => {
                 self.namespaces.entry(name.to_owned()).or_default().insert(manifest.namespace.to_owned());
@@ -57,18 +63,20 @@ impl Services {
                 {
                     self.external.insert(host.clone(), external.to_owned());
                 }
+                self.exports.extend(restricted.map(|export| (host.clone(), export.clone())));
                 self.ports.entry(host).or_insert_with(|| numbers("port"));
             }
             ("ServiceEntry", _) => {
                 for host in manifest.items("hosts").iter().filter_map(Node::text) {
+                    self.exports.extend(restricted.map(|export| (host.to_owned(), export.clone())));
                     self.ports.entry(host.to_owned()).or_insert_with(|| numbers("number"));
                 }
             }
             ("DestinationRule", _) => {
                 let subsets = manifest.items("subsets");
-                let names = subsets.iter().filter_map(|subset| subset.text_at("name")).map(str::to_owned);
+                let names = subsets.iter().filter_map(|subset| subset.text_at("name")).map(str::to_owned).collect();
                 if let Some(host) = text("host") {
-                    self.subsets.entry(full(host)).or_default().extend(names);
+                    self.subsets.entry(full(host)).or_default().push((export, names));
                 }
             }
             ("VirtualService", _) => {
@@ -111,9 +119,30 @@ impl Services {
         self.ports.contains_key(host)
     }
 
-    /// Tells whether the files have the subsets of a host, and not this one.
-    pub(super) fn lacks_subset(&self, host: &str, subset: &str) -> bool {
-        self.subsets.get(host).is_some_and(|known| !known.contains(subset))
+    /// Returns who sees a host, if that is not everybody.
+    pub(super) fn export(&self, host: &str) -> Option<&Export> {
+        self.exports.get(host)
+    }
+
+    /// Tells why no DestinationRule that a namespace sees has a subset of a host, if the files have some for it.
+    pub(super) fn lacks_subset(&self, host: &str, subset: &str, namespace: Option<&str>) -> Option<String> {
+        let known = self.subsets.get(host)?;
+        let mut having =
+            known.iter().filter(|(_, subsets)| subsets.contains(subset)).map(|(export, _)| export).peekable();
+        if having.peek().is_none() {
+            return Some(format!("no DestinationRule of {host} has this subset: its copies reach nobody"));
+        }
+        let mut unseen = None;
+        for export in having {
+            match export.is_to(namespace) {
+                Some(true) => return None,
+                Some(false) => {
+                    unseen = Some(format!("{}: its copies reach nobody", export.sees("the DestinationRule")))
+                }
+                None => unseen = Some(format!("{}: copies of others reach nobody", export.sees("the DestinationRule"))),
+            }
+        }
+        unseen
     }
 
     /// Returns a host that the user gave a port for, and that no mirror names.

@@ -2,23 +2,19 @@
 
 use super::context::{Manifest, Origin, Resource};
 use super::delegate::{Delegates, merge};
-use super::gateways::{Api, Proxy, Section};
+use super::export::Export;
+use super::gateways::{Api, Proxy, Taken};
 use super::hosts::Domain;
+use super::listener::Section;
+use super::matches::{Spot, field, is_for, read_match};
 use super::mirror::{Changes, Path, destination};
-use super::route::{Route, Table};
+use super::ports::Ports;
+use super::route::Route;
+use super::table::{Order, Table};
 use crate::node::Node;
 use crate::tree::{Tree, join};
+use std::collections::BTreeMap;
 use traffic_mirror::config::Config;
-
-/// What a match may ask that the plugin cannot know, and why.
-const UNKNOWABLE: [(&str, &str); 3] = [
-    ("port", "the rule also matches requests to other ports: the plugin does not know to which one a request was sent"),
-    (
-        "sourceLabels",
-        "the rule also matches requests of other workloads: use the selector where the plugin is installed",
-    ),
-    ("sourceNamespace", "the rule also matches requests of other namespaces: install the plugin in that one alone"),
-];
 
 /// Finds what the routes of a VirtualService are for. One without hosts is a delegate of others.
 pub(super) fn proxies(manifest: &Manifest<'_>) -> Vec<Proxy> {
@@ -34,7 +30,7 @@ pub(super) fn proxies(manifest: &Manifest<'_>) -> Vec<Proxy> {
 }
 
 /// Reads the name of a gateway; one without a namespace is in that of the VirtualService.
-fn proxy(name: &str, manifest: &Manifest<'_>) -> Proxy {
+pub(super) fn proxy(name: &str, manifest: &Manifest<'_>) -> Proxy {
     match name {
         "mesh" => Proxy::Mesh,
         _ if name.contains('/') => Proxy::Gateway(Api::Istio, name.to_owned()),
@@ -43,52 +39,46 @@ fn proxy(name: &str, manifest: &Manifest<'_>) -> Proxy {
 }
 
 /// Adds the routes of a VirtualService.
-pub(super) fn add(table: &mut Table, resource: &Resource<'_>, delegates: &Delegates<'_>) {
+pub(super) fn add(ports: &mut Ports, resource: &Resource<'_>, delegates: &Delegates<'_>) {
     let manifest = resource.manifest;
     let own = proxies(manifest);
-    let others: Vec<_> = resource.proxies.iter().filter(|proxy| !own.contains(proxy)).map(Proxy::to_string).collect();
-    if !others.is_empty() && manifest.mirrors() {
-        let what = format_args!(
-            "mirrored at {} too: they share one workload, and the plugin does not know the gateway",
-            others.join(" and ")
-        );
-        resource.warn("spec.gateways", what);
-    }
-    let in_mesh = resource.proxies.contains(&Proxy::Mesh);
-    let mut domains = Vec::new();
-    for host in manifest.items("hosts") {
-        let Some(text) = host.text() else { continue };
-        let full = resource.full_name(text);
-        // A gateway's clients know a service by the name that its VirtualService has, and by no shorter one.
-        let domain = if in_mesh { Domain::of_mesh(&full, resource.around.cluster_domain) } else { Domain::new(&full) };
-        if in_mesh && let Some((name, namespace)) = resource.around.service_of(&full) {
-            resource.warn_of_short(host.path(), name, namespace);
+    let export = Export::of(manifest);
+    for proxy in resource.proxies.iter().filter(|proxy| own.contains(proxy)) {
+        let Some(nearness) = nearness(resource, &export, proxy) else { continue };
+        if *proxy == Proxy::Mesh {
+            add_to_mesh(ports.at(None), resource, delegates);
+            continue;
         }
-        match domain {
-            Some(domain) => domains.push(domain),
-            None => resource.error(host.path(), format_args!("{}: not a host", host.tree().json())),
+        let domains = read_domains(resource, proxy);
+        let gateways = resource.around.gateways;
+        let mut by_port: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for taken in gateways.within(resource, "spec.hosts", &domains, proxy, Section::default()) {
+            by_port.entry(taken.port).or_default().push(taken);
+        }
+        if by_port.is_empty() {
+            // What is wrong with it is said all the same.
+            read_routes(resource, delegates, Spot { proxy, port: None });
+        }
+        for (port, taken) in by_port {
+            let routes = read_routes(resource, delegates, Spot { proxy, port });
+            if routes.is_empty() {
+                continue;
+            }
+            let table = ports.at(port);
+            let numbers = table.insert(manifest.number, routes);
+            for Taken { listener, domain, .. } in taken {
+                table.add(&domain, Order { listener, nearness, group: None }, &numbers);
+            }
         }
     }
-    let mut routes = Vec::new();
-    for (index, http) in manifest.items("http").iter().enumerate() {
-        // Istio leaves out what comes after a route that takes every request.
-        if routes.last().is_some_and(Route::takes_all) {
-            break;
-        }
-        read_or_follow(resource, delegates, http, index, &mut routes);
-    }
+}
+
+fn add_to_mesh(table: &mut Table, resource: &Resource<'_>, delegates: &Delegates<'_>) {
+    let manifest = resource.manifest;
+    let domains = read_domains(resource, &Proxy::Mesh);
+    let routes = read_routes(resource, delegates, Spot { proxy: &Proxy::Mesh, port: None });
     if routes.is_empty() {
         return;
-    }
-    if !in_mesh {
-        let gateways = resource.around.gateways;
-        let mut narrowed: Vec<Domain> = Vec::new();
-        for proxy in resource.proxies.iter().filter(|proxy| own.contains(proxy)) {
-            let taken = gateways.within(resource, "spec.hosts", &domains, proxy, Section::default());
-            let new: Vec<_> = taken.into_iter().filter(|domain| !narrowed.contains(domain)).collect();
-            narrowed.extend(new);
-        }
-        return table.add(manifest.number, &narrowed, routes);
     }
     if let Some(older) = table.add_first(manifest.number, &manifest.key(), domains, routes) {
         let guess = if manifest.has_age() { "" } else { " (without creationTimestamp, the first by name)" };
@@ -98,10 +88,78 @@ pub(super) fn add(table: &mut Table, resource: &Resource<'_>, delegates: &Delega
     }
 }
 
+/// Tells whether the proxies see a VirtualService: what only their own namespace sees comes first, what others see last.
+fn nearness(resource: &Resource<'_>, export: &Export, proxy: &Proxy) -> Option<u8> {
+    let manifest = resource.manifest;
+    let path = "spec.exportTo";
+    match export.is_to(resource.namespace) {
+        Some(true) if *export == Export::Everybody => return Some(2),
+        Some(true) => {
+            if *proxy == Proxy::Mesh {
+                resource.tell(path, format_args!("the plugin is for clients in {export} alone: install it there"));
+            }
+            return Some(u8::from(resource.namespace != Some(manifest.namespace)));
+        }
+        Some(false) if manifest.mirrors() => {
+            resource.warn(path, format_args!("not converted for {proxy}: {}", export.sees("the VirtualService")));
+        }
+        Some(false) => {}
+        None => {
+            let what = match proxy {
+                Proxy::Mesh => {
+                    format!("only clients in {export} see the VirtualService: install the plugin there alone")
+                }
+                _ => format!(
+                    "only gateways in {export} see the VirtualService, and no file tells where the workload of {proxy} is: taken \
+                     as seen; give a file with its Service or Deployment too"
+                ),
+            };
+            resource.warn(path, what);
+            return Some(2);
+        }
+    }
+    None
+}
+
+fn read_domains(resource: &Resource<'_>, proxy: &Proxy) -> Vec<Domain> {
+    let in_mesh = *proxy == Proxy::Mesh;
+    let mut domains = Vec::new();
+    for host in resource.manifest.items("hosts") {
+        let Some(text) = host.text() else { continue };
+        let full = resource.full_name(text);
+        // A gateway's clients know a service by the name that its VirtualService has, and by no shorter one.
+        let domain = if in_mesh { Domain::of_mesh(&full, resource.around.cluster_domain) } else { Domain::new(&full) };
+        if in_mesh && let Some((name, namespace)) = resource.around.service_of(&full) {
+            resource.warn_of_short(host.path(), name, namespace);
+        }
+        match domain {
+            Some(domain) => domains.push(domain),
+            None => {
+                let hint = if text.contains(['$', '{']) { ": a template: render it first" } else { "" };
+                resource.error(host.path(), format_args!("{}: not a host{hint}", host.tree().json()));
+            }
+        }
+    }
+    domains
+}
+
+fn read_routes(resource: &Resource<'_>, delegates: &Delegates<'_>, spot: Spot<'_>) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (index, http) in resource.manifest.items("http").iter().enumerate() {
+        // Istio leaves out what comes after a route that takes every request.
+        if routes.last().is_some_and(Route::takes_all) {
+            break;
+        }
+        read_or_follow(resource, delegates, spot, http, index, &mut routes);
+    }
+    routes
+}
+
 /// Reads a route, or those of the VirtualService that it delegates to.
 fn read_or_follow(
     resource: &Resource<'_>,
     delegates: &Delegates<'_>,
+    spot: Spot<'_>,
     http: &Node<'_>,
     index: usize,
     routes: &mut Vec<Route>,
@@ -110,44 +168,34 @@ fn read_or_follow(
     let number = manifest.number;
     if !has(http, "delegate") {
         let [mirror, mirrors] = ["mirror", "mirrors"].map(|name| (number, join(http.path(), name)));
-        return read_route(resource, http, [&mirror, &mirrors], index.to_string(), routes);
+        return read_route(resource, spot, http, [&mirror, &mirrors], index.to_string(), routes);
     }
     let Some(delegate) = delegates.find(http.tree(), manifest.namespace) else {
         let what = "not followed: the VirtualService is not in the files, so what it routes is not mirrored";
         resource.warn(&join(http.path(), "delegate"), what);
         let first = routes.len();
-        read_route(resource, http, [&(number, String::new()), &(number, String::new())], index.to_string(), routes);
+        let nowhere = (number, String::new());
+        read_route(resource, spot, http, [&nowhere, &nowhere], index.to_string(), routes);
         for route in routes.iter_mut().skip(first) {
             route.mirrors.clear();
             route.origins.clear();
         }
         return;
     };
+    let export = Export::of(delegate);
+    if export.is_to(Some(manifest.namespace)) == Some(false) {
+        let (seen, own) = (export.sees("the VirtualService"), manifest.namespace);
+        resource.warn(&join(http.path(), "delegate"), format_args!("left out, as in Istio: {seen}, and not {own}"));
+        return;
+    }
     let full = |host: &str| resource.around.full_name(host, delegate.namespace);
     for (part, merged) in merge(http.tree(), http.path(), number, delegate, &full).iter().enumerate() {
         if routes.last().is_some_and(Route::takes_all) {
             break;
         }
         let label = format!("{index}-{part}");
-        read_route(resource, &http.with(&merged.http), [&merged.mirror, &merged.mirrors], label, routes);
+        read_route(resource, spot, &http.with(&merged.http), [&merged.mirror, &merged.mirrors], label, routes);
     }
-}
-
-/// Returns a field by its name in JSON, or by its older one in the proto file: `mirrorPercent`, `mirror_percent`.
-pub(super) fn find<'t>(tree: &'t Tree, name: &str) -> Option<&'t Tree> {
-    tree.get(name).or_else(|| tree.get(&snake(name)))
-}
-
-fn field<'t>(node: &Node<'t>, name: &str) -> Option<Node<'t>> {
-    node.field(name).or_else(|| node.field(&snake(name)))
-}
-
-fn snake(name: &str) -> String {
-    let separated = |character: char| match character.is_ascii_uppercase() {
-        true => vec!['_', character.to_ascii_lowercase()],
-        false => vec![character],
-    };
-    name.chars().flat_map(separated).collect()
 }
 
 /// Tells whether an object is there.
@@ -158,6 +206,7 @@ fn has(node: &Node<'_>, name: &str) -> bool {
 /// Reads a route: one for each entry of its match, and with the places of `mirror` and `mirrors`.
 fn read_route(
     resource: &Resource<'_>,
+    spot: Spot<'_>,
     http: &Node<'_>,
     [mirror, mirrors]: [&Origin; 2],
     label: String,
@@ -175,8 +224,8 @@ fn read_route(
     let routed = !redirected && !answered;
     let uri = http.field("rewrite").and_then(|rewrite| rewrite.text_at("uri"));
     let rewrite = uri.filter(|uri| !uri.is_empty() && routed && !matches!(changes.path, Path::Regex(..)));
-    for entry in matches.iter().filter(|entry| is_for(resource, entry)) {
-        let (mut condition, is_catch_all) = read_match(resource, entry);
+    for entry in matches.iter().filter(|entry| is_for(resource, entry, spot)) {
+        let (mut condition, is_catch_all) = read_match(resource, entry, spot);
         let mut changes = changes.clone();
         if let Some(uri) = rewrite {
             // Envoy replaces what the entry matched: a prefix, or all that an expression matched.
@@ -198,76 +247,6 @@ fn read_route(
             break;
         }
     }
-}
-
-/// Tells whether an entry of a match is for one of the workload's gateways; warns where it is for some of them only.
-fn is_for(resource: &Resource<'_>, entry: &Node<'_>) -> bool {
-    let gateways = field(entry, "gateways").map(|gateways| gateways.items()).unwrap_or_default();
-    let named: Vec<_> = gateways.iter().filter_map(Node::text).map(|name| proxy(name, resource.manifest)).collect();
-    let mut others = resource.proxies.iter().filter(|proxy| !named.contains(proxy)).peekable();
-    if named.is_empty() || others.peek().is_none() {
-        return true;
-    }
-    let is_for = resource.proxies.iter().any(|proxy| named.contains(proxy));
-    if is_for {
-        let what = "not checked: the rule also matches requests to other gateways of the workload: the plugin does not know to which one a request came";
-        resource.warn(&join(entry.path(), "gateways"), what);
-    }
-    is_for
-}
-
-/// Reads an entry of a match, and whether Istio takes it for one of every request.
-fn read_match(resource: &Resource<'_>, entry: &Node<'_>) -> (Tree, bool) {
-    for (name, value) in entry.entries().into_iter().filter(|(_, value)| *value.tree() != Tree::Null) {
-        if let Some((_, why)) = UNKNOWABLE.iter().find(|(field, _)| is_field(name, field)) {
-            resource.warn(value.path(), format_args!("{}: not checked: {why}", value.tree().json()));
-        }
-    }
-    let test = |name: &str| field(entry, name).map(|test| read_test(&test));
-    let tests = |name: &str| {
-        let keep = |(key, value): (&str, Node<'_>)| {
-            let is_claim = key.starts_with('@');
-            if is_claim {
-                resource.warn(value.path(), "not checked: the rule also matches requests with other tokens: the plugin does not know their claims");
-            }
-            (!is_claim).then(|| (key.to_owned(), read_test(&value)))
-        };
-        let kept: Vec<_> = field(entry, name)?.entries().into_iter().filter_map(keep).collect();
-        (!kept.is_empty()).then_some(Tree::Map(kept))
-    };
-    let regex = field(entry, "uri").and_then(|uri| uri.text_at("regex"));
-    // A uri of no kind, or the prefix `/`, is every path.
-    let uri = test("uri").filter(|uri| !uri.fields().is_empty() && uri.text_at(&["prefix"]) != Some("/"));
-    let ignores_case = field(entry, "ignoreUriCase").and_then(|flag| flag.flag()).unwrap_or_default();
-    let condition = Tree::map([
-        ("uri", uri.clone()),
-        ("ignoreUriCase", (ignores_case && uri.is_some()).then_some(true.into())),
-        ("method", test("method")),
-        ("scheme", test("scheme")),
-        ("authority", test("authority")),
-        ("headers", tests("headers")),
-        ("withoutHeaders", tests("withoutHeaders")),
-        ("queryParams", tests("queryParams")),
-    ]);
-    let has = |name: &str| field(entry, name).is_some_and(|tests| !tests.tree().fields().is_empty());
-    let has_more = ["method", "scheme", "authority"].iter().any(|name| field(entry, name).is_some())
-        || ["headers", "withoutHeaders", "queryParams"].iter().any(|name| has(name));
-    (condition, (uri.is_none() || regex == Some(".*")) && !has_more)
-}
-
-/// Tells whether a name is a field's, in one of its spellings.
-fn is_field(name: &str, camel: &str) -> bool {
-    name.replace('_', "").eq_ignore_ascii_case(camel)
-}
-
-/// Reads a `StringMatch`; the expression `*` is Istio's older way to ask for presence.
-fn read_test(test: &Node<'_>) -> Tree {
-    let presence = Tree::Map(Vec::new());
-    if *test.tree() == Tree::Null {
-        return presence;
-    }
-    let [_, _, regex] = ["exact", "prefix", "regex"].map(|kind| test.text_at(kind));
-    if regex == Some("*") { presence } else { test.tree().clone() }
 }
 
 /// Finds the edits of a request's headers.

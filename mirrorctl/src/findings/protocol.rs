@@ -73,8 +73,8 @@ pub(super) fn wants_grpc(rule: &Rule) -> bool {
     let headers = rule.matches.iter().flat_map(|entry| &entry.headers);
     let mut types =
         headers.filter(|(name, _)| name.as_str() == "content-type").filter_map(|(_, value)| value.literal());
-    types.any(|literal| {
-        let (Literal::Exact(text) | Literal::Prefix(text)) = literal;
-        text.starts_with(b"application/grpc")
+    types.any(|literal| match literal {
+        Literal::Exact(text) | Literal::Prefix(text) => text.starts_with(b"application/grpc"),
+        Literal::Contains(_) | Literal::Within(_) => false,
     })
 }

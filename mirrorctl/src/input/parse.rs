@@ -80,9 +80,9 @@ fn read(text: &str) -> Result<Vec<Tree>, Error> {
     serde_saphyr::from_multiple_with_options(text, serde_saphyr::options! { with_snippet: false, budget: budget })
 }
 
-/// Tells whether a text has marks of Helm, Go templates or Jinja.
+/// Tells whether a text has marks of Helm, Go templates, Jinja or envsubst.
 fn is_template(text: &str) -> bool {
-    ["{{", "{%"].iter().any(|mark| text.contains(mark))
+    ["{{", "{%", "${"].iter().any(|mark| text.contains(mark))
 }
 
 /// Cuts a text where YAML documents begin, and counts the lines before each part. Indented, three dashes are text.

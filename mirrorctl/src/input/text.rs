@@ -15,6 +15,7 @@ pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
         text.map_err(|_| "not text: neither UTF-8 nor UTF-16".to_owned())
     };
     match &*bytes {
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err("UTF-32: save the file as UTF-8".to_owned()),
         [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
         [one, 0, ..] if *one != 0 => wide(&bytes, u16::from_le_bytes),
@@ -26,7 +27,7 @@ pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
             let text = String::from_utf8(bytes).map_err(|error| {
                 let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
                 let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-                format!("line {line}: not UTF-8: save the file in that encoding")
+                format!("line {line}: not UTF-8: save the file as UTF-8")
             })?;
             Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
         }
@@ -59,7 +60,8 @@ mod tests {
         for (bytes, expected) in [
             (&[0x1F, 0x8B, 8, 0][..], "compressed with gzip: unpack it first"),
             (b"PK\x03\x04", "a zip archive: unpack it first"),
-            (b"a: b\nc: \xFC\n", "line 2: not UTF-8: save the file in that encoding"),
+            (b"a: b\nc: \xFC\n", "line 2: not UTF-8: save the file as UTF-8"),
+            (&[0xFF, 0xFE, 0, 0, b'a', 0, 0, 0], "UTF-32: save the file as UTF-8"),
             (b"abc\0", "not text: it has a zero byte"),
             (&[0xFF, 0xFE, 0x00, 0xD8], "not text: neither UTF-8 nor UTF-16"),
         ] {

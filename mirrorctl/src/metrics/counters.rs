@@ -5,7 +5,7 @@ use super::text::{Sample, samples};
 use std::collections::BTreeMap;
 
 /// The labels of the filter's metrics.
-pub(crate) const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
+pub(crate) const LABELS: [&str; 8] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin", "field"];
 
 /// Counts by a label's value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,6 +47,8 @@ pub(crate) struct Mirror {
     pub(crate) classes: Counts,
     /// Empty where the rule does not compare.
     pub(crate) results: Counts,
+    /// In how many pairs each field differed.
+    pub(crate) fields: Counts,
     pub(crate) response_time: Histogram,
     pub(crate) slower: Histogram,
     pub(crate) faster: Histogram,
@@ -69,6 +71,7 @@ impl Mirror {
         self.outcomes.plus(&other.outcomes);
         self.classes.plus(&other.classes);
         self.results.plus(&other.results);
+        self.fields.plus(&other.fields);
         self.response_time.plus(&other.response_time);
         self.slower.plus(&other.slower);
         self.faster.plus(&other.faster);
@@ -90,6 +93,7 @@ impl Mirror {
             outcomes: self.outcomes.since(&earlier.outcomes)?,
             classes: self.classes.since(&earlier.classes)?,
             results: self.results.since(&earlier.results)?,
+            fields: self.fields.since(&earlier.fields)?,
             response_time: self.response_time.since(&earlier.response_time),
             slower: self.slower.since(&earlier.slower),
             faster: self.faster.since(&earlier.faster),
@@ -220,6 +224,7 @@ impl Counters {
                         "copies_total" => add(&mut mirror.outcomes, "outcome"),
                         "responses_total" => add(&mut mirror.classes, "class"),
                         "compared_total" => add(&mut mirror.results, "result"),
+                        "differences_total" => add(&mut mirror.fields, "field"),
                         "response_time_ms_bucket" => mirror.response_time.add(bound(), sample.value),
                         "slower_ms_bucket" => mirror.slower.add(bound(), sample.value),
                         "faster_ms_bucket" => mirror.faster.add(bound(), sample.value),

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::Agent;
 
 /// What is asked: a counter, or the buckets of a histogram, and the labels that matter.
-const SERIES: [(&str, &[&str]); 12] = [
+const SERIES: [(&str, &[&str]); 13] = [
     ("requests_total", &["rule"]),
     ("ignored_total", &["reason"]),
     ("unmatched_total", &[]),
@@ -20,6 +20,7 @@ const SERIES: [(&str, &[&str]); 12] = [
     ("copies_total", &["rule", "mirror", "outcome"]),
     ("responses_total", &["rule", "mirror", "class"]),
     ("compared_total", &["rule", "mirror", "result"]),
+    ("differences_total", &["rule", "mirror", "field"]),
     ("primary_responses_total", &["rule", "class"]),
     ("response_time_ms_bucket", &["rule", "mirror", "le"]),
     ("slower_ms_bucket", &["rule", "mirror", "le"]),

@@ -50,6 +50,22 @@ impl Blocks {
         Self(blocks)
     }
 
+    /// Holds pieces against those of the same times, whose share counts as that of the opposite.
+    pub(crate) fn beside(pieces: &[[Block; 2]]) -> Self {
+        let held = |[own, other]: &[Block; 2]| Block { against: other.for_it * own.of / other.of, ..*own };
+        Self(joined(pieces).iter().map(held).collect())
+    }
+
+    /// The same of what is surely so: less those that may come from what stands against it, where that is more than beside.
+    pub(crate) fn surely_beside(pieces: &[[Block; 2]]) -> Self {
+        let held = |[own, other]: &[Block; 2]| {
+            let scale = own.of / other.of;
+            let doubtful = (own.against - other.against * scale).max(0.0);
+            Block { against: other.for_it * scale + doubtful, ..*own }
+        };
+        Self(joined(pieces).iter().map(held).collect())
+    }
+
     /// Returns all together.
     pub(crate) fn total(&self) -> Block {
         self.0.iter().fold(Block::default(), |sum, block| sum.plus(*block))
@@ -94,6 +110,29 @@ impl Blocks {
     fn beyond(&self, share: f64) -> Vec<f64> {
         self.0.iter().map(|block| block.for_it - block.against - share * block.of).collect()
     }
+}
+
+/// Joins pieces of two sides, as [`Blocks::of`] does those of one, until both have something.
+fn joined(pieces: &[[Block; 2]]) -> Vec<[Block; 2]> {
+    let both = |[a, b]: [Block; 2], [c, d]: [Block; 2]| [a.plus(c), b.plus(d)];
+    let size = |[own, other]: [Block; 2]| own.of + other.of;
+    let total: f64 = pieces.iter().copied().map(size).sum();
+    let (mut blocks, mut open, mut seen) = (Vec::new(), [Block::default(); 2], 0.0);
+    let mut edge = 1.0;
+    for piece in pieces {
+        open = both(open, *piece);
+        seen += size(*piece);
+        let is_filled = open.iter().all(|side| side.of > 0.0);
+        if is_filled && seen >= total * edge / MOST as f64 - EXACT {
+            blocks.push(std::mem::take(&mut open));
+            edge = (seen * MOST as f64 / total).floor() + 1.0;
+        }
+    }
+    // What came to one side alone at the end.
+    if let Some(last) = blocks.last_mut() {
+        *last = both(*last, open);
+    }
+    blocks
 }
 
 /// Returns how many blocks it takes to be sure of one hypothesis in so many.
@@ -185,6 +224,26 @@ mod tests {
         // Some 90 % of what half of all blocks show is not less than that.
         let some = blocks(&[3.0; 16], 100.0);
         assert!(some.high(0.05) > 0.03 && some.low(0.05) < 0.03 + 1e-6);
+    }
+
+    #[test]
+    fn a_share_is_held_against_that_of_the_same_time() {
+        let piece =
+            |own: (f64, f64), other: (f64, f64)| [own, other].map(|(for_it, of)| Block { for_it, against: 0.0, of });
+        let beside = |pieces: &[[Block; 2]]| Blocks::beside(pieces).0;
+        let block = |for_it, against, of| Block { for_it, against, of };
+        // Of 100 as many as of 50.
+        assert_eq!(beside(&[piece((4.0, 100.0), (2.0, 50.0))]), [block(4.0, 4.0, 100.0)]);
+        // Nothing to hold it against for a while, at the beginning and at the end.
+        let uneven = [piece((1.0, 10.0), (0.0, 0.0)), piece((0.0, 10.0), (5.0, 10.0)), piece((2.0, 10.0), (0.0, 0.0))];
+        assert_eq!(beside(&uneven), [block(3.0, 15.0, 30.0)]);
+        assert_eq!(beside(&[piece((1.0, 10.0), (0.0, 0.0))]), []);
+        assert_eq!(beside(&[piece((1.0, 10.0), (1.0, 10.0)); 160]).len(), 16);
+        // Seven more than the other may come from five failures, of which the other has one in its half.
+        let failing = |own: Block, against| Block { against, ..own };
+        let [own, other] = piece((9.0, 100.0), (1.0, 50.0));
+        assert_eq!(Blocks::surely_beside(&[[failing(own, 5.0), failing(other, 1.0)]]).0, [block(9.0, 5.0, 100.0)]);
+        assert_eq!(Blocks::surely_beside(&[[failing(own, 1.0), failing(other, 3.0)]]).0, [block(9.0, 2.0, 100.0)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::judge::{Kind, Quantity};
 use super::period::{Period, time};
-use super::view::{Entry, View};
+use super::view::{Entry, FieldRow, Share, View};
 use crate::metrics::counters::{Counters, Counts};
 use crate::metrics::histogram::{Bin, difference, quantile};
 use crate::metrics::words::QUANTILES;
@@ -38,7 +38,9 @@ fn mirror(entry: &Entry<'_>, total: &Counters) -> Value {
         "responses": counted(&counts.classes),
         "responseTimeMs": times(&counts.response_time.bins()),
     });
-    let (Some(verdict), Some(fields)) = (&entry.verdict, value.as_object_mut()) else { return value };
+    let Some(fields) = value.as_object_mut().filter(|_| counts.compares()) else { return value };
+    fields.insert("isBaseline".into(), entry.is_baseline.into());
+    fields.insert("baseline".into(), entry.baseline.filter(|_| !entry.is_baseline).into());
     fields.insert("compared".into(), counted(&counts.results));
     fields.insert("differenceMs".into(), times(&difference(&counts.slower, &counts.faster)));
     if let Some(rule) = total.rules.get(entry.rule) {
@@ -46,6 +48,10 @@ fn mirror(entry: &Entry<'_>, total: &Counters) -> Value {
             json!({ "responses": counted(&rule.primary), "responseTimeMs": times(&rule.primary_time.bins()) });
         fields.insert("primary".into(), primary);
     }
+    let Some(verdict) = &entry.verdict else { return value };
+    fields.insert("fields".into(), entry.fields.iter().map(field).collect());
+    let unjudged = verdict.fields.baseline.as_ref().and_then(|beside| beside.unjudged);
+    fields.insert("fieldsNotJudged".into(), unjudged.into());
     for (name, kind) in [("errors", Kind::Errors), ("times", Kind::Times), ("differences", Kind::Differences)] {
         fields.insert(name.into(), verdict.quantity(kind).map_or(Value::Null, quantity));
     }
@@ -63,7 +69,22 @@ fn quantity(one: &Quantity) -> Value {
         "low": one.low(),
         "high": one.high(),
         "margin": one.margin,
+        "worseAbove": one.bad_above,
         "blocks": one.blocks.count(),
+    })
+}
+
+/// `isDifferent`: whether it surely differs more often than in the baseline; `low` and `high` bound by how much, where that is judged.
+fn field(row: &FieldRow) -> Value {
+    let share =
+        |one: &Share| json!({ "pairs": whole(one.pairs), "share": one.share, "low": one.low, "high": one.high });
+    json!({
+        "field": row.name,
+        "isDifferent": row.more.map(|_| row.is_different),
+        "mirror": share(&row.mirror),
+        "baseline": row.baseline.as_ref().map(share),
+        "low": row.more.map(|(low, _)| low),
+        "high": row.more.map(|(_, high)| high),
     })
 }
 

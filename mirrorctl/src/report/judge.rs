@@ -1,12 +1,15 @@
 //! Whether mirrors are as good as their primaries, from what came in the pieces of a period.
 
+use super::baseline::{self, Candidate};
 use super::bounds::{Block, Blocks, fewest};
+use super::fields::Fields;
+use super::holm::{Hypothesis, Step, holm};
 use crate::metrics::counters::Mirror;
 use crate::metrics::histogram::{above, difference, total};
 use std::fmt;
 
 /// How probable it may be that any mirror is called worse, or as good, that is not.
-const LEVEL: f64 = 0.05;
+pub(crate) const LEVEL: f64 = 0.05;
 /// How much more often slower than faster a mirror may be, as a share of the pairs with times.
 pub(crate) const SLOWER: f64 = 0.05;
 
@@ -71,6 +74,8 @@ pub(crate) enum Kind {
     Errors,
     Times,
     Differences,
+    /// One field of those differences, beside a baseline.
+    Field,
 }
 
 /// A share, its bounds, and what it shows beyond its margin.
@@ -78,20 +83,42 @@ pub(crate) enum Kind {
 pub(crate) struct Quantity {
     pub(crate) kind: Kind,
     pub(crate) margin: f64,
+    /// What it is bad above: its margin, or less where a baseline shows what chance does.
+    pub(crate) bad_above: f64,
     pub(crate) blocks: Blocks,
-    /// Whether it is surely above its margin, and what level that was held against.
+    /// Of these, those that surely count, where that is not all.
+    sure: Option<Blocks>,
+    /// Whether it is surely bad, and what level that was held against.
     above: Step,
-    /// The same of below.
+    /// Whether it is surely below its margin.
     below: Step,
 }
 
 impl Quantity {
     fn new(kind: Kind, margin: f64, blocks: Blocks) -> Self {
         let open = Step { is_rejected: false, level: LEVEL };
-        Self { kind, margin, blocks, above: open, below: open }
+        Self { kind, margin, bad_above: margin, blocks, sure: None, above: open, below: open }
     }
 
-    /// Tells whether the share is surely above its margin.
+    /// Makes one of by how much more often something is than in a baseline.
+    pub(crate) fn beside_baseline(kind: Kind, demands: &Demands, blocks: Blocks) -> Self {
+        Self { bad_above: demands.margin.min(demands.differing), ..Self::new(kind, demands.differing, blocks) }
+    }
+
+    /// Makes one of by how much more often a field differs than in a baseline, and surely does.
+    pub(crate) fn of_field(demands: &Demands, all: Blocks, sure: Blocks) -> Self {
+        Self { sure: Some(sure), ..Self::beside_baseline(Kind::Field, demands, all) }
+    }
+
+    fn p_bad(&self) -> f64 {
+        self.sure.as_ref().unwrap_or(&self.blocks).p_above(self.bad_above)
+    }
+
+    fn p_good(&self) -> f64 {
+        self.blocks.p_below(self.margin)
+    }
+
+    /// Tells whether the share is surely above what it is bad above.
     pub(crate) fn is_above(&self) -> bool {
         self.above.is_rejected
     }
@@ -103,7 +130,7 @@ impl Quantity {
 
     /// Returns what the share is above.
     pub(crate) fn low(&self) -> f64 {
-        self.blocks.low(self.above.level)
+        self.sure.as_ref().unwrap_or(&self.blocks).low(self.above.level)
     }
 
     /// Returns what the share is below.
@@ -123,6 +150,7 @@ pub(crate) struct Verdict {
     pub(crate) word: Word,
     /// Empty where nothing can be judged.
     pub(crate) quantities: Vec<Quantity>,
+    pub(crate) fields: Fields,
     /// The share of the pairs about whose status nothing is known.
     pub(crate) unknown: f64,
     /// How many blocks it takes, where there are too few.
@@ -133,30 +161,76 @@ impl Verdict {
     pub(crate) fn quantity(&self, kind: Kind) -> Option<&Quantity> {
         self.quantities.iter().find(|quantity| quantity.kind == kind)
     }
+
+    /// Returns in how many blocks all is known that takes blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        let of = |kind| self.quantity(kind).map_or(0, |quantity| quantity.blocks.count());
+        of(Kind::Errors).min(of(Kind::Differences))
+    }
+
+    /// Returns each quantity, with its part of the level: all fields have one part together.
+    fn weighted(&mut self) -> impl Iterator<Item = (&mut Quantity, f64)> {
+        let fields = self.fields.excesses();
+        let part = 1.0 / fields.len().max(1) as f64;
+        self.quantities.iter_mut().map(|quantity| (quantity, 1.0)).chain(fields.into_iter().map(move |one| (one, part)))
+    }
+
+    /// Returns what all fields together have to show to be good: as much as each.
+    fn p_fields_good(&self) -> Option<f64> {
+        self.fields.list.iter().filter_map(|field| Some(field.excess.as_ref()?.p_good())).max_by(f64::total_cmp)
+    }
+
+    /// Tells whether no field can differ too often, though a baseline is there that has its own differences.
+    fn are_fields_good(&self) -> bool {
+        let Some(baseline) = &self.fields.baseline else { return true };
+        let excesses = || self.fields.list.iter().filter_map(|field| field.excess.as_ref());
+        if baseline.unjudged.is_none() && excesses().all(Quantity::is_below) {
+            return true;
+        }
+        // One may hide among those that differ by chance, unless there are few of all.
+        self.quantity(Kind::Differences)
+            .is_some_and(|differences| baseline.own.p_below(differences.margin) <= differences.below.level)
+    }
 }
 
 /// Judges mirrors together, each from what came in the pieces of the period, in their order.
 ///
-/// One level holds for all of them (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979): in at most 5 % of all
-/// reports any mirror is called worse, or different, that is not; in at most 5 % any is called as good that is not.
-pub(crate) fn judge(mirrors: &[Vec<&Mirror>], demands: &Demands) -> Vec<Verdict> {
-    let mut verdicts: Vec<_> = mirrors.iter().map(|pieces| prepared(pieces, demands)).collect();
+/// One level holds for all of them, and for their fields (see [`holm`]): in at most 5 % of all reports any mirror is called worse, or
+/// different, or any field is named, that is not; in at most 5 % any is called as good that is not.
+pub(crate) fn judge(mirrors: &[Candidate<'_>], demands: &Demands) -> Vec<Verdict> {
+    let mut verdicts: Vec<_> = mirrors.iter().map(|mirror| prepared(mirror, demands)).collect();
     let level = LEVEL / demands.looks;
-    let fewest = fewest(level / verdicts.iter().map(|verdict| verdict.quantities.len()).sum::<usize>().max(1) as f64);
+    let parts =
+        |verdict: &Verdict| verdict.quantities.len().saturating_add(usize::from(!verdict.fields.list.is_empty()));
+    let fewest = fewest(level / verdicts.iter().map(parts).sum::<usize>().max(1) as f64);
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.word == Word::Undecided) {
-        let blocks = verdict.quantity(Kind::Errors).map_or(0, |errors| errors.blocks.count());
-        if blocks < fewest {
+        if verdict.blocks() < fewest {
             (verdict.word, verdict.fewest) = (Word::TooFew, fewest);
         }
     }
-    let judged = |verdict: &&mut Verdict| verdict.word == Word::Undecided;
-    let mut all: Vec<&mut Quantity> =
-        verdicts.iter_mut().filter(judged).flat_map(|verdict| &mut verdict.quantities).collect();
-    let p: Vec<_> = all.iter().map(|quantity| quantity.blocks.p_above(quantity.margin)).collect();
-    all.iter_mut().zip(holm(&p, level)).for_each(|(quantity, step)| quantity.above = step);
-    let p: Vec<_> = all.iter().map(|quantity| quantity.blocks.p_below(quantity.margin)).collect();
-    all.iter_mut().zip(holm(&p, level)).for_each(|(quantity, step)| quantity.below = step);
-    for verdict in verdicts.iter_mut().filter(|verdict| verdict.word == Word::Undecided) {
+    let mut judged: Vec<_> = verdicts.iter_mut().filter(|verdict| verdict.word == Word::Undecided).collect();
+    let mut all: Vec<_> = judged.iter_mut().flat_map(|verdict| verdict.weighted()).collect();
+    let bad: Vec<_> = all.iter().map(|(one, weight)| Hypothesis { p: one.p_bad(), weight: *weight }).collect();
+    all.iter_mut().zip(holm(&bad, level)).for_each(|((one, _), step)| one.above = step);
+    let good = |verdict: &&mut Verdict| {
+        let own = verdict.quantities.iter().map(Quantity::p_good).chain(verdict.p_fields_good());
+        own.map(|p| Hypothesis { p, weight: 1.0 }).collect::<Vec<_>>()
+    };
+    let good: Vec<_> = judged.iter().flat_map(good).collect();
+    let mut steps = holm(&good, level).into_iter();
+    for verdict in &mut judged {
+        verdict.quantities.iter_mut().zip(&mut steps).for_each(|(one, step)| one.below = step);
+        if verdict.p_fields_good().is_some() {
+            let step = steps.next();
+            verdict
+                .fields
+                .excesses()
+                .into_iter()
+                .zip(step.into_iter().cycle())
+                .for_each(|(one, step)| one.below = step);
+        }
+    }
+    for verdict in judged {
         verdict.word = word(verdict, demands);
     }
     verdicts
@@ -168,11 +242,16 @@ fn word(verdict: &Verdict, demands: &Demands) -> Word {
     let is_above = |kind| holds(kind, Quantity::is_above);
     let is_opposite = |kind| holds(kind, Quantity::is_opposite);
     let all = [Kind::Errors, Kind::Times, Kind::Differences];
+    let has_baseline = verdict.fields.baseline.is_some();
     if is_above(Kind::Errors) || is_above(Kind::Times) {
         Word::Worse
-    } else if is_above(Kind::Differences) {
-        Word::Different
-    } else if verdict.unknown > demands.margin || !all.iter().all(|kind| holds(*kind, Quantity::is_below)) {
+    } else if is_above(Kind::Differences) || verdict.fields.different().next().is_some() {
+        // What the primary's own version does not do is no chance.
+        if has_baseline { Word::Worse } else { Word::Different }
+    } else if verdict.unknown > demands.margin
+        || !all.iter().all(|kind| holds(*kind, Quantity::is_below))
+        || !verdict.are_fields_good()
+    {
         Word::Undecided
     } else if is_opposite(Kind::Errors) || is_opposite(Kind::Times) {
         Word::Better
@@ -182,12 +261,19 @@ fn word(verdict: &Verdict, demands: &Demands) -> Word {
 }
 
 /// Says what cannot be judged; all else is undecided so far.
-fn prepared(pieces: &[&Mirror], demands: &Demands) -> Verdict {
+fn prepared(candidate: &Candidate<'_>, demands: &Demands) -> Verdict {
+    let pieces = &candidate.pieces;
     let of = |results: &[&str]| -> f64 { pieces.iter().map(|piece| piece.results.some(results)).sum() };
     let pairs: f64 = pieces.iter().map(|piece| piece.results.sum()).sum();
     let unknown = of(&["not_compared"]);
     let unanswered = of(&["primary_only", "neither"]);
-    let verdict = |word, quantities| Verdict { word, quantities, unknown: unknown / pairs.max(1.0), fewest: 0 };
+    let verdict = |word, quantities| Verdict {
+        word,
+        quantities,
+        fields: Fields::of(candidate, demands),
+        unknown: unknown / pairs.max(1.0),
+        fewest: 0,
+    };
     let without_time = || Quantity::new(Kind::Times, SLOWER, Blocks::default());
     if pairs <= 0.0 {
         return verdict(Word::NothingCompared, Vec::new());
@@ -200,8 +286,10 @@ fn prepared(pieces: &[&Mirror], demands: &Demands) -> Verdict {
     if unanswered >= known {
         return verdict(Word::Unreachable, vec![errors, without_time()]);
     }
-    let differences = Blocks::of(pieces.iter().map(|piece| differences(piece)));
-    let differences = Quantity::new(Kind::Differences, demands.differing, differences);
+    let differences = match candidate.excess(baseline::differences) {
+        Some(excess) => Quantity::beside_baseline(Kind::Differences, demands, excess),
+        None => Quantity::new(Kind::Differences, demands.differing, candidate.own(differences)),
+    };
     let times = Blocks::of(pieces.iter().map(|piece| times(piece, demands.tolerance)));
     verdict(Word::Undecided, vec![errors, Quantity::new(Kind::Times, SLOWER, times), differences])
 }
@@ -230,33 +318,6 @@ fn times(mirror: &Mirror, tolerance: f64) -> Block {
     Block { for_it: above(&bins, tolerance), against: of - above(&bins, -tolerance), of }
 }
 
-/// What Holm's procedure makes of a hypothesis.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Step {
-    is_rejected: bool,
-    /// What it was held against.
-    level: f64,
-}
-
-/// Rejects as many hypotheses as one level allows.
-fn holm(p: &[f64], level: f64) -> Vec<Step> {
-    let mut order: Vec<_> = p.iter().enumerate().collect();
-    order.sort_by(|a, b| a.1.total_cmp(b.1));
-    let mut steps = Vec::new();
-    let (mut left, mut stopped) = (p.len() as f64, None);
-    for (index, p) in order {
-        let at = stopped.unwrap_or(level / left);
-        let is_rejected = stopped.is_none() && *p <= at;
-        if !is_rejected {
-            stopped = Some(at);
-        }
-        steps.push((index, Step { is_rejected, level: at }));
-        left -= 1.0;
-    }
-    steps.sort_by_key(|(index, _)| *index);
-    steps.into_iter().map(|(_, step)| step).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,7 +337,7 @@ mod tests {
     }
 
     fn verdict(pieces: &[Mirror]) -> Word {
-        judge(&[pieces.iter().collect()], &DEMANDS).remove(0).word
+        judge(&[Candidate::alone(pieces)], &DEMANDS).remove(0).word
     }
 
     #[test]
@@ -339,20 +400,12 @@ mod tests {
             })
             .collect();
         let words = |mirrors: &[&[Mirror]], looks| {
-            let mirrors: Vec<Vec<_>> = mirrors.iter().map(|pieces| pieces.iter().collect()).collect();
+            let mirrors: Vec<_> = mirrors.iter().map(|pieces| Candidate::alone(pieces)).collect();
             let verdicts = judge(&mirrors, &Demands { looks, ..DEMANDS });
             verdicts.iter().map(|verdict| verdict.word).collect::<Vec<_>>()
         };
         assert_eq!(words(&[&bad], 1.0), [Word::Worse]);
         assert_eq!(words(&[&bad], 2.0), [Word::Undecided]);
         assert_eq!(words(&[&bad, &good], 1.0), [Word::Undecided, Word::AsGood]);
-    }
-
-    #[test]
-    fn holms_procedure_stops_at_the_first_that_it_keeps() {
-        // From Holm's rule, by hand: 0.01 <= 0.05/4, 0.015 <= 0.05/3, 0.04 > 0.05/2.
-        let steps = holm(&[0.04, 0.01, 0.041, 0.015], 0.05);
-        assert_eq!(steps.iter().map(|step| step.is_rejected).collect::<Vec<_>>(), [false, true, false, true]);
-        assert_eq!(steps.iter().map(|step| step.level).collect::<Vec<_>>(), [0.025, 0.0125, 0.025, 0.05 / 3.0]);
     }
 }

@@ -1,12 +1,19 @@
 //! `mirrorctl report`: watches for a while, or asks a Prometheus, and tells whether each mirror is as good as its primary.
 
+mod baseline;
 mod bounds;
+mod fields;
+mod holm;
 mod json;
 mod judge;
+#[cfg(test)]
+mod noise;
 mod page;
 mod period;
+mod sentence;
 #[cfg(test)]
 mod simulation;
+mod table;
 mod text;
 mod view;
 
@@ -41,12 +48,15 @@ pub(crate) struct Watch {
     /// How long to wait between two readings (default: 1s); of a Prometheus, the shortest step (default: 60s)
     #[arg(long)]
     interval: Option<humantime::Duration>,
-    /// By what share of the pairs a mirror may fail more often than its primary
+    /// By what share of the pairs a mirror may fail more often than its primary, or a field differ more often than in the baseline
     #[arg(long, default_value = "0.1%", value_name = "PERCENT", value_parser = percent)]
     margin: f64,
-    /// The share of the pairs that is to have the same response, failures apart
+    /// The share of the pairs that is to have the same response, failures and what the baseline has apart
     #[arg(long, default_value = "99%", value_name = "PERCENT", value_parser = percent)]
     agreement: f64,
+    /// The mirror that runs the primary's version: what it has of differences is chance, and not counted against the others
+    #[arg(long, value_name = "MIRROR")]
+    baseline: Option<String>,
     /// By how much a response may be slower and still be as fast, in milliseconds: a boundary of Envoy's histograms
     #[arg(long, default_value_t = 5.0, value_name = "MS")]
     tolerance: f64,
@@ -81,6 +91,8 @@ pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
         return Err("--margin, --interval: above 0; --agreement: below 100; --tolerance: at least 1".into());
     }
     let interval = watch.interval.map(Into::into);
+    let is_known =
+        |counters: &Counters| watch.baseline.as_deref().map_or(Ok(()), |name| baseline::known(counters, name));
     let period = match &watch.prometheus {
         Some(url) => {
             let length = watch.period.map_or(ASKED, Into::into);
@@ -88,12 +100,13 @@ pub(crate) fn run(watch: &Watch) -> Result<Reply, String> {
         }
         None => {
             let length = watch.period.map_or(WATCHED, Into::into);
-            period::watched(&watch.urls, length, interval.unwrap_or(Duration::from_secs(1)))?
+            period::watched(&watch.urls, length, interval.unwrap_or(Duration::from_secs(1)), is_known)?
         }
     };
     let total = period.total();
+    is_known(&total)?;
     boundary(&total, watch.tolerance)?;
-    let view = View::new(&period, &total, &demands);
+    let view = View::new(&period, &total, &demands, watch.baseline.as_deref());
     let mut reply = Reply::default();
     if let Some(file) = &watch.html {
         fs::write(file, page::render(&view)).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -2,8 +2,9 @@
 //! telephone.
 
 use super::judge::Word;
+use super::table::{between, share};
 use super::text::{capital, heading};
-use super::view::{Entry, View};
+use super::view::{self, Entry, FieldRow, Share, View, short};
 use crate::metrics::histogram::{Bin, difference, total};
 use crate::metrics::words::{fine, grouped};
 
@@ -41,6 +42,7 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
     if has_sentence {
         text.push_str(&format!("<p>{}</p>\n", escaped(&capital(&entry.sentence))));
     }
+    text.push_str(&fields(entry));
     text.push_str("<table>\n<tr><th></th><th>primary</th><th>mirror</th></tr>\n");
     for row in &entry.rows {
         // A line may end between a count and its share alone.
@@ -53,13 +55,66 @@ fn section(entry: &Entry<'_>, has_sentence: bool) -> String {
         text.push_str(&format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(value)));
     }
     text.push_str("</dl>\n");
-    if entry.verdict.is_some() {
+    if entry.counts.compares() {
         let bins = difference(&entry.counts.slower, &entry.counts.faster);
         text.push_str(&bars("By how many milliseconds the mirror was slower", &bins));
     }
     text.push_str(&bars("How many milliseconds the mirror took", &entry.counts.response_time.bins()));
     text.push_str("</section>\n");
     text
+}
+
+/// Draws in which share of the pairs each field differs, beside the baseline's, those that differ more often first. Each group has a
+/// scale of its own: what is wrong in few must not vanish beside what differs always.
+fn fields(entry: &Entry<'_>) -> String {
+    let (different, others): (Vec<_>, Vec<_>) = entry.fields.iter().partition(|field| field.is_different);
+    let baseline = view::baseline(entry.baseline.unwrap_or_default());
+    let judged = others.iter().any(|field| field.more.is_some());
+    let more = format!("Fields that differ more often than in {baseline}");
+    group(&more, &different, entry)
+        + &group(
+            if judged { "Fields that do not surely differ more often" } else { "Fields that differ" },
+            &others,
+            entry,
+        )
+}
+
+fn group(title: &str, fields: &[&FieldRow], entry: &Entry<'_>) -> String {
+    let shares = |field: &&FieldRow| [Some(field.mirror), field.baseline];
+    let widest = fields.iter().flat_map(shares).flatten().map(|share| share.high).fold(0.0, f64::max);
+    if widest <= 0.0 {
+        return String::new();
+    }
+    let mut rows = String::new();
+    for field in fields {
+        let more = field.more.map(|more| format!(": more often by {}", between(more))).unwrap_or_default();
+        rows.push_str(&format!("<tr><th colspan=\"3\"><b>{}</b>{more}</th></tr>\n", escaped(&field.name)));
+        let colour = if field.is_different { "bad" } else { "plain" };
+        rows.push_str(&interval(short(entry.name), colour, &field.mirror, widest));
+        if let (Some(share), Some(name)) = (&field.baseline, entry.baseline) {
+            rows.push_str(&interval(short(name), "open", share, widest));
+        }
+    }
+    format!(
+        "<h3>{}</h3>\n<p class=\"quiet\">Shares of the pairs, with their 95 % intervals; a full bar is {}.</p>\n\
+         <table class=\"fields\">\n<colgroup><col/><col/><col/></colgroup>\n{}</table>\n",
+        escaped(title),
+        fine(widest).replace(" %", "\u{a0}%"),
+        rows.replace(" %", "\u{a0}%")
+    )
+}
+
+/// Draws a share, and over it a line from bound to bound.
+fn interval(name: &str, colour: &str, one: &Share, widest: f64) -> String {
+    let part = |share: f64| 100.0 * share / widest;
+    let (width, left, wide) = (part(one.share), part(one.low), part(one.high - one.low));
+    format!(
+        "<tr><td>{}</td><td><div class=\"track\"><div class=\"bar {colour}\" style=\"width:{width:.2}%\"></div>\
+         <div class=\"interval\" style=\"left:{left:.2}%;width:{wide:.2}%\"></div></div></td><td>{}<br/><small>{}</small></td></tr>\n",
+        escaped(name),
+        share(one),
+        between((one.low, one.high))
+    )
 }
 
 /// Draws which share of the values is in each bin; a row of dots stands for those that are empty.

@@ -9,6 +9,7 @@ use crate::reply::Progress;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Write, stderr};
+use std::sync::LazyLock;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +21,9 @@ const STEPS: u32 = 48;
 const SHORTEST_STEP: Duration = Duration::from_secs(60);
 /// From when on whoever watches an Envoy is told what that means.
 const LONG: Duration = Duration::from_secs(60 * 60);
+
+/// What came of a mirror that was not there.
+static NOTHING: LazyLock<Mirror> = LazyLock::new(Mirror::default);
 
 /// What came, and what is to be known of where it comes from.
 pub(crate) struct Period {
@@ -45,7 +49,8 @@ impl Period {
 
     /// Returns what came of a mirror, in the order of time.
     pub(crate) fn pieces(&self, rule: &str, mirror: &str) -> Vec<&Mirror> {
-        self.gains.iter().filter_map(|gain| gain.rules.get(rule)?.mirrors.get(mirror)).collect()
+        let rules = self.gains.iter().map(|gain| gain.rules.get(rule));
+        rules.map(|rule| rule.and_then(|rule| rule.mirrors.get(mirror)).unwrap_or(&NOTHING)).collect()
     }
 }
 
@@ -58,11 +63,16 @@ struct Watched<'a> {
     is_down: bool,
 }
 
-/// Reads Envoys now and then.
+/// Reads Envoys now and then, once all that they count at first is as it has to be.
 ///
 /// # Errors
-/// What to tell the user where none of them can be read at first.
-pub(crate) fn watched(names: &[String], length: Duration, interval: Duration) -> Result<Period, String> {
+/// What to tell the user where none of them can be read at first, or it is not.
+pub(crate) fn watched(
+    names: &[String],
+    length: Duration,
+    interval: Duration,
+    check: impl Fn(&Counters) -> Result<(), String>,
+) -> Result<Period, String> {
     let (mut envoys, mut events) = (Vec::new(), Vec::new());
     let (start, from) = (Instant::now(), SystemTime::now());
     for name in names {
@@ -81,6 +91,9 @@ pub(crate) fn watched(names: &[String], length: Duration, interval: Duration) ->
     if envoys.iter().all(|envoy| envoy.last.is_none()) {
         return Err(events.join("\n"));
     }
+    let mut first = Counters::default();
+    envoys.iter().filter_map(|envoy| envoy.last.as_ref()).for_each(|last| first.plus(last));
+    check(&first)?;
     if length >= LONG {
         announce(names.len(), from, length, interval);
     }

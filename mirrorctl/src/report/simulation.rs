@@ -2,6 +2,7 @@
 
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use super::baseline::Candidate;
 use super::judge::{Demands, Word, judge};
 use crate::metrics::counters::Mirror;
 
@@ -9,11 +10,11 @@ const READINGS: usize = 80;
 const DEMANDS: Demands = Demands { margin: 0.001, differing: 0.01, tolerance: 5.0, looks: 1.0 };
 
 /// SplitMix64: Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, 2014.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// Between 0, exclusive, and 1.
-    fn next(&mut self) -> f64 {
+    pub(super) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -88,7 +89,7 @@ fn period(world: World, seed: u64) -> Vec<Mirror> {
 fn share(world: World, runs: u64, word: Word) -> f64 {
     let is_word = |seed: &u64| {
         let pieces = period(world, seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        judge(&[pieces.iter().collect()], &DEMANDS).remove(0).word == word
+        judge(&[Candidate::alone(&pieces)], &DEMANDS).remove(0).word == word
     };
     100.0 * (0..runs).filter(is_word).count() as f64 / runs as f64
 }

@@ -1,5 +1,6 @@
 //! The report for a terminal of 80 columns, and as Markdown.
 
+use super::table;
 use super::view::{Entry, View};
 use crate::metrics::words::{grouped, wrapped};
 
@@ -18,6 +19,7 @@ pub(crate) fn text(view: &View<'_>) -> String {
         if index > 0 || entry.verdict.is_none() {
             text.push_str(&format!("  {}\n", wrapped(&capital(&entry.sentence), 2, 2)));
         }
+        text.push_str(&table::text(entry));
         let row = |name: &str, primary: &str, mirror: &str| format!("  {name:<12}{primary:>22}{mirror:>22}\n");
         text.push_str(&row("", "primary", "mirror"));
         entry.rows.iter().for_each(|one| text.push_str(&row(&one.name, &one.primary, &one.mirror)));
@@ -43,6 +45,7 @@ pub(crate) fn markdown(view: &View<'_>) -> String {
         if index > 0 || entry.verdict.is_none() {
             text.push_str(&format!("{}\n\n", escaped(&capital(&entry.sentence))));
         }
+        text.push_str(&table::markdown(entry));
         text.push_str("| | primary | mirror |\n|---|---:|---:|\n");
         entry
             .rows
@@ -60,7 +63,11 @@ pub(crate) fn markdown(view: &View<'_>) -> String {
 
 /// Names an entry, and its word.
 pub(crate) fn heading(entry: &Entry<'_>) -> String {
-    let word = entry.verdict.as_ref().map(|verdict| format!(": {}", verdict.word)).unwrap_or_default();
+    let word = match &entry.verdict {
+        Some(verdict) => format!(": {}", verdict.word),
+        None if entry.is_baseline => ": the baseline".into(),
+        None => String::new(),
+    };
     format!("{} → {}{word}", entry.rule, entry.name)
 }
 
@@ -75,7 +82,7 @@ pub(crate) fn capital(sentence: &str) -> String {
 }
 
 /// Keeps what Markdown would take for its own.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('|', "\\|")
         .replace('<', "&lt;")

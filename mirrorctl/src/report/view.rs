@@ -1,10 +1,14 @@
 //! What there is to say of a period: the verdict in one sentence, then each mirror beside its primary, the worst first.
 
-use super::judge::{Demands, Kind, Quantity, SLOWER, Verdict, Word, judge};
+use super::baseline::{Candidate, differences};
+use super::bounds::Blocks;
+use super::fields::{Field, interval};
+use super::judge::{Demands, Verdict, Word, judge};
 use super::period::{Period, time};
+use super::sentence::{self, sentence};
 use crate::metrics::counters::{Counters, Mirror, Rule};
 use crate::metrics::histogram::{Bin, difference, quantile};
-use crate::metrics::words::{self, QUANTILES, counts, fine, grouped, milliseconds};
+use crate::metrics::words::{QUANTILES, counts, fine, grouped, milliseconds};
 use std::cmp::Reverse;
 
 /// A row of the table in which both sides stand.
@@ -14,12 +18,57 @@ pub(crate) struct Row {
     pub(crate) mirror: String,
 }
 
+/// In which share of the pairs a field differs.
+#[derive(Clone, Copy)]
+pub(crate) struct Share {
+    pub(crate) pairs: f64,
+    pub(crate) share: f64,
+    /// Its bounds.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Share {
+    fn new(blocks: &Blocks) -> Self {
+        let (low, high) = interval(blocks);
+        Self { pairs: blocks.total().for_it, share: blocks.share(), low, high }
+    }
+}
+
+/// A field that differs.
+pub(crate) struct FieldRow {
+    pub(crate) name: String,
+    /// Whether it surely differs more often than in the baseline.
+    pub(crate) is_different: bool,
+    pub(crate) mirror: Share,
+    pub(crate) baseline: Option<Share>,
+    /// Between what bounds it differs more often; `None` where that is not judged.
+    pub(crate) more: Option<(f64, f64)>,
+}
+
+impl FieldRow {
+    fn new(field: &Field) -> Self {
+        Self {
+            name: field.name.clone(),
+            is_different: field.is_different(),
+            mirror: Share::new(&field.own),
+            baseline: field.baseline.as_ref().map(Share::new),
+            more: field.excess.as_ref().map(|excess| (excess.low(), excess.high())),
+        }
+    }
+}
+
 /// A rule and one of its mirrors.
 pub(crate) struct Entry<'a> {
     pub(crate) rule: &'a str,
     pub(crate) name: &'a str,
-    /// Where the rule compares.
+    /// Where the rule compares, and it is not what others are held against.
     pub(crate) verdict: Option<Verdict>,
+    pub(crate) is_baseline: bool,
+    /// The mirror that it is held against.
+    pub(crate) baseline: Option<&'a str>,
+    /// Those that are different first, then those that differ most.
+    pub(crate) fields: Vec<FieldRow>,
     /// One sentence.
     pub(crate) sentence: String,
     pub(crate) rows: Vec<Row>,
@@ -41,23 +90,39 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Judges what came, and puts it into words.
-    pub(crate) fn new(period: &'a Period, total: &'a Counters, demands: &Demands) -> Self {
+    /// Judges what came, beside a baseline where one is named, and puts it into words.
+    pub(crate) fn new(period: &'a Period, total: &'a Counters, demands: &Demands, baseline: Option<&'a str>) -> Self {
         let mut entries: Vec<_> =
             total.pairs().map(|(rule, counts, name, mirror)| entry(rule, counts, name, mirror)).collect();
-        let compared: Vec<_> = total.pairs().filter(|(.., mirror)| mirror.compares()).collect();
-        let pieces: Vec<_> = compared.iter().map(|(rule, _, name, _)| period.pieces(rule, name)).collect();
-        let mut verdicts = judge(&pieces, demands).into_iter();
-        for entry in entries.iter_mut().filter(|entry| entry.counts.compares()) {
-            entry.verdict = verdicts.next();
-            if let Some(verdict) = &entry.verdict {
-                entry.sentence = sentence(short(entry.name), verdict, entry.counts, demands);
-            }
+        for entry in &mut entries {
+            entry.is_baseline = baseline == Some(entry.name);
+            let has_it = |name: &&str| {
+                total.rules.get(entry.rule).and_then(|rule| rule.mirrors.get(*name)).is_some_and(Mirror::compares)
+            };
+            entry.baseline = baseline.filter(has_it);
         }
-        // Of two that are equally bad, the one with more failures.
+        let is_judged = |entry: &&mut Entry<'_>| entry.counts.compares() && !entry.is_baseline;
+        let candidate = |entry: &mut Entry<'a>| Candidate {
+            pieces: period.pieces(entry.rule, entry.name),
+            baseline: entry.baseline.map(|name| period.pieces(entry.rule, name)),
+        };
+        let candidates: Vec<_> = entries.iter_mut().filter(is_judged).map(candidate).collect();
+        let mut verdicts = judge(&candidates, demands).into_iter();
+        for entry in entries.iter_mut().filter(is_judged) {
+            let Some(verdict) = verdicts.next() else { continue };
+            entry.sentence = sentence(entry, &verdict, demands);
+            entry.fields = verdict.fields.sorted().into_iter().map(FieldRow::new).collect();
+            entry.notes.extend(beside(entry, &verdict, baseline));
+            entry.verdict = Some(verdict);
+        }
+        for entry in entries.iter_mut().filter(|entry| entry.is_baseline && entry.counts.compares()) {
+            entry.sentence = sentence::of_baseline(short(entry.name), &differences(entry.counts));
+        }
+        // Of two that are equally bad, the one with more failures. What is not judged comes last.
         let lost = |entry: &Entry<'_>| (share_lost(entry.counts) * 1e6) as u64;
         entries.sort_by_key(|entry| {
-            (entry.verdict.as_ref().map_or(Word::NothingCompared, |one| one.word), Reverse(lost(entry)))
+            let word = entry.verdict.as_ref().map(|one| one.word);
+            (word.is_none(), word, !entry.is_baseline, Reverse(lost(entry)))
         });
         let nowhere = total.rules.iter().filter(|(_, rule)| rule.mirrors.is_empty());
         let seconds = period.to.duration_since(period.from).unwrap_or_default().as_secs();
@@ -69,7 +134,7 @@ impl<'a> View<'a> {
             source: format!("{}, {proxies}{}", period.source, versions(period)),
             when: format!("{} to {} ({length})", time(period.from), time(period.to)),
             events: &period.events,
-            demands: told(demands),
+            demands: sentence::demands(demands, baseline),
         }
     }
 
@@ -86,13 +151,38 @@ impl<'a> View<'a> {
     pub(crate) fn answer(&self) -> String {
         match self.entries.first().filter(|entry| entry.verdict.is_some()) {
             Some(entry) => entry.sentence.clone(),
+            None if self.entries.iter().any(|entry| entry.is_baseline) => {
+                "No mirror is beside the baseline in its rule: nothing compared".into()
+            }
             None => "No rule has `compare`, so that nothing is said of which is better: nothing compared".into(),
         }
     }
 }
 
+/// Tells what there is to know of the baseline of a mirror.
+fn beside(entry: &Entry<'_>, verdict: &Verdict, named: Option<&str>) -> Vec<(&'static str, String)> {
+    match (&verdict.fields.baseline, named) {
+        (None, None) => Vec::new(),
+        (None, Some(name)) => {
+            vec![("baseline", format!("its rule has no mirror {name}: held against the primary alone"))]
+        }
+        (Some(beside), _) => {
+            let of = |blocks: &Blocks| format!("{} of {}", sentence::part(blocks.total()), grouped(blocks.total().of));
+            let name = short(entry.baseline.unwrap_or_default());
+            let text = format!("{} pairs differ; of {name}, {}", of(&beside.own), of(&beside.others));
+            let unjudged = beside.unjudged.map(|why| ("not judged", format!("fields: {why}")));
+            [("differences", text)].into_iter().chain(unjudged).collect()
+        }
+    }
+}
+
+/// Returns how a sentence calls a baseline when it comes up.
+pub(crate) fn baseline(name: &str) -> String {
+    if name == "baseline" { "the baseline".into() } else { format!("{}, the baseline", short(name)) }
+}
+
 /// Returns how a sentence calls a mirror: by its label, unless that is a cluster's long name.
-fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     if name.chars().count() <= 24 { name } else { "the mirror" }
 }
 
@@ -133,6 +223,9 @@ fn entry<'a>(rule: &'a str, counts: &Rule, name: &'a str, mirror: &'a Mirror) ->
         rule,
         name,
         verdict: None,
+        is_baseline: false,
+        baseline: None,
+        fields: Vec::new(),
         sentence: "its rule has no `compare`: not compared".into(),
         rows,
         notes: notes(counts, mirror),
@@ -156,113 +249,4 @@ fn notes(rule: &Rule, mirror: &Mirror) -> Vec<(&'static str, String)> {
         }
     }
     notes
-}
-
-/// Says in one sentence what was found, with its numbers; it ends with the word.
-fn sentence(name: &str, verdict: &Verdict, counts: &Mirror, demands: &Demands) -> String {
-    let word = verdict.word;
-    let errors = || verdict.quantity(Kind::Errors).map(|errors| failures(name, errors)).unwrap_or_default();
-    let times = || verdict.quantity(Kind::Times).map(|times| slower(name, times, demands)).unwrap_or_default();
-    let pairs = grouped(counts.results.sum());
-    let said = match word {
-        Word::NothingCompared => {
-            let why = if counts.sent() > 0.0 {
-                format!("{} copies were sent, and", grouped(counts.sent()))
-            } else {
-                "no copy was sent, and".into()
-            };
-            format!("{why} no pair of responses of {name} and the primary is complete")
-        }
-        Word::NotComparable => format!(
-            "of {pairs} pairs of {name} and the primary the status is not known: this build of the module does not compare gRPC's \
-             (the mirror's own responses: {})",
-            words::counts(&counts.classes, None)
-        ),
-        Word::Unreachable => {
-            format!("{name} responded to none of {} requests", grouped(counts.classes.sum().max(counts.results.sum())))
-        }
-        Word::Worse if verdict.quantity(Kind::Errors).is_some_and(Quantity::is_above) => errors(),
-        Word::Worse => times(),
-        Word::Different => verdict.quantity(Kind::Differences).map(|one| differing(name, one)).unwrap_or_default(),
-        Word::TooFew => {
-            let blocks = verdict.quantity(Kind::Errors).map_or(0, |errors| errors.blocks.count());
-            format!(
-                "{pairs} pairs of {name} and the primary in {blocks} pieces of time: at least {} pieces with pairs are needed",
-                verdict.fewest
-            )
-        }
-        Word::Undecided => format!("{}; {}", errors(), open(verdict, demands)),
-        Word::AsGood | Word::Better => format!("{}; {}", errors(), times()),
-    };
-    format!("{said}: {word}")
-}
-
-fn part(count: f64, of: f64) -> String {
-    if count > 0.0 { fine(count / of) } else { "none".into() }
-}
-
-fn failures(name: &str, errors: &Quantity) -> String {
-    let total = errors.blocks.total();
-    format!(
-        "{name} fails {} of {} requests that the primary answers; the primary fails {} that {name} answers",
-        part(total.for_it, total.of),
-        grouped(total.of),
-        part(total.against, total.of)
-    )
-}
-
-fn slower(name: &str, times: &Quantity, demands: &Demands) -> String {
-    let total = times.blocks.total();
-    format!(
-        "{name} is slower by more than {} in {} of {} pairs, and faster in {}",
-        milliseconds(demands.tolerance),
-        part(total.for_it, total.of),
-        grouped(total.of),
-        part(total.against, total.of)
-    )
-}
-
-fn differing(name: &str, one: &Quantity) -> String {
-    let total = one.blocks.total();
-    format!(
-        "{name} responds otherwise than the primary to {} of {} requests, failures apart",
-        part(total.for_it, total.of),
-        grouped(total.of)
-    )
-}
-
-/// Says what is not decided.
-fn open(verdict: &Verdict, demands: &Demands) -> String {
-    if verdict.unknown > demands.margin {
-        return format!("of {} of the pairs the status is not known", fine(verdict.unknown));
-    }
-    let open: Vec<_> = verdict.quantities.iter().filter(|quantity| !quantity.is_below()).collect();
-    let one = |quantity: &&Quantity| {
-        let (low, high) = (fine(quantity.low()), fine(quantity.high()));
-        match quantity.kind {
-            Kind::Times if quantity.blocks.total().of <= 0.0 => {
-                "slower or faster: the times of no pair are known".to_owned()
-            }
-            Kind::Times => format!("slower more often than faster by {low} to {high} ({} is allowed)", fine(SLOWER)),
-            Kind::Errors => format!("failing more often by {low} to {high} ({} is allowed)", fine(quantity.margin)),
-            Kind::Differences => {
-                format!("responding otherwise in {low} to {high} ({} is allowed)", fine(quantity.margin))
-            }
-        }
-    };
-    format!("it may be {}", open.iter().map(one).collect::<Vec<_>>().join(", "))
-}
-
-/// Tells what the demands are, and how sure verdicts are.
-fn told(demands: &Demands) -> String {
-    let looks = if demands.looks > 1.0 { format!(" of {} reports together", demands.looks) } else { String::new() };
-    format!(
-        "As good: fails no more often than the primary by {} of the pairs, is not more often slower than faster by more than {} in {}, and \
-         responds otherwise in less than {}. Bounds come from up to 16 pieces of time; with a probability of at most 5 %{looks} any mirror \
-         is called worse, or as good, that is not.",
-        fine(demands.margin),
-        milliseconds(demands.tolerance),
-        fine(SLOWER),
-        fine(demands.differing)
-    )
 }

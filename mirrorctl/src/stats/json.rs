@@ -42,6 +42,7 @@ fn mirror(target: &str, mirror: &Mirror, requests: f64) -> Value {
     });
     if let (true, Some(fields)) = (mirror.compares(), value.as_object_mut()) {
         fields.insert("compared".into(), counts(&mirror.results));
+        fields.insert("differences".into(), counts(&mirror.fields));
         fields.insert("slowerMs".into(), times(&mirror.slower));
         fields.insert("fasterMs".into(), times(&mirror.faster));
     }

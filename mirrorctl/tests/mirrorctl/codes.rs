@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-const LABELS: [&str; 7] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"];
+const LABELS: [&str; 8] = ["rule", "mirror", "outcome", "class", "reason", "result", "plugin", "field"];
 
 /// Returns what `check` says of a file.
 fn findings(file: &str) -> Vec<Value> {

@@ -320,6 +320,17 @@ fn limits_that_are_used_up_are_named() {
 }
 
 #[test]
+fn requests_that_did_not_become_complete_are_named() {
+    run_into_a_trap(to("mirror"), async |mesh| {
+        let head = "POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 90\r\n\r\nhello";
+        let upload = raw(mesh.address("main"), head.as_bytes()).await;
+        mesh.until("a part of the body to be held", |ledger| ledger.buffered_bytes() == 5).await;
+        drop(upload);
+        names_first(mesh, "error incomplete-requests").await;
+    });
+}
+
+#[test]
 fn bodies_that_cannot_be_looked_at_are_named() {
     let mirror = json!({"cluster": "mirror", "redact": {"json": ["/email"]}});
     run_into_a_trap(Setup::new(rule(mirror)), async |mesh| {

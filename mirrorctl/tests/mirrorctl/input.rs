@@ -77,17 +77,63 @@ fn a_list_of_any_length_is_read() {
     assert_eq!(mirrorctl(&["convert", "-"], &text).ok().matches("host: mirror.shop.svc").count(), 2);
 }
 
+/// A gateway's routes, each of a host of its own, and their Gateway: one server of all hosts, or one for each.
+fn on_one_gateway(number: usize, servers: usize, api: &str) -> Vec<Value> {
+    let host = |number: usize| format!("svc-{number}.test");
+    let hosts: Vec<_> = (0..number).map(host).collect();
+    let gateway = if api == "Istio's" {
+        let server = |(place, hosts): (usize, &[String])| json!({"port": {"number": 80, "name": place, "protocol": "HTTP"}, "hosts": hosts});
+        let servers: Vec<_> = hosts.chunks(number.div_ceil(servers)).enumerate().map(server).collect();
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "gw", "namespace": "shop"},
+            "spec": {"selector": {"app": "edge"}, "servers": servers},
+        })
+    } else {
+        let listener = |host: &String| json!({"name": host, "port": 443, "protocol": "HTTPS", "hostname": host});
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "gw", "namespace": "shop"},
+            "spec": {"gatewayClassName": "istio", "listeners": hosts.iter().map(listener).collect::<Vec<_>>()},
+        })
+    };
+    let route = |number: usize| {
+        if api == "Istio's" {
+            let mut route = virtual_service(number);
+            route["spec"]["gateways"] = json!(["gw"]);
+            route["spec"]["hosts"] = json!([host(number)]);
+            return route;
+        }
+        let mirror = json!({"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "mirror", "port": 80}}});
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": format!("svc-{number}"), "namespace": "shop"},
+            "spec": {
+                "parentRefs": [{"name": "gw", "sectionName": host(number)}],
+                "rules": [{"backendRefs": [{"name": "b"}], "filters": if number.is_multiple_of(10) { json!([mirror]) } else { json!([]) }}],
+            },
+        })
+    };
+    (0..number).map(route).chain([gateway]).collect()
+}
+
 #[test]
 fn four_times_the_resources_take_some_four_times_as_long() {
-    let converted = |number: usize| {
-        let text = written(&(0..number).map(virtual_service).collect::<Vec<_>>(), "JSON lines");
+    let converted = |documents: Vec<Value>| {
+        let text = written(&documents, "JSON lines");
         let start = Instant::now();
         mirrorctl(&["convert", "-"], &text).ok();
         start.elapsed()
     };
-    // Sixteen times, if each were compared with each. The machine may be busy with something else once.
-    let is_linear = |_| converted(4000) < converted(1000) * 9 + Duration::from_millis(200);
-    assert!((0..5).any(is_linear));
+    type Make = fn(usize) -> Vec<Value>;
+    for (what, make) in [
+        ("of the mesh", (|number| (0..number).map(virtual_service).collect()) as Make),
+        ("of hosts of one server", |number| on_one_gateway(number, 1, "Istio's")),
+        ("of servers of one gateway", |number| on_one_gateway(number, number, "Istio's")),
+        ("of listeners of one gateway", |number| on_one_gateway(number, number, "the Gateway API's")),
+    ] {
+        // Sixteen times, if each were compared with each. The machine may be busy with something else once.
+        let is_linear = |_| converted(make(4000)) < converted(make(1000)) * 9 + Duration::from_millis(200);
+        assert!((0..5).any(is_linear), "{what}");
+    }
 }
 
 #[test]

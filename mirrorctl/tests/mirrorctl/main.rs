@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and nobody outside uses its items"
 )]
 
+mod baseline;
 mod check;
 mod clusters;
 mod codes;

@@ -1,6 +1,7 @@
 //! `mirrorctl convert` of routes of several proxies: what each gets, where it is installed, and what stays in the routes.
 
 mod around;
+mod ports;
 
 use crate::mirrorctl;
 use serde_json::{Value, json};
@@ -139,14 +140,14 @@ fn there_is_a_configuration_for_each_gateway_and_for_the_mesh() {
         ),
         ("gateways that nothing tells apart are one", vs("a", "gateways: [one, two]"), &[], &["a-0 m.shop:80"], &[]),
         (
-            "gateways of one workload are one, and what differs is told",
+            "gateways of one workload and port are one, as their requests are",
             istio("one", "app: x", "'*'")
                 + &istio("two", "app: x", "'*'")
                 + &vs("a", "gateways: [one]")
                 + &vs("b", "hosts: [b.test], gateways: [two], http: [{}]"),
             &[],
             &["a-0 m.shop:80"],
-            &["spec.gateways: mirrored at the gateway shop/two too: they share one workload"],
+            &[],
         ),
         (
             "a match of one gateway is none of the other",
@@ -156,7 +157,7 @@ fn there_is_a_configuration_for_each_gateway_and_for_the_mesh() {
             &[],
         ),
         (
-            "a match of one gateway of its workload is left out",
+            "a match of one gateway of its workload is for the requests of both",
             istio("one", "app: x", "'*'")
                 + &istio("two", "app: x", "'*'")
                 + &vs(
@@ -167,7 +168,7 @@ fn there_is_a_configuration_for_each_gateway_and_for_the_mesh() {
                 ),
             &[],
             &["a-0 m.shop:80"],
-            &["match[0].gateways: not checked: the rule also matches requests to other gateways"],
+            &[],
         ),
     ]);
     for (args, expected) in [
@@ -306,13 +307,7 @@ fn hosts_are_those_that_a_gateway_takes_from_a_namespace() {
         ("its own", on("shop/a.test"), &[], mirrored, &[]),
         ("each", on("'*/a.test'"), &[], mirrored, &[]),
         ("the gateway's", on("./a.test"), &[], mirrored, &[]),
-        (
-            "another",
-            on("other/a.test"),
-            &[],
-            &[],
-            &[refused, &["nothing is mirrored", "nothing is sent there"]].concat(),
-        ),
+        ("another", on("other/a.test"), &[], &[], &[refused, &["nothing is mirrored"]].concat()),
         ("one of two", on("other/a.test, shop/a.test"), &[], mirrored, &[]),
         ("all routes", allowed("{namespaces: {from: All}}"), &[], mirrored, &[]),
         ("of labels", allowed(selector) + &namespace, &[], mirrored, &[]),
@@ -321,7 +316,7 @@ fn hosts_are_those_that_a_gateway_takes_from_a_namespace() {
             allowed(selector) + &namespace.replace("team: a", "team: b"),
             &[],
             &[],
-            &["takes no such route from shop", "nothing is mirrored", "nothing is sent there"],
+            &["takes no such route from shop", "nothing is mirrored"],
         ),
         (
             "of labels that no file tells",
@@ -330,29 +325,44 @@ fn hosts_are_those_that_a_gateway_takes_from_a_namespace() {
             mirrored,
             &["taken as allowed: the gateway takes routes of namespaces with some labels"],
         ),
-        (
-            "of the same namespace",
-            allowed("{}"),
-            &[],
-            &[],
-            &["takes no such route from shop", "nothing is mirrored", "nothing is sent there"],
-        ),
+        ("of the same namespace", allowed("{}"), &[], &[], &["takes no such route from shop", "nothing is mirrored"]),
         (
             "of another kind",
             allowed("{namespaces: {from: All}, kinds: [{kind: GRPCRoute}]}"),
             &[],
             &[],
-            &["takes no such route from shop", "nothing is mirrored", "nothing is sent there"],
+            &["takes no such route from shop", "nothing is mirrored"],
         ),
         ("a section", listeners("sectionName: x"), &[], mirrored, &[]),
         ("a port", listeners("port: 81"), &[], mirrored, &[]),
         (
-            "a section beside one of the same hosts",
+            "a section beside one of the same hosts at another port",
             listeners("sectionName: x").replace("b.test", "a.test"),
+            &[],
+            mirrored,
+            &[],
+        ),
+        (
+            "a section beside one of the same hosts, which the handshake chooses",
+            listeners("sectionName: x")
+                .replace("b.test", "a.test")
+                .replace("81", "80")
+                .replace("80, host", "80, protocol: HTTPS, host"),
             &[],
             mirrored,
             &["spec.parentRefs[0]: another listener of the gateway takes requests for the same hosts"],
         ),
+        (
+            "a section beside a narrower one of the same port",
+            listeners("sectionName: z")
+                .replace("hostname: b.test, ", "")
+                .replace("81", "80")
+                .replace("spec: {parentRefs", "spec: {hostnames: [a.test], parentRefs"),
+            &[],
+            &[],
+            &["the Gateway edge/g has another listener that takes all requests for these hosts", "nothing is mirrored"],
+        ),
+        ("all, which stands for all that a server has", on("other/a.test, '*/*'"), &[], mirrored, &[]),
     ]);
     let host = |section: &str| {
         let out = mirrorctl(&["convert", "-"], &listeners(section)).out;

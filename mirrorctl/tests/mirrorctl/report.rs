@@ -162,7 +162,7 @@ fn situations() -> Vec<Situation> {
             primary: grpc("0").into(),
             mirror: grpc("13").into(),
             request: call,
-            ..Situation::new("gRPC", "not-comparable", &["the status is not known", " 5xx", "not comparable"])
+            ..Situation::new("gRPC", "not-comparable", &["none could be compared", " 5xx", "not comparable"])
         },
         Situation {
             plugin: uncompared,

@@ -8,12 +8,14 @@
 //! Where groups are to be found, it is [simulated](simulation) as it is, in a bounded number of steps.
 
 mod positions;
+mod required;
 mod shared;
 mod simulation;
 mod syntax;
 mod table;
 mod threads;
 
+pub use required::Texts;
 pub(super) use shared::Expressions;
 pub(super) use shared::{Compiler, Use};
 
@@ -62,6 +64,8 @@ struct Ends {
 #[derive(Debug)]
 pub struct Expression {
     engine: Engine,
+    /// See [`Self::required`].
+    required: Vec<Texts>,
     size: usize,
 }
 
@@ -82,15 +86,21 @@ impl Expression {
         let nfa = automaton(hir, HEAVIEST, WhichCaptures::None)?;
         let positions = Positions::new(&nfa, ends);
         let most = if positions.is_some() { LARGEST_OF_SMALL } else { LARGEST };
-        match (Table::new(&nfa, ends, most), positions) {
-            (Some((table, size)), _) => Ok(Self { engine: Engine::Table(table), size }),
+        let (engine, size) = match (Table::new(&nfa, ends, most), positions) {
+            (Some((table, size)), _) => (Engine::Table(table), size),
             (None, Some(positions)) => {
                 // To find out that there is no table took as long as to make one.
                 let size = positions.count().saturating_mul(POSITION).saturating_add(LARGEST_OF_SMALL);
-                Ok(Self { engine: Engine::Positions(positions), size })
+                (Engine::Positions(positions), size)
             }
-            (None, None) => Err(Fault::TooManyStates),
-        }
+            (None, None) => return Err(Fault::TooManyStates),
+        };
+        Ok(Self { engine, required: required::required(hir), size })
+    }
+
+    /// Returns lists of texts: one of each list stands, in whichever case, in each value that matches.
+    pub(super) fn required(&self) -> &[Texts] {
+        &self.required
     }
 
     /// Returns whether a value matches.

@@ -35,7 +35,7 @@ fn pattern() -> impl Strategy<Value = String> {
 }
 
 /// A pattern, often with what takes anything at its ends.
-fn ended() -> impl Strategy<Value = String> {
+pub(super) fn ended() -> impl Strategy<Value = String> {
     let ends = || prop::sample::select(vec!["", "", ".*", "(?s:.*)", ".*?"]);
     let (start, end) = (prop::sample::select(vec!["", "", "^"]), prop::sample::select(vec!["", "", "$"]));
     (start, ends(), pattern(), ends(), end)
@@ -47,7 +47,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..12)
 }
 
-fn values() -> impl Strategy<Value = Vec<Vec<u8>>> {
+pub(super) fn values() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop::collection::vec(value(), 1..20)
 }
 

@@ -55,11 +55,24 @@ impl Content {
 
 /// Returns whether this is `application/json`, or a type whose subtype ends in `+json`.
 fn is_json(kind: &[u8]) -> bool {
-    let has_suffix = || {
-        let suffix = kind.len().checked_sub(b"+json".len()).and_then(|at| kind.get(at..)).unwrap_or_default();
-        is(suffix, b"+json") && kind.contains(&b'/') && !kind.contains(&b',')
+    let is_subtype = |subtype: &[u8]| {
+        let suffix = subtype.len().checked_sub(b"+json".len()).and_then(|at| subtype.get(at..));
+        suffix.is_some_and(|suffix| is(suffix, b"+json"))
     };
-    is(kind, b"application/json") || has_suffix()
+    let mut parts = kind.split(|byte| *byte == b'/');
+    match (parts.next(), parts.next(), parts.next()) {
+        // What is no type may be cut somewhere: `application/x-www-form-urlencoded x/y+json` is a form to some.
+        (Some(first), Some(second), None) if is_token(first) && is_token(second) => {
+            is(kind, b"application/json") || is_subtype(second)
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether a text is a token of RFC 9110, such as both parts of a type.
+fn is_token(text: &[u8]) -> bool {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_of_token)
 }
 
 /// Returns whether `charset` stands anywhere in a parameter: also where it is written in a way that is not known here.
@@ -106,6 +119,10 @@ mod tests {
             (kind(&[""]), Err(Failed::ContentType)),
             (kind(&["text/json"]), Err(Failed::ContentType)),
             (kind(&["+json"]), Err(Failed::ContentType)),
+            (kind(&["/+json"]), Err(Failed::ContentType)),
+            (kind(&["a/b/c+json"]), Err(Failed::ContentType)),
+            (kind(&["application/x-www-form-urlencoded x/y+json"]), Err(Failed::ContentType)),
+            (kind(&["application/x-www-form-urlencoded\tx/y+json"]), Err(Failed::ContentType)),
             (kind(&["application/json5"]), Err(Failed::ContentType)),
             (kind(&["multipart/form-data; boundary=a"]), Err(Failed::ContentType)),
             (kind(&["application/json", "application/json"]), Err(Failed::ContentType)),

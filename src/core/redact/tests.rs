@@ -156,20 +156,31 @@ fn a_parameter_is_found_by_its_decoded_name() {
         ("a=b;email=c", Err(Failed::Ambiguous)),
         ("a;%65mail", Err(Failed::Ambiguous)),
         ("email=a;email=b", Err(Failed::Ambiguous)),
+        ("a=b& email=c", Err(Failed::Ambiguous)),
+        ("+email=a", Err(Failed::Ambiguous)),
+        ("a=b&%20email=c", Err(Failed::Ambiguous)),
+        ("email%00=a", Err(Failed::Ambiguous)),
+        ("email%00x=a", Err(Failed::Ambiguous)),
+        ("email%09=a", Err(Failed::Ambiguous)),
+        ("?email=a", Err(Failed::Ambiguous)),
+        ("%C2%A0email=a", Err(Failed::Ambiguous)),
+        ("\u{2003}email=a", Err(Failed::Ambiguous)),
+        ("e++mail=a&x+email=b", Ok("e++mail=a&x+email=b")),
         ("%u0065mail=a", Err(Failed::Name)),
-        ("%=a", Err(Failed::Name)),
+        ("%=a&+=b", Ok("%=a&+=b")),
+        ("a%=a", Err(Failed::Name)),
         ("%C1%A5=a", Err(Failed::Name)),
         ("%E9=a", Err(Failed::Name)),
     ] {
         let mut spans = Spans::default();
-        let found = pairs::query(text.as_bytes(), 0, &names(&["e mail", "email", "é"]), &mut spans);
+        let found = pairs::query(text.as_bytes(), 0, &names(&["é", "email", "e mail"]), &mut spans);
         assert_eq!(found.map(|()| marked(text.as_bytes(), &spans)), expected.map(str::to_owned), "{text}");
     }
 }
 
 #[test]
 fn a_form_that_begins_as_json_is_none() {
-    for text in ["{\"a\":1}", " [1]", "\"a\"", "\u{feff}a=1"] {
+    for text in ["{\"a\":1}", " [1]", "\"a\"", "\u{feff}a=1", "\0{\0}", "a=1\0"] {
         let found = pairs::form(text.as_bytes(), &names(&["a"]), &mut Spans::default());
         assert_eq!(found, Err(Failed::Malformed), "{text}");
     }
@@ -188,7 +199,16 @@ fn a_cookie_is_found_without_its_quotes() {
         ("a=\"x; session=1\"", Ok("a=\"x; session=#")),
         ("session=\"x; a=1\"", Err(Failed::Ambiguous)),
         ("session=\"", Err(Failed::Ambiguous)),
+        ("session=\"a\\\"b\"", Ok("session=\"#\"")),
+        ("session=\"a\\\\\"; b", Ok("session=\"#\"; b")),
+        ("session=\"a\\\"; b\"", Err(Failed::Ambiguous)),
         ("a=1, session=2", Err(Failed::Ambiguous)),
+        ("a=1 session=2", Err(Failed::Ambiguous)),
+        ("a=1\tsession=2", Err(Failed::Ambiguous)),
+        ("=session=2", Err(Failed::Ambiguous)),
+        ("\u{a0}session=2", Err(Failed::Ambiguous)),
+        ("a=1; \u{2003}session=2", Err(Failed::Ambiguous)),
+        ("a=sessions; b=/?session=1", Ok("a=sessions; b=/?session=1")),
     ] {
         let mut spans = Spans::default();
         let found = pairs::cookies(line.as_bytes(), &names(&["session"]), &mut spans);

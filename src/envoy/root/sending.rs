@@ -1,13 +1,14 @@
 //! One copy on its way to the host: within the limits, with what is to be hidden.
 
 use super::Root;
-use crate::config::{Mirror, TooMuch};
+use crate::config::{Mirror, Redact, TooMuch};
 use crate::core::copy::Draft;
 use crate::core::outcome::Outcome;
 use crate::core::pending::{self, Pending};
 use crate::core::primary::Told;
 use crate::core::redact::{Failed, Hide, Redacted, Redaction};
 use crate::envoy::abi::{self, Refusal};
+use crate::envoy::comparison::Comparison;
 use crate::envoy::in_flight::Call;
 use crate::envoy::ledger::MirrorMetrics;
 use log::debug;
@@ -17,8 +18,8 @@ use std::rc::Rc;
 /// What the copies of one request, that are sent at one moment, have in common.
 pub(super) struct Batch<'a> {
     pub(super) pending: &'a Pending,
-    /// The stream of the request, where the responses are compared.
-    pub(super) compared: Option<u32>,
+    /// With what the responses are compared, if they are.
+    pub(super) compared: Option<&'a Rc<Comparison>>,
     /// What they tell of the primary's response, where they waited for that.
     pub(super) told: &'a [Told],
     /// When the request was complete, if they waited; 0: now.
@@ -66,9 +67,23 @@ impl Root {
         body: &[u8],
         sent_at: u64,
     ) -> Result<(), Outcome> {
-        let Some(redact) = &mirror.redact else {
-            return self.hand_over(batch, mirror, metrics, (body, None), sent_at);
-        };
+        match &mirror.redact {
+            None => self.hand_over(batch, mirror, metrics, (body, None), sent_at),
+            Some(redact) => self.hide(batch, mirror, redact, metrics, body),
+        }
+    }
+
+    /// Sends such a copy on which values are hidden.
+    #[cold]
+    #[inline(never)]
+    fn hide(
+        &self,
+        batch: &Batch<'_>,
+        mirror: &Mirror,
+        redact: &Redact,
+        metrics: &Rc<MirrorMetrics>,
+        body: &[u8],
+    ) -> Result<(), Outcome> {
         let max_body = self.config.limits.max_body_bytes;
         let redaction = Hide::new(redact.with, self.key.as_deref())
             .ok_or(Failed::Memory)
@@ -117,6 +132,7 @@ impl Root {
             Refusal::NoUpstream => Outcome::NoUpstream,
         })?;
         let since = if since == 0 { sent_at } else { since };
+        let compared = compared.cloned();
         let call = Call { metrics: Rc::clone(metrics), compared, sent_at, is_grpc, timeout: mirror.timeout };
         self.calls.sent(token, call, since);
         Ok(())

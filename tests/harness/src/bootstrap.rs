@@ -69,7 +69,7 @@ pub fn bootstrap(folder: &Folder, listeners: &[Listener], delivery: Delivery, to
 /// How Envoy turns the names of the metrics into labels: the regular expressions are those that Istio generates.
 fn tags() -> Vec<Value> {
     let tag = |name| json!({"tag_name": name, "regex": format!("({name}=\\.=(.*?);\\.;)")});
-    ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"].map(tag).into()
+    ["rule", "mirror", "outcome", "class", "reason", "result", "plugin", "field"].map(tag).into()
 }
 
 /// Puts the file of all listeners in place.

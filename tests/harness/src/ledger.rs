@@ -118,6 +118,16 @@ impl Ledger {
         self.stat(&format!("rule=.={rule};.;class=.={class};.;primary_responses_total"))
     }
 
+    /// In which places the responses of pairs differed, and how often in each.
+    pub fn differences(&self, rule: &str, mirror: &str) -> BTreeMap<String, i64> {
+        let prefix = plain(&format!("rule=.={rule};.;mirror=.={mirror};.;field=.="));
+        let field = |(name, count): (&String, &i64)| {
+            let field = name.strip_prefix(&prefix)?.strip_suffix(";.;differences_total")?;
+            (*count != 0).then(|| (field.to_owned(), *count))
+        };
+        self.0.iter().filter_map(field).collect()
+    }
+
     fn compares(&self, rule: &str, mirror: &str) -> bool {
         self.0.contains_key(&plain(&format!("rule=.={rule};.;mirror=.={mirror};.;result=.=same;.;compared_total")))
     }

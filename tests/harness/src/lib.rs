@@ -11,18 +11,18 @@ pub mod readme;
 pub mod scene;
 pub mod upstream;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 
 use bootstrap::{Addresses, Delivery, Form, Listener};
 use client::{Client, Reply, Req};
-use ledger::{Account, Ledger};
-use process::{Envoy, Folder, Refused};
+use ledger::{Account, COMPARED, Ledger};
+use process::{Envoy, Folder, Refused, compare_module, module};
 use upstream::{Answer, Service, Upstream};
 
 /// How long a test waits for a state to be reached.
@@ -39,6 +39,7 @@ pub struct Setup {
     workers: usize,
     delivery: Delivery,
     h2: bool,
+    compares: bool,
     change: Box<dyn FnOnce(&mut Value)>,
 }
 
@@ -54,7 +55,17 @@ impl Setup {
         let ok = || Service::from(Answer::status(200));
         let (primary, mirror, mirror2) = (ok(), ok(), ok());
         let (listeners, change) = (vec![plain], Box::new(|_: &mut Value| ()));
-        Self { listeners, primary, mirror, mirror2, workers: 1, delivery: Delivery::Static, h2: false, change }
+        Self {
+            listeners,
+            primary,
+            mirror,
+            mirror2,
+            workers: 1,
+            delivery: Delivery::Static,
+            h2: false,
+            compares: false,
+            change,
+        }
     }
 
     /// One more listener with the filter.
@@ -87,6 +98,11 @@ impl Setup {
     /// HTTP/2 to every upstream.
     pub fn h2_upstreams(self) -> Self {
         Self { h2: true, ..self }
+    }
+
+    /// The module that compares responses in full.
+    pub fn comparing(self) -> Self {
+        Self { compares: true, ..self }
     }
 
     /// Something in Envoy's bootstrap that this test alone needs.
@@ -164,6 +180,10 @@ impl Mesh {
         let folder = Folder::new();
         let mut config = bootstrap::bootstrap(&folder, &setup.listeners, setup.delivery, &to, setup.h2);
         (setup.change)(&mut config);
+        if setup.compares {
+            let [lean, comparing] = [module(), compare_module()].map(|path| json!(path).to_string());
+            config = serde_json::from_str(&config.to_string().replace(&lean, &comparing)).unwrap();
+        }
         let envoy = Envoy::start(folder, &config, setup.workers).await?;
         let accounts = setup.listeners.iter().filter_map(|l| l.plugin.as_ref()).flat_map(ledger::accounts).collect();
         let ports = ports(&envoy, setup.listeners.len()).await;
@@ -200,6 +220,14 @@ impl Mesh {
         })
         .await;
         last
+    }
+
+    /// Waits until there are so many pairs of a rule and a mirror, and says how often there is each result.
+    pub async fn pairs(&self, rule: &str, mirror: &str, count: i64) -> BTreeMap<&'static str, i64> {
+        let results = |ledger: &Ledger| COMPARED.map(|result| (result, ledger.compared(rule, mirror, result)));
+        let sum = |ledger: &Ledger| results(ledger).iter().map(|(_, count)| count).sum::<i64>();
+        let ledger = self.until(&format!("{count} pairs"), |ledger| sum(ledger) >= count).await;
+        results(&ledger).into_iter().filter(|(_, count)| *count != 0).collect()
     }
 
     /// Waits until that many copies have this outcome.

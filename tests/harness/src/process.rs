@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,9 +51,31 @@ static SPAWNER: LazyLock<mpsc::Sender<Spawn>> = LazyLock::new(|| {
     jobs
 });
 
+/// Whether all Envoys get the module that compares responses in full.
+static COMPARES: AtomicBool = AtomicBool::new(false);
+
+/// Lets all Envoys that are started from now on have the module that compares responses in full.
+pub fn always_compare() {
+    COMPARES.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether they do.
+pub fn compares() -> bool {
+    COMPARES.load(Ordering::Relaxed)
+}
+
 /// Where `make build` leaves the module.
 pub fn module() -> PathBuf {
-    let path = Path::new(ROOT).join("dist/traffic_mirror.wasm");
+    if compares() { compare_module() } else { built("dist/traffic_mirror.wasm") }
+}
+
+/// Where it leaves the module that compares responses in full.
+pub fn compare_module() -> PathBuf {
+    built("dist/traffic_mirror_compare.wasm")
+}
+
+fn built(module: &str) -> PathBuf {
+    let path = Path::new(ROOT).join(module);
     assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
     path
 }
@@ -65,7 +87,7 @@ pub fn trapping_module() -> &'static Path {
         let module = target.join("traffic_mirror.wasm");
         let mut make = Command::new("make");
         make.current_dir(ROOT).env("CARGO_TARGET_DIR", &target).env_remove("MAKEFLAGS");
-        make.args(["build", "FEATURES=trap-for-tests"]).arg(format!("MODULE={}", module.display()));
+        make.arg(&module).arg("FEATURES=trap-for-tests").arg(format!("MODULE={}", module.display()));
         assert!(make.status().unwrap().success(), "{make:?}");
         // By this text tests/module.rs makes sure that the module which users get has no trap.
         let bytes = fs::read(&module).unwrap();
@@ -85,6 +107,18 @@ pub fn version() -> (u32, u32) {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     });
     numbers.unwrap_or_else(|| panic!("no version in {text:?}"))
+}
+
+/// Asks Envoy whether it takes a bootstrap, without serving.
+///
+/// # Errors
+/// What it says against it.
+pub fn validate(bootstrap: &Path) -> Result<(), String> {
+    let mut command = Command::new(&COMMAND[0]);
+    command.current_dir(ROOT).args(&COMMAND[1..]).args(["--mode", "validate", "-c"]).arg(bootstrap);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
 }
 
 /// A folder of one test, removed with it unless the test fails.

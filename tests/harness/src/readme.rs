@@ -20,8 +20,8 @@ pub struct Row {
     pub answered_by: String,
     /// The status that it answers with.
     pub status: u16,
-    /// The service that gets a copy, and the authority that it sees.
-    pub copy: Option<(String, String)>,
+    /// The services that get a copy, and the authority that each sees.
+    pub copies: Vec<(String, String)>,
     /// The path of the copy, where it is another.
     pub copied_path: Option<String>,
 }
@@ -46,8 +46,8 @@ impl Row {
         };
         // A request that is a copy already.
         let is_marked = self.header.as_ref().is_some_and(|(name, _)| name == "x-mirrored-request");
-        let copy = self.copy.as_ref().map(|(service, authority)| line(service, authority, true));
-        [line(&self.answered_by, &self.authority, is_marked)].into_iter().chain(copy).collect()
+        let copies = self.copies.iter().map(|(service, authority)| line(service, authority, true));
+        [line(&self.answered_by, &self.authority, is_marked)].into_iter().chain(copies).collect()
     }
 }
 
@@ -88,10 +88,15 @@ fn row(line: &str) -> Row {
         let (name, value) = header.split_once(": ").unwrap();
         (name.to_owned(), value.to_owned())
     });
-    let (copy, copied_path) = match &spans(copy)[..] {
-        [] => (None, None),
-        [at, authority, path @ ..] if path.len() < 2 => (Some((at.clone(), authority.clone())), path.first().cloned()),
-        other => panic!("not a copy: {other:?}"),
+    // `one` and `other`, as `authority`, with the path `path`
+    let (services, rest) = copy.split_once(", as ").unwrap_or((copy, ""));
+    let (services, rest) = (spans(services), spans(rest));
+    let copies = match &rest[..] {
+        [] if services.is_empty() => Vec::new(),
+        [authority, path @ ..] if !services.is_empty() && path.len() < 2 => {
+            services.into_iter().map(|service| (service, authority.clone())).collect()
+        }
+        other => panic!("not a copy: {services:?} {other:?}"),
     };
     Row {
         times,
@@ -101,7 +106,7 @@ fn row(line: &str) -> Row {
         header,
         answered_by: spans(answered_by)[0].clone(),
         status: answered_by.split_once(", with ").map_or(200, |(_, status)| status.parse().unwrap()),
-        copy,
-        copied_path,
+        copies,
+        copied_path: rest.get(1).cloned(),
     }
 }

@@ -30,6 +30,9 @@ unsafe extern "C" {
         body: usize,
         trailers: usize,
     );
+    pub safe fn traffic_mirror_on_response_headers(stream: u32, count: usize, ends: bool) -> u32;
+    pub safe fn traffic_mirror_on_response_body(stream: u32, size: usize, ends: bool) -> u32;
+    pub safe fn traffic_mirror_on_response_trailers(stream: u32, count: usize) -> u32;
     pub safe fn traffic_mirror_on_done(context: u32) -> bool;
     safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
 }

@@ -115,6 +115,28 @@ impl Envoy {
         goes_on(host::enter(stream, Phase::Other, || abi::traffic_mirror_on_request_trailers(stream, 1)));
     }
 
+    /// Delivers the headers of the response that a stream's client gets.
+    pub fn response_headers(&self, stream: u32, headers: Headers, ends: bool) {
+        let count = headers.len();
+        goes_on(host::enter(stream, Phase::ResponseHeaders(headers), || {
+            abi::traffic_mirror_on_response_headers(stream, count, ends)
+        }));
+    }
+
+    /// Delivers a chunk of the response's body.
+    pub fn response_body(&self, stream: u32, chunk: &[u8], ends: bool) {
+        let phase = Phase::ResponseBody(chunk.to_vec());
+        goes_on(host::enter(stream, phase, || abi::traffic_mirror_on_response_body(stream, chunk.len(), ends)));
+    }
+
+    /// Delivers the response's trailers, which end it.
+    pub fn response_trailers(&self, stream: u32, trailers: Headers) {
+        let count = trailers.len();
+        goes_on(host::enter(stream, Phase::ResponseTrailers(trailers), || {
+            abi::traffic_mirror_on_response_trailers(stream, count)
+        }));
+    }
+
     /// Ends a stream whose client got no answer, whatever has come of it.
     pub fn end(&self, stream: u32) {
         self.end_answered(stream, None);
@@ -164,7 +186,8 @@ impl Envoy {
 
     fn deliver(&self, root: u32, token: u32, count: usize, headers: Headers, trailers: Headers) {
         let trailer_count = trailers.len();
-        let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, 0, trailer_count);
+        let size = host::with(|host| if count > 0 { host.answer_body.len() } else { 0 });
+        let answered = || abi::traffic_mirror_on_http_call_response(root, token, count, size, trailer_count);
         host::enter(root, Phase::Answer(headers, trailers), answered);
         host::with(|host| {
             for root in std::mem::take(&mut host.finished) {

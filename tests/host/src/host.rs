@@ -25,9 +25,12 @@ pub const WARN: u32 = 3;
 pub const ERROR: u32 = 4;
 
 const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
+const RESPONSE_TRAILERS: u32 = 3;
 const ANSWER_HEADERS: u32 = 6;
 const ANSWER_TRAILERS: u32 = 7;
 const REQUEST_BODY: u32 = 0;
+const RESPONSE_BODY: u32 = 1;
 const ANSWER_BODY: u32 = 4;
 const CONFIGURATION: u32 = 7;
 
@@ -43,7 +46,11 @@ pub enum Phase {
     Configure(Vec<u8>),
     RequestHeaders,
     RequestBody(Vec<u8>),
-    /// The headers of a response, and its trailers.
+    /// What the client of a stream gets.
+    ResponseHeaders(Headers),
+    ResponseBody(Vec<u8>),
+    ResponseTrailers(Headers),
+    /// The headers of the response to a call, and its trailers.
     Answer(Headers, Headers),
     /// A stream ends; with the status that its client got, if it got an answer.
     End(Option<u16>),
@@ -168,6 +175,7 @@ pub fn enter<T>(context: u32, phase: Phase, callback: impl FnOnce() -> T) -> T {
     with(|host| {
         host.history.push(match &phase {
             Phase::RequestBody(chunk) => format!("{context}: {} bytes of the body", chunk.len()),
+            Phase::ResponseBody(chunk) => format!("{context}: {} bytes of the response", chunk.len()),
             phase => format!("{context}: {phase:?}"),
         });
         (host.current, host.phase) = (context, phase);
@@ -291,6 +299,16 @@ impl Host {
                 }
                 chunk
             }
+            (RESPONSE_BODY, Phase::ResponseBody(chunk)) => {
+                let chunk = chunk.clone();
+                if let Some(stream) = self.streams.get_mut(&self.current) {
+                    stream.asked.push("response: body".into());
+                }
+                if take(&mut self.hides_body) {
+                    return Err(Status::NotFound);
+                }
+                chunk
+            }
             // As for headers, Envoy has none to show of a call that was reset.
             (ANSWER_BODY, Phase::Answer(headers, _)) if !headers.is_empty() => self.answer_body.clone(),
             (CONFIGURATION, Phase::Configure(configuration)) => configuration.clone(),
@@ -304,7 +322,9 @@ impl Host {
     }
 
     pub fn define_metric(&mut self, kind: u32, name: &[u8]) -> Result<u32, Status> {
-        if !matches!(self.phase, Phase::Configure(_)) {
+        // Where responses differ is not known before.
+        let may_be_new = std::str::from_utf8(name).unwrap().contains(";.;field=.=");
+        if !may_be_new && !matches!(self.phase, Phase::Configure(_)) {
             self.forbidden("a metric's definition, which takes a lock of the whole process,");
         }
         self.metrics.define(kind, std::str::from_utf8(name).unwrap())
@@ -406,6 +426,8 @@ impl Host {
     fn map(&self, map: u32) -> Option<&Headers> {
         match (map, &self.phase) {
             (REQUEST_HEADERS, Phase::RequestHeaders) => Some(&self.streams.get(&self.current)?.headers),
+            (RESPONSE_HEADERS, Phase::ResponseHeaders(headers)) => Some(headers),
+            (RESPONSE_TRAILERS, Phase::ResponseTrailers(trailers)) => Some(trailers),
             (ANSWER_HEADERS, Phase::Answer(headers, _)) => Some(headers).filter(|headers| !headers.is_empty()),
             (ANSWER_TRAILERS, Phase::Answer(_, trailers)) => Some(trailers).filter(|trailers| !trailers.is_empty()),
             _ => None,
@@ -414,8 +436,14 @@ impl Host {
 
     /// Notes a question about a request, none of which may be put twice.
     fn ask(&mut self, map: u32, what: String) {
-        if map == REQUEST_HEADERS {
-            self.note(what);
+        match map {
+            REQUEST_HEADERS => self.note(what),
+            // There may be several: another filter's in the place of the upstream's.
+            RESPONSE_HEADERS | RESPONSE_TRAILERS => {
+                let asked = self.streams.get_mut(&self.current).map(|stream| &mut stream.asked);
+                asked.into_iter().for_each(|asked| asked.push(format!("response: {what}")));
+            }
+            _ => {}
         }
     }
 

@@ -63,13 +63,15 @@ class Set:
         for number in range(self.random.randint(1, 3)):
             namespace, name = self.one(["a", "b", "istio-system"]), f"gw{number}"
             ports = self.one([[80], [80], [80], [80, 8080]])
-            # Not on two ports: that one of them is for one namespace's routes alone is a difference that convert does not tell of.
-            prefixes = ["", "", "", "", "*/", "./", "a/", "b/"] if len(ports) == 1 else [""]
+            prefixes = ["", "", "", "", "*/", "./", "a/", "b/"]
             servers = [{"port": {"number": port, "name": f"http-{port}", "protocol": "HTTP"},
                         "hosts": [self.one(prefixes) + host for host in self.some(HOSTS, 3)]}
                        for port in ports]
             self.add("Gateway", namespace, name, {"selector": {"istio": self.one(["edge", "inner"])}, "servers": servers})
             self.gateways.append((namespace, name))
+        # Where the workloads of the gateways are.
+        for name, namespace in [("edge", "istio-system"), ("inner", "b")]:
+            self.add("Deployment", namespace, name, {"template": {"metadata": {"labels": {"istio": name}}}}, "apps/v1")
 
     def add_parents(self):
         for namespace, name in self.some([("a", "web"), ("b", "web2")], 2):
@@ -109,6 +111,8 @@ class Set:
                 "http": [self.http(namespace, index, in_mesh) for index in range(self.random.randint(1, 4))]}
         if not in_mesh and self.chance(0.15):
             self.delegate(namespace, number, spec)
+        if self.chance(0.15):
+            spec["exportTo"] = self.one([["."], ["*"], ["a"], ["b"], ["istio-system"], [".", "istio-system"]])
         self.add("VirtualService", namespace, f"vs{number}", spec)
 
     def delegate(self, namespace, number, spec):

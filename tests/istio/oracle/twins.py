@@ -196,9 +196,8 @@ def config_of(tables, upstreams):
             "clusters": [upstreams.cluster(name) for name in sorted(clusters)]}}
 
 
-def compare(tables, upstreams, folder):
-    """Sends each table's requests to both sides; returns the differences, and how many requests and copies there were."""
-    differences, copies = [], 0
+def exchanged(tables, upstreams, folder):
+    """Sends each table's requests to both sides; returns of each request its table, what it was, and what came of it on either side."""
     with started(config_of(tables, upstreams), ADMIN, folder, "twins"):
         statuses = {}
         for number, table in enumerate(tables):
@@ -213,7 +212,20 @@ def compare(tables, upstreams, folder):
     for number, table in enumerate(tables):
         for index, request in enumerate(table.requests):
             native, plugin = ((statuses[number, side][index], *sorted(got[number, side, index])) for side in range(2))
-            copies += max(len(native) - 2, 0)
-            if native != plugin:
-                differences.append(Difference(table, request, native, plugin))
-    return differences, sum(len(table.requests) for table in tables), copies
+            yield table, request, native, plugin
+
+
+def compare(tables, upstreams, folder):
+    """Returns the differences of requests to both sides, and how many requests and copies there were."""
+    found = list(exchanged(tables, upstreams, folder))
+    differences = [Difference(*one) for one in found if one[2] != one[3]]
+    return differences, len(found), sum(max(len(native) - 2, 0) for _, _, native, _ in found)
+
+
+def counts(tables, upstreams, folder):
+    """Returns of each table how many requests each cluster got, on either side."""
+    found = {id(table): (collections.Counter(), collections.Counter()) for table in tables}
+    for table, _, *sides in exchanged(tables, upstreams, folder):
+        for counter, (_, *received) in zip(found[id(table)], sides):
+            counter.update(cluster for cluster, *_ in received)
+    return [found[id(table)] for table in tables]

@@ -4,6 +4,8 @@
 //! exported costs nothing. What only those exports reached would still be compiled in every proxy, so that it goes too. The
 //! names of functions stay, as they are in the source, so that backtraces can be read.
 //!
+//! A module with the functions that look at responses is finished with those, too: it was built with the feature `compare`.
+//!
 //! Usage: `finish IN.wasm OUT.wasm`
 
 use anyhow::{Context, Result};
@@ -29,6 +31,13 @@ const EXPORTS: [(&str, &str); 11] = [
     ("proxy_on_done", "traffic_mirror_on_done"),
 ];
 
+/// What Envoy has to find beside that, where the filter has functions that serve it.
+const COMPARING: [(&str, &str); 3] = [
+    ("proxy_on_response_headers", "traffic_mirror_on_response_headers"),
+    ("proxy_on_response_body", "traffic_mirror_on_response_body"),
+    ("proxy_on_response_trailers", "traffic_mirror_on_response_trailers"),
+];
+
 fn main() -> Result<()> {
     let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
     let (input, output) = (paths.next().context("no input")?, paths.next().context("no output")?);
@@ -37,11 +46,13 @@ fn main() -> Result<()> {
     std::fs::write(&output, finished).with_context(|| format!("cannot write {}", output.display()))
 }
 
-/// Makes the module whose exports are [`EXPORTS`], with what they reach of the given one.
+/// Makes the module whose exports are [`EXPORTS`], and [`COMPARING`] if it has any of those, with what they reach of the given one.
 fn finish(module: &[u8]) -> Result<Vec<u8>> {
     let mut module = ModuleConfig::new().generate_producers_section(false).parse(module)?;
     let mut kept = Vec::new();
-    for (name, served_by) in EXPORTS {
+    let compares = module.exports.iter().any(|export| COMPARING.iter().any(|(_, served_by)| export.name == *served_by));
+    let more: &[_] = if compares { &COMPARING } else { &[] };
+    for (name, served_by) in EXPORTS.iter().chain(more).copied() {
         let export = module.exports.iter().find(|export| export.name == served_by);
         kept.push((name, export.with_context(|| format!("the module has no export {served_by}"))?.item));
     }

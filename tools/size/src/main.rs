@@ -9,8 +9,10 @@ use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, HashMap};
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
-/// The most bytes of code that a module may have. A change that raises it says why.
-const MOST_CODE: usize = 700_000;
+/// The most bytes of code that a module may have, by what its name ends with. A change that raises it says why. The last 35,000 of
+/// both are for what finds all texts of expressions in one pass: 30 ms when a proxy starts, against 100 ms that a client's path
+/// could take each time.
+const MOST_CODE: [(&str, usize); 2] = [("_compare.wasm", 835_000), ("", 745_000)];
 
 /// The most bytes that one function may have.
 const MOST_FUNCTION: usize = 12_000;
@@ -24,7 +26,7 @@ fn main() -> Result<()> {
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
         let module = Module::read(&bytes).with_context(|| format!("cannot read {path}"))?;
         println!("{path}: {} bytes", bytes.len());
-        are_within &= module.print();
+        are_within &= module.print(&path);
     }
     if are_within { Ok(()) } else { bail!("above the bounds, which stand in tools/size/src/main.rs") }
 }
@@ -74,7 +76,7 @@ impl Module {
     }
 
     /// Prints it; false: it is out of bounds.
-    fn print(&self) -> bool {
+    fn print(&self, path: &str) -> bool {
         println!("\n   bytes  section");
         self.sections.iter().for_each(|(name, size)| println!("{size:8}  {name}"));
         let mut by_crate = BTreeMap::<_, usize>::new();
@@ -93,7 +95,8 @@ impl Module {
         let code: usize = self.functions.iter().map(|(_, size)| size).sum();
         let largest = self.functions.first().map_or(0, |(_, size)| *size);
         let mut is_within = true;
-        for (what, size, most) in [("code", code, MOST_CODE), ("the largest function", largest, MOST_FUNCTION)] {
+        let most_code = MOST_CODE.iter().find(|(end, _)| path.ends_with(end)).map_or(0, |(_, most)| *most);
+        for (what, size, most) in [("code", code, most_code), ("the largest function", largest, MOST_FUNCTION)] {
             println!("\n{what}: {size} bytes, at most {most}");
             is_within &= size <= most;
         }

@@ -3,10 +3,9 @@
 use super::edits::Edits;
 use super::matcher::{PathKind, share};
 use crate::convert::pattern::{literal, replacement};
-use crate::convert::route::Names;
+use crate::convert::rules::Names;
 use crate::tree::Tree;
 use std::time::Duration;
-use traffic_mirror::config::Config;
 use traffic_mirror::core::copy::shadow;
 
 /// What a route does to the path and the host of its requests.
@@ -136,7 +135,7 @@ pub(super) fn write(policy: &Tree, target: &Target, rewrites: &Rewrites, edits: 
         ("uriRegexRewrite", regex),
     ]);
     let share = policy.get("runtime_fraction").map(share).filter(|share| *share < 100.0);
-    let unsampled = policy.get("trace_sampled") == Some(&Tree::Flag(false)) && knows_trace();
+    let unsampled = policy.get("trace_sampled") == Some(&Tree::Flag(false));
     Tree::map([
         ("cluster", cluster),
         ("clusterHeader", header),
@@ -153,11 +152,6 @@ pub(super) fn write(policy: &Tree, target: &Target, rewrites: &Rewrites, edits: 
 fn number(share: f64) -> Tree {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number between 0 and 100")]
     if share.fract() == 0.0 { (share as u64).into() } else { share.into() }
-}
-
-/// Tells whether the plugin can take the sampling out of a copy's trace.
-pub(super) fn knows_trace() -> bool {
-    Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"a","trace":"unsampled"}]}]}"#).is_ok()
 }
 
 /// Gives names to mirrors of one rule whose metrics would have the same label.

@@ -14,7 +14,7 @@ pub(super) use source::{is_envoys, running};
 
 use super::originals;
 use super::output::{self, Installation};
-use super::route::Names;
+use super::rules::Names;
 use super::{Conversion, Form};
 use crate::input::Document;
 use crate::reply::Reply;

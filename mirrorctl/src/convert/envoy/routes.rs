@@ -3,7 +3,7 @@
 use super::edits::{Edits, Step, Unknown};
 use super::entry::Entry;
 use super::matcher::{self, Matched};
-use super::mirror::{Rewrites, Target, knows_trace, named, write};
+use super::mirror::{Rewrites, Target, named, write};
 use super::{Heard, Lost};
 use crate::tree::{Tree, join};
 
@@ -223,8 +223,9 @@ impl<'a> Host<'a> {
             );
             self.heard.warn(&join(path, "runtime_fraction.runtime_key"), &what, Lost::Nothing);
         }
-        if policy.get("trace_sampled") == Some(&Tree::Flag(false)) && !knows_trace() {
-            self.heard.warn(&join(path, "trace_sampled"), "the copies keep the request's trace headers", Lost::Edit);
+        if policy.get("trace_sampled") == Some(&Tree::Flag(true)) {
+            let what = "true: not carried over: a copy is sampled where its request is";
+            self.heard.warn(&join(path, "trace_sampled"), what, Lost::Edit);
         }
         for (field, _) in policy.fields().iter().filter(|(field, _)| !KNOWN.contains(&&**field)) {
             self.heard.warn(&join(path, field), "not known: left out of the copies", Lost::Edit);

@@ -3,7 +3,7 @@
 use super::domain::Domains;
 use super::routes::{Host, Piece};
 use super::{Heard, Lost};
-use crate::convert::route::Names;
+use crate::convert::rules::Names;
 use crate::tree::{Tree, join};
 use traffic_mirror::config::Config;
 

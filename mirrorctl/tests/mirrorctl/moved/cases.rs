@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Sent, Table, abilities, both};
+use super::{Sent, TRACE, Table, abilities, both};
 
 /// A request, and its copies as `cluster path host`, with ` name=value` for each header that was edited.
 type Row = (Sent, &'static [&'static str]);
@@ -237,6 +237,7 @@ fn actions() -> Vec<Case> {
 }
 
 fn policies() -> Vec<Case> {
+    let traced = |flags: &str| get("/").with("traceparent", &format!("00-{TRACE}-b7ad6b7169203331-{flags}"));
     let fraction = |numerator: u32| json!({"default_value": {"numerator": numerator, "denominator": "TEN_THOUSAND"}});
     vec![
         by_policy(
@@ -257,6 +258,19 @@ fn policies() -> Vec<Case> {
             "runtime_fraction of none",
             json!({"cluster": "m0", "runtime_fraction": fraction(0)}),
             vec![(get("/"), NONE)],
+        ),
+        by_policy(
+            "trace_sampled",
+            json!({"cluster": "m0", "trace_sampled": false}),
+            vec![(traced("01"), &["m0 / a.test-shadow traceparent=00"]), (get("/"), FIRST)],
+        ),
+        by_policy(
+            "no trace_sampled",
+            json!({"cluster": "m0"}),
+            vec![
+                (traced("01"), &["m0 / a.test-shadow traceparent=01"]),
+                (traced("00"), &["m0 / a.test-shadow traceparent=00"]),
+            ],
         ),
         by_policy(
             "disable_shadow_host_suffix_append",
@@ -417,7 +431,7 @@ fn each_field_mirrors_as_before_when_it_is_moved() {
             let [before, after] =
                 [&mut native, &mut plugin].map(|copies| copies.remove(&(number, row)).unwrap_or_default());
             let told = |(cluster, _, path, host, headers): &super::Copy| {
-                let named = ["x-e", "x-f", "x-b", "x-c", "x-p"];
+                let named = ["traceparent", "x-e", "x-f", "x-b", "x-c", "x-p"];
                 let headers = headers.iter().filter(|(name, _)| named.contains(&&**name));
                 let headers: String = headers.map(|(name, value)| format!(" {name}={value}")).collect();
                 format!("{cluster} {path} {host}{headers}")

@@ -7,6 +7,7 @@ mod tables;
 
 use crate::converted::{cluster, socket};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use harness::client::{Client, Req};
-use harness::process::{Envoy, Folder};
+use harness::process::{Envoy, Folder, validate};
 use harness::upstream::{Answer, Service, Upstream};
 use harness::{block_on, eventually, ports};
 
@@ -23,6 +24,9 @@ const TYPES: &str = "type.googleapis.com/envoy.extensions";
 pub const MIRRORS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 /// Primaries' clusters; the last mirrors by itself, where Envoy can.
 pub const PRIMARIES: [&str; 3] = ["p0", "p1", "p2"];
+
+/// The trace of all requests that have one.
+pub const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A route configuration and the requests that it gets.
 #[derive(Debug, Clone)]
@@ -83,6 +87,10 @@ pub fn both(tables: &[Table], own: &Value) -> (Copies, Copies, String) {
         let primary = Upstream::start("primary", Service::from(Answer::status(200))).await;
         let bootstrap = bootstrap(tables, &mirrors, primary.address, own);
         let moved = moved(&bootstrap);
+        let folder = Folder::new();
+        let file = folder.path("moved.yaml");
+        fs::write(&file, &moved).unwrap();
+        validate(&file).unwrap_or_else(|said| panic!("{said}\n{moved}"));
         let after: Value = serde_saphyr::from_str(&moved).unwrap();
         let mut envoys = Vec::new();
         for bootstrap in [&bootstrap, &after] {
@@ -131,8 +139,16 @@ fn collected(mirrors: &[(&str, Upstream)]) -> (Copies, Copies) {
                 // What the two differ in by design: docs/moving.md says it.
                 let is_own =
                     ["host", "x-row", "x-request-id", "x-mirrored-request", "x-forwarded-for", "content-length"];
+                let text = String::from_utf8_lossy(value).into_owned();
+                // Each has a span of its own, and Envoy begins a trace where the request has none.
+                let traced = text.strip_prefix(&format!("00-{TRACE}-")).and_then(|rest| rest.split_once('-'));
+                let text = match (&**name, traced) {
+                    ("traceparent", None) | ("tracestate", _) => continue,
+                    ("traceparent", Some((_, flags))) => flags.to_owned(),
+                    _ => text,
+                };
                 if !is_own.contains(&&**name) && !name.starts_with("x-envoy-") {
-                    headers.entry(name.clone()).or_default().push(String::from_utf8_lossy(value).into_owned());
+                    headers.entry(name.clone()).or_default().push(text);
                 }
             }
             // A list of values means what the values mean one by one.
@@ -183,6 +199,8 @@ fn bootstrap(tables: &[Table], mirrors: &[(&str, Upstream)], primary: SocketAddr
     let listeners: Vec<_> = tables.iter().enumerate().map(|(number, table)| listener(number, &table.routes)).collect();
     let mirrors = mirrors.iter().map(|(name, upstream)| (*name, upstream.address));
     let mut clusters: Vec<_> = mirrors.chain(PRIMARIES.map(|name| (name, primary))).map(cluster).collect();
+    // What is reported to it is lost: the traces' headers are looked at.
+    clusters.insert(0, cluster(("collector", primary)));
     if own.as_array().is_some_and(|own| !own.is_empty()) {
         clusters.last_mut().unwrap()["typed_extension_protocol_options"] = json!({
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -201,11 +219,16 @@ fn bootstrap(tables: &[Table], mirrors: &[(&str, Upstream)], primary: SocketAddr
 
 fn listener(number: usize, routes: &Value) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}});
+    let tracer = json!({
+        "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+        "grpc_service": {"envoy_grpc": {"cluster_name": "collector"}},
+    });
     let manager = json!({
         "@type": format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": format!("t{number}"),
         "http_filters": [router],
         "route_config": routes,
+        "tracing": {"provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracer}},
     });
     let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
     json!({"name": format!("t{number}"), "address": socket(0), "filter_chains": [{"filters": [filter]}]})

@@ -112,7 +112,7 @@ fn a_moved_bootstrap_is_the_same_but_for_what_moved() {
     assert_eq!(layers.remove(0)["static_layer"]["http.async_response_buffer_limit"], 65_536);
     let tags = moved["stats_config"]["stats_tags"].as_array_mut().unwrap();
     let added: Vec<_> = tags.drain(1..).map(|tag| tag["tag_name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(added, ["rule", "mirror", "outcome", "class", "reason", "result", "plugin"]);
+    assert_eq!(added, ["rule", "mirror", "outcome", "class", "reason", "result", "plugin", "field"]);
     let routes =
         input["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]
             .as_object_mut()
@@ -160,6 +160,11 @@ fn what_cannot_be_carried_over_is_named() {
         (named, true, "match.runtime_fraction: the plugin cannot ask this: the rule goes by the route's name, half"),
         (by_match("runtime_fraction", keyed()), true, "the runtime key shop.mirrored is not asked"),
         (by_policy("runtime_fraction", keyed()), true, "runtime_fraction.runtime_key: the runtime key shop.mirrored"),
+        (
+            by_policy("trace_sampled", json!(true)),
+            true,
+            "trace_sampled: true: not carried over: a copy is sampled where",
+        ),
         (one(all(), json!({"host_rewrite_header": "x-h"}), json!({})), true, "host_rewrite_header: the copies have"),
         (one(all(), json!({"path_rewrite_policy": {"name": "a"}}), json!({})), true, "path_rewrite_policy: the copies"),
         (one(all(), json!({"prefix_rewrite": "/a?b"}), json!({})), true, "prefix_rewrite: /a?b is no path"),

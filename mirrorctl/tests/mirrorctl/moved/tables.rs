@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::{Abilities, Copy, MIRRORS, PRIMARIES, Sent, Table, abilities, both, convert, rules};
+use super::{Abilities, Copy, MIRRORS, PRIMARIES, Sent, TRACE, Table, abilities, both, convert, rules};
 
 /// So many tables at once, each a listener of the same Envoy.
 const BATCH: usize = 60;
@@ -326,6 +326,9 @@ fn policy(rng: &mut Rng, abilities: Abilities) -> Value {
     if rng.u8(..3) == 0 {
         policy["disable_shadow_host_suffix_append"] = json!(true);
     }
+    if rng.u8(..4) == 0 {
+        policy["trace_sampled"] = json!(false);
+    }
     if abilities.has_policies_of_clusters {
         if rng.u8(..5) == 0 {
             policy["host_rewrite_literal"] = json!(pick(rng, &["policy.test", "policy.test:82"]));
@@ -410,6 +413,10 @@ fn request(rng: &mut Rng) -> Sent {
                 headers.push((name, "again".to_owned()));
             }
         }
+    }
+    if rng.u8(..3) == 0 {
+        let flags = pick(rng, &["00", "01", "01"]);
+        headers.push(("traceparent", format!("00-{TRACE}-b7ad6b7169203331-{flags}")));
     }
     if rng.u8(..6) == 0 {
         let kinds = ["application/grpc", "application/grpc+proto", "application/grpc-web", "text/plain"];

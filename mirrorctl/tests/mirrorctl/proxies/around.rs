@@ -24,25 +24,21 @@ fn what_belongs_to_envoy_gateway_gets_its_clusters() {
             files(ENVOY_GATEWAY, &any, http()),
             &["-o", "wasmplugin"],
             &[],
-            &["not converted: the gateway edge/g is Envoy Gateway's", "nothing is mirrored", "nothing is sent there"],
+            &["not converted: the gateway edge/g is Envoy Gateway's", "nothing is mirrored"],
         ),
         (
             "nor Istio's in its own",
             gateway("istio", &any) + &http(),
             &["-o", "envoyextensionpolicy"],
             &[],
-            &["not converted: the gateway edge/g is Istio's", "nothing is mirrored", "nothing is sent there"],
+            &["not converted: the gateway edge/g is Istio's", "nothing is mirrored"],
         ),
         (
             "another controller",
             files("example.com/x", &any, http()),
             &[],
             &[],
-            &[
-                "not converted: the gateway edge/g is made by example.com/x",
-                "nothing is mirrored",
-                "nothing is sent there",
-            ],
+            &["not converted: the gateway edge/g is made by example.com/x", "nothing is mirrored"],
         ),
         ("Istio by its controller", files("istio.io/gateway-controller", &any, http()), &[], &["a-0 m.shop:80"], &[]),
         (
@@ -122,11 +118,8 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
         let spec = format!("spec: {{from: [{{kind: HTTPRoute, namespace: {from}}}], to: [{{kind: Service{to}}}]}}");
         other("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "x", "other", &spec)
     };
-    let refused = &[
-        "backendRef.namespace: not mirrored: no ReferenceGrant in other allows it",
-        "nothing is mirrored",
-        "nothing is sent there",
-    ][..];
+    let refused =
+        &["backendRef.namespace: not mirrored: no ReferenceGrant in other allows it", "nothing is mirrored"][..];
     let external = || service("m", "shop", "type: ExternalName, externalName: m.example");
     let entry = other(
         "networking.istio.io/v1",

@@ -13,7 +13,7 @@ use std::io::Write;
 fn compare(compare: &Value) -> Compare {
     let rule = json!({ "mirrors": [], "compare": compare });
     let config = Config::from_bytes(json!({ "rules": [rule] }).to_string().as_bytes());
-    config.unwrap().rules[0].compare.clone().unwrap()
+    Compare::clone(config.unwrap().rules[0].compare.as_ref().unwrap())
 }
 
 fn by_json(rules: &Value) -> Compare {

@@ -76,7 +76,7 @@ impl Case {
         };
         body["maxBytes"] = self.most.into();
         let config = json!({ "rules": [{ "mirrors": [], "compare": { "body": body } }] });
-        Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.clone().unwrap()
+        Compare::clone(Config::from_bytes(config.to_string().as_bytes()).unwrap().rules[0].compare.as_ref().unwrap())
     }
 
     fn check(&self) {

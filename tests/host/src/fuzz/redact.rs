@@ -124,6 +124,11 @@ impl Case {
             _ => panic!("a body of {:?} was sent", self.kind),
         };
         assert_eq!(call.headers, expected);
+        assert!(
+            !may_be_a_cookie(&self.cookie),
+            "sent, and servers may find a listed cookie: {:?}",
+            self.cookie.escape_ascii()
+        );
         assert!(call.body == body, "{:?}, not {:?}", call.body.escape_ascii(), body.escape_ascii());
         true
     }
@@ -157,6 +162,7 @@ impl Tokens {
             for part in parameter.split(|byte| *byte == b';').skip(1) {
                 assert!(!is_listed(&unescaped(before(part, b'='))), "sent, and servers may read it in two ways");
             }
+            assert!(!may_be_a_name(before(parameter, b'=')), "sent, and servers may read a name in two ways");
             match parameter.iter().position(|byte| *byte == b'=') {
                 Some(at) if is_listed(&unescaped(&parameter[..at])) => {
                     [&parameter[..=at], &self.token(&unescaped(&parameter[at + 1..]))].concat()
@@ -180,6 +186,7 @@ impl Tokens {
             let is_quoted = end - start > 1 && value[start] == b'"' && value[end - 1] == b'"';
             let (start, end) = if is_quoted { (start + 1, end - 1) } else { (start, end) };
             assert!(is_quoted || value.get(start) != Some(&b'"'), "sent, and the quotes do not close");
+            assert!(!is_quoted || !goes_on(&value[start..end]), "sent, and the last quote is one of the value's");
             let token = self.token(&value[start..end]);
             [&cookie[..=at], &value[..start], &token, &value[end..]].concat()
         });
@@ -215,6 +222,38 @@ impl Tokens {
 
 fn is_listed(name: &[u8]) -> bool {
     NAMES.iter().any(|listed| listed.as_bytes() == name)
+}
+
+/// Tells whether a name that is not listed is one to a server that takes off white space, a `?`, or what follows a zero byte.
+fn may_be_a_name(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(&unescaped(name)).into_owned();
+    let mut rest = &name[..];
+    while let Some(first) = rest.chars().next().filter(|first| first.is_whitespace() || *first <= ' ' || *first == '?')
+    {
+        rest = &rest[first.len_utf8()..];
+    }
+    let ends = [rest.find('\0').map(|end| &rest[..end]), Some(rest.trim_end())];
+    !is_listed(name.as_bytes()) && ends.into_iter().flatten().any(|name| is_listed(name.as_bytes()))
+}
+
+/// Tells whether a server finds a listed cookie behind white space or a comma in one that is not listed.
+fn may_be_a_cookie(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b';').any(|cookie| {
+        let name = before(cookie, b'=').trim_ascii();
+        let others = cookie.split(|byte| matches!(byte, b',' | b' ' | b'\t' | 0x80..)).map(|part| before(part, b'='));
+        !is_listed(name) && others.into_iter().any(is_listed)
+    })
+}
+
+/// Tells whether a text, as Python reads quoted ones, goes on behind the quote that follows it.
+fn goes_on(inner: &[u8]) -> bool {
+    let mut bytes = inner.iter();
+    while let Some(byte) = bytes.next() {
+        if *byte == b'\\' && bytes.next().is_none() {
+            return true;
+        }
+    }
+    false
 }
 
 fn before(text: &[u8], separator: u8) -> &[u8] {

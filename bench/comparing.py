@@ -1,0 +1,66 @@
+"""What comparing responses costs: the compare module idle, comparing status, and comparing JSON of some sizes, beside the other
+module and Envoy's own mirroring."""
+
+import json
+
+from plan import PEERS, Workload, filtered, rule
+
+# Sizes of responses, with requests a round.
+SIZES = {"1k": (1 << 10, 2000), "10k": (10 << 10, 1000), "60k": (60 << 10, 300)}
+# Both upstreams' items are the same but for their ids, which are not compared.
+FIRST_IDS = {"primary": 0, "mirror": 1_000_000}
+BODY = {"json": {"ignore": ["/*/id"]}}
+
+
+def path(size):
+    """Where the upstreams have a response of a size."""
+    return f"/json/{size}"
+
+
+def body(size, side):
+    """The response of a size, as one of the upstreams has it."""
+    first, text = FIRST_IDS[side], ""
+    for number in range(SIZES[size][0]):
+        item = {"id": f"{first + number:08}", "name": f"item {number}", "price": number + 0.5, "tags": ["new", "red"], "stock": True}
+        longer = text + ("," if text else "") + json.dumps(item, separators=(",", ":"))
+        if len(longer) + 2 > SIZES[size][0]:
+            break
+        text = longer
+    return f"[{text}]"
+
+
+def routes(side):
+    """The upstreams' routes for these responses."""
+    return [{
+        "match": {"path": path(size)},
+        "direct_response": {"status": 200, "body": {"inline_string": body(size, side)}},
+        "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"},
+                                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    } for size in SIZES]
+
+
+PEER = {variant.name: variant for variant in PEERS}
+VARIANTS = [
+    PEER["none"],
+    PEER["native"],
+    filtered("filter-100%", "the filter", 1, rule()),
+    filtered("filter-compare", "the filter, comparing status", 1, rule(compare=True)),
+    filtered("compare-0%", "the compare module, 0 %", 0, rule(percentage=0), module="compare"),
+    filtered("compare-100%", "the compare module, comparing nothing", 1, rule(), module="compare"),
+    filtered("compare-status", "the compare module, comparing status", 1, rule(compare=True), module="compare"),
+    filtered("compare-json", "the compare module, comparing JSON", 1,
+             {**rule(), "compare": {"status": True, "body": BODY}}, module="compare"),
+]
+
+
+def plan():
+    """What is run: (workload, its variants)."""
+    for size, (_, requests) in SIZES.items():
+        yield Workload(f"json-{size}", f"GET, response of {size}", requests, path=path(size)), VARIANTS
+
+
+def tables(rows, against):
+    """For each size, each variant beside those without mirroring, with Envoy's own, and the other module."""
+    for workload, _ in plan():
+        yield f"### {workload.title} (CPU a request)\n"
+        yield against(rows, workload.name, ["none", "native", "filter-100%"])
