@@ -7,7 +7,7 @@ use super::series::Series;
 use super::units::bytes;
 use crate::metrics::words::grouped;
 use std::collections::BTreeMap;
-use traffic_mirror::config::{BodyMode, Compare, Config, Mirror, OnOversized};
+use traffic_mirror::config::{BodyMode, Config, Mirror, OnOversized};
 
 /// The most that a configuration may have of these.
 const MOST_BUFFERED: f64 = 536_870_912.0;
@@ -311,7 +311,7 @@ pub(crate) fn notes(config: &Config, figures: &Figures, loads: &[Load], memory: 
             bytes(memory.most_in_envoy)
         ));
     }
-    if config.rules.iter().any(|rule| rule.compare.as_ref().is_some_and(Compare::needs_content)) {
+    if config.rules.iter().any(|rule| rule.compare.as_ref().is_some_and(|compare| compare.needs_content())) {
         notes.push("CPU is without what it takes to compare headers and bodies: docs/compare.md".into());
     }
     if config.limits.rate.is_some() && figures.replicas > 1.0 {

@@ -42,9 +42,10 @@ const FIELDS: f64 = 64.0;
 /// Returns the fields of a rule's responses that may differ.
 fn fields(rule: &Rule) -> f64 {
     let Some(compare) = rule.compare.as_ref().filter(|compare| compare.fields) else { return 0.0 };
-    let named = count(usize::from(compare.status)) + count(compare.headers.len());
+    // The status is there from the first moment.
+    let (status, named) = (count(usize::from(compare.status)), count(compare.headers.len()));
     // A body has as many places as it likes.
-    let of_mirror = if compare.body.is_some() || named > FIELDS { FIELDS + 1.0 } else { named };
+    let of_mirror = if compare.body.is_some() || status + named > FIELDS { FIELDS + 1.0 - status } else { named };
     of_mirror * count(rule.mirrors.len())
 }
 
