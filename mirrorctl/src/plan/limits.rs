@@ -183,6 +183,19 @@ fn bodies(config: &Config, figures: &Figures, loads: &[Load], kept: Kept) -> Vec
     if kept.waiting > 0.0 {
         limits.push(limit("half of it, for `when`", kept.waiting, buffered / 2.0, set));
     }
+    if kept.compared > 0.0 {
+        let needs = kept.arriving + kept.waiting + kept.compared;
+        let most = power(needs * SPARE).min(MOST_BUFFERED);
+        limits.push(Limit {
+            lost: Some(("not_compared", None)),
+            ..limit(
+                "limits.maxBufferedBytes, with `compare`",
+                needs,
+                buffered,
+                vec![Set { place: Place::Limits, yaml: format!("maxBufferedBytes: {most}") }],
+            )
+        });
+    }
     if kept.headers > 0.0 {
         let part = ROOM_FOR_HEADERS / (kept.headers * SPARE);
         let fewer = loads.iter().filter(|load| load.copies > 0.0).map(|load| fewer(load, part)).collect();
@@ -239,7 +252,7 @@ fn breakers(figures: &Figures, loads: &[Load]) -> Vec<Limit> {
 }
 
 fn all_series(figures: &Figures, series: Series) -> Limit {
-    let of_proxy = if figures.used_only { series.used } else { series.all };
+    let of_proxy = series.fields + if figures.used_only { series.used } else { series.all };
     let scrape = Set {
         place: Place::Elsewhere("Prometheus' scrape_configs; of a PodMonitor, podMetricsEndpoints".into()),
         yaml: "params: { usedonly: [\"\"] }".into(),
@@ -250,7 +263,7 @@ fn all_series(figures: &Figures, series: Series) -> Limit {
     };
     let mut set = if figures.used_only { Vec::new() } else { vec![scrape] };
     // Where the one does not suffice.
-    if series.used * figures.replicas > figures.most_series {
+    if (series.used + series.fields) * figures.replicas > figures.most_series {
         set.push(buckets);
     }
     Limit {
@@ -297,6 +310,9 @@ pub(crate) fn notes(config: &Config, figures: &Figures, loads: &[Load], memory: 
              http.async_response_buffer_limit of {enough}",
             bytes(memory.most_in_envoy)
         ));
+    }
+    if config.rules.iter().any(|rule| rule.compare.as_ref().is_some_and(|compare| compare.needs_content())) {
+        notes.push("CPU is without what it takes to compare headers and bodies: docs/compare.md".into());
     }
     if config.limits.rate.is_some() && figures.replicas > 1.0 {
         notes.push(

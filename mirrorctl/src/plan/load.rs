@@ -51,6 +51,8 @@ pub(crate) struct Kept {
     pub(crate) waiting: f64,
     /// Bytes beside the bodies.
     pub(crate) headers: f64,
+    /// Bytes of responses that are to be compared.
+    pub(crate) compared: f64,
 }
 
 /// Resident memory of one proxy, in bytes, on average.
@@ -64,6 +66,8 @@ pub(crate) struct Memory {
     pub(crate) bodies: f64,
     /// Requests that arrive or wait, beside their bodies.
     pub(crate) headers: f64,
+    /// Responses of the primary until those of the mirrors are there, where bodies are compared.
+    pub(crate) compared: f64,
     /// Copies in Envoy until they have their response.
     pub(crate) copies: f64,
     /// Responses in Envoy until they are complete.
@@ -75,7 +79,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn sum(&self) -> f64 {
-        self.module + self.rules + self.bodies + self.headers + self.copies + self.responses
+        self.module + self.rules + self.bodies + self.headers + self.compared + self.copies + self.responses
     }
 }
 
@@ -187,14 +191,25 @@ fn open(config: &Config, figures: &Figures) -> Open {
 }
 
 /// Returns what is kept on the busiest worker.
-pub(crate) fn kept(config: &Config, figures: &Figures) -> Kept {
+pub(crate) fn kept(config: &Config, figures: &Figures, loads: &[Load]) -> Kept {
     let open = open(config, figures);
     let at_peak = |mean: f64| peak(mean * figures.busiest());
     Kept {
         arriving: at_peak(open.arriving_bodies) * figures.body,
         waiting: at_peak(open.waiting_bodies) * figures.body,
         headers: at_peak(open.arriving + open.waiting) * (figures.headers + PER_REQUEST),
+        compared: compared(config, loads).map(|(mean, most)| at_peak(mean) * figures.response.min(most)).sum(),
     }
+}
+
+/// Returns of each rule that compares bodies how many responses wait for a mirror's, and the longest that is compared. A response is
+/// kept once for all mirrors, until the slowest has responded.
+fn compared(config: &Config, loads: &[Load]) -> impl Iterator<Item = (f64, f64)> {
+    config.rules.iter().enumerate().filter_map(move |(at, rule)| {
+        let body = rule.compare.as_ref()?.body.as_ref()?;
+        let of_rule = loads.iter().filter(|load| load.at.0 == at).map(|load| load.in_flight);
+        Some((of_rule.fold(0.0, f64::max), whole(body.max_bytes)))
+    })
 }
 
 /// Returns the memory of a proxy.
@@ -209,6 +224,7 @@ pub(crate) fn memory(config: &Config, figures: &Figures, loads: &[Load]) -> Memo
         rules: loads.iter().map(|_| cost::rule(figures.workers)).sum(),
         bodies: (open.arriving_bodies + open.waiting_bodies) * figures.body,
         headers: (open.arriving + open.waiting) * (figures.headers + PER_REQUEST),
+        compared: compared(config, loads).map(|(mean, most)| mean * figures.response.min(most)).sum(),
         copies: loads.iter().map(|load| load.in_flight * body(load)).sum(),
         responses: loads.iter().map(|load| load.in_flight * figures.response).sum(),
         most_in_vm: figures.workers * (most_buffered + most_body + ROOM_FOR_HEADERS),

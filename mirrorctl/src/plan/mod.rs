@@ -51,7 +51,7 @@ impl Plan {
         let loads = load::loads(config, &figures);
         let has_traffic = |rule: usize| config.rules.get(rule).is_some_and(|rule| figures.share(config, rule) > 0.0);
         let series = series::series(config, figures.buckets, has_traffic);
-        let limits = limits::limits(config, &figures, &loads, load::kept(config, &figures), series);
+        let limits = limits::limits(config, &figures, &loads, load::kept(config, &figures, &loads), series);
         let memory = load::memory(config, &figures, &loads);
         Self {
             place,

@@ -17,6 +17,8 @@ pub(crate) struct Series {
     pub(crate) all: f64,
     /// Those that have counted something, which are all that `/stats/prometheus?usedonly` shows.
     pub(crate) used: f64,
+    /// Those that come on top as fields of responses differ, at most.
+    pub(crate) fields: f64,
 }
 
 /// Counts the series of a configuration. `has_traffic`: whether a rule, by its position, gets requests.
@@ -29,8 +31,22 @@ pub(crate) fn series(config: &Config, buckets: f64, has_traffic: impl Fn(usize) 
         Ok(0)
     };
     let Ok(_) = Metrics::default().ledger(config, define);
+    let fields = config.rules.iter().map(|rule| fields(rule)).sum();
     let rules = config.rules.iter().enumerate().filter(|(index, _)| has_traffic(*index));
-    Series { all, used: 3.0 + rules.map(|(_, rule)| used(rule, histogram)).sum::<f64>() }
+    Series { all, fields, used: 3.0 + rules.map(|(_, rule)| used(rule, histogram)).sum::<f64>() }
+}
+
+/// How many fields a mirror has by name, and one for all others.
+const FIELDS: f64 = 64.0;
+
+/// Returns the fields of a rule's responses that may differ.
+fn fields(rule: &Rule) -> f64 {
+    let Some(compare) = rule.compare.as_ref().filter(|compare| compare.fields) else { return 0.0 };
+    // The status is there from the first moment.
+    let (status, named) = (count(usize::from(compare.status)), count(compare.headers.len()));
+    // A body has as many places as it likes.
+    let of_mirror = if compare.body.is_some() || status + named > FIELDS { FIELDS + 1.0 - status } else { named };
+    of_mirror * count(rule.mirrors.len())
 }
 
 /// Returns the series of a rule that count something where all goes well: every copy is sent and gets a response of one class, or of two.

@@ -189,8 +189,8 @@ fn series_are_those_that_the_ledger_defines() {
         near(plan(&many(count), figures(1.0)).series.all, all);
     }
     near(plan(&many(1), Figures { buckets: 5.0, ..figures(1.0) }).series.all, 40.0);
-    // Compared: 8 results and 2 histograms of the mirror, 5 classes and a histogram of the primary.
-    near(plan("rules: [{ compare: { status: true }, mirrors: [{ cluster: c }] }]", figures(1.0)).series.all, 133.0);
+    // Compared: the field status, 10 results and 2 histograms of the mirror, 5 classes and a histogram of the primary.
+    near(plan("rules: [{ compare: { status: true }, mirrors: [{ cluster: c }] }]", figures(1.0)).series.all, 136.0);
     // Of rules without traffic nothing is used.
     let shares = (0..1000).map(|index| (format!("r{index}"), if index == 0 { 1.0 } else { 0.0 })).collect();
     near(plan(&many(1000), Figures { shares, ..figures(1.0) }).series.used, 31.0);
@@ -223,4 +223,25 @@ fn one_mirror_that_hangs_is_a_note_where_it_takes_every_place() {
     assert!(!notes.iter().any(|note| note.starts_with("r → other")), "{notes:?}");
     // One without others takes no place from them.
     assert!(plan(ONE, figures(10_000.0)).notes.iter().all(|note| !note.contains("hangs")));
+}
+
+#[test]
+fn responses_that_are_compared_are_kept_until_the_slowest_mirror_responds() {
+    let text = "rules: [{ name: r, compare: { status: true, headers: [a, b], body: { exact: true, maxBytes: 2048 } }, mirrors: [{ cluster: c }, \
+                { cluster: d, percentage: 10 }] }]";
+    let found = plan(text, figures(100.0));
+    // 100/s for 100 ms, of which 2 KiB of 4 are kept: 5 on each worker, and 14 at the peak.
+    near(found.memory.compared, 10.0 * 2048.0);
+    near(limit(&found, "limits.maxBufferedBytes, with `compare`").needs, 14.0 * 2048.0);
+    // 64 names and one for all others, of each mirror; the status is there anyway.
+    near(found.series.fields, 128.0);
+    let fields = |compare: &str| {
+        plan(&format!("rules: [{{ compare: {compare}, mirrors: [{{ cluster: c }}] }}]"), figures(1.0)).series.fields
+    };
+    near(fields("{ status: true, headers: [a, b] }"), 2.0);
+    near(fields("{ status: true, headers: [a, b], fields: false }"), 0.0);
+    let text = "{ rules: [{ compare: { body: { exact: true } }, mirrors: [{ cluster: c }] }], limits: { maxBufferedBytes: 65536, maxBodyBytes: 0 } }";
+    let narrow = plan(text, Figures { latency: 1.0, ..figures(100.0) });
+    assert_eq!(limit(&narrow, "limits.maxBufferedBytes, with `compare`").lost, Some(("not_compared", None)));
+    assert!(!narrow.fits());
 }

@@ -66,6 +66,7 @@ pub(crate) fn render(plan: &Plan) -> String {
         ("  rules and metrics", memory.rules),
         ("  bodies, in the VM", memory.bodies),
         ("  requests, in the VM", memory.headers),
+        ("  responses to compare, in the VM", memory.compared),
         ("  copies, in Envoy", memory.copies),
         ("  responses, in Envoy", memory.responses),
         ("at most, in the VM, by limits", memory.most_in_vm),
@@ -78,6 +79,9 @@ pub(crate) fn render(plan: &Plan) -> String {
     let series = plan.series;
     row(&mut text, "series in Prometheus", grouped(series.all), grouped(series.all * n));
     row(&mut text, "series with ?usedonly", grouped(series.used), grouped(series.used * n));
+    if series.fields > 0.0 {
+        row(&mut text, "and of fields that differ, to", grouped(series.fields), grouped(series.fields * n));
+    }
     let _ = write!(text, "\nLimits\n  {:<41}{:>11}{:>12}\n", "", "needs", "has");
     let (reached, wide): (Vec<_>, Vec<_>) = plan.limits.iter().partition(|limit| limit.is_reached());
     for (limits, what) in [(reached, "all of them reached"), (wide, "none of them reached")] {
