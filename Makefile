@@ -25,7 +25,7 @@ MODULE := dist/traffic_mirror.wasm
 COMPARE := dist/traffic_mirror_compare.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
-SCRIPTS := tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image tools/image-mirrorctl tools/oci .ci/run tools/httpbin tools/pip-install tests/istio/build tests/istio/run
+SCRIPTS := tools/cargo-cyclonedx tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image tools/image-mirrorctl tools/oci .ci/run tools/httpbin tools/pip-install tools/kustomize tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
 CRATES := bench/floor fuzz schema
 
@@ -72,6 +72,7 @@ run: build ## start envoy.yaml in the foreground, with what to try
 test: build python ## all tests: the core (natively and as Wasm), the module, and real Envoy
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && cargo test --locked --workspace
 	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET)
+	cargo test --locked --quiet --package traffic-mirror --lib --target $(WASM_TARGET) --features compare
 	cargo test --locked --manifest-path schema/Cargo.toml --target-dir $(TARGET)/tools
 
 docs: rust ## write what documents have from the program: tables of options, mirrorctl's usage, the JSON Schema
@@ -145,6 +146,15 @@ convert-oracle: build mirrorctl ## what mirrorctl convert makes of written and o
 
 envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gateway, on this machine (ISTIO_ARGS=--update)
 	@tests/istio/build envoy-gateway && ENVOY=$$(tools/envoy-wheel $(ENVOY_GATEWAY_WHEEL)) && export ENVOY && tests/istio/run envoy_gateway.py $(ISTIO_ARGS)
+
+.PHONY: kustomize-test release
+
+release: build image mirrorctl python ## what a release consists of: dist/release/; FILES="…" adds what was built elsewhere
+	@tools/release $(FILES)
+
+kustomize-test: mirrorctl python ## render deploy/kustomize/, and check what it makes; needs Go
+	@yaml=.tools/pyyaml-$$(sed -n 's/^PyYAML==//p' tests/istio/requirements.txt) && tools/pip-install $$yaml -r tests/istio/requirements.txt && \
+	PYTHONPATH=$$yaml tools/kustomize-test
 
 prometheus-test: build mirrorctl python ## try rules, alerts, dashboard and mirrorctl report on a real Prometheus
 	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/prometheus-test

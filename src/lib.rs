@@ -11,9 +11,9 @@
 //! 5. [`core::pending`] buffers the body, chunk by chunk, within the [`core::budget`], while the request goes on unhindered.
 //! 6. When the request is complete, [`core::copy`] makes each mirror's headers, and [`envoy::abi`] sends the copy.
 //! 7. [`envoy::ledger`] counts the [`core::outcome`] of each copy; [`envoy::in_flight`] waits for its response and counts that,
-//!    too; [`core::compare`] sets it beside the primary's, where a rule wants it.
+//!    too; [`core::compare`] sets it beside the primary's, where a rule wants it, which [`envoy::comparison`] knows.
 //!
-//! The arrows: exports → callbacks → lifecycle → root → {core → config, in_flight, ledger, abi}. Nothing in [`config`] and [`core`] names
+//! The arrows: exports → callbacks → lifecycle → root → {core → config, in_flight → comparison, ledger, abi}. Nothing in [`config`] and [`core`] names
 //! [`envoy`] or the SDK, and a test holds that. A *request* is [`core::request::Request`] while its headers can be read,
 //! and [`core::pending::Pending`] from then to its end; a *stream* is what the host calls the exchange that it is part of.
 

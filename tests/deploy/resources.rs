@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use traffic_mirror::config::Config;
 
 use crate::types::{
-    BackendTrafficPolicy, BootstrapType, CodeType, DestinationRule, EnvoyExtensionPolicy, EnvoyProxy, FailStrategy,
-    HttpRoute, IstiodValues, Mode, Phase, Plugin, PluginType, Resource, Sidecar, TrafficExtension, VirtualService,
-    WasmPlugin,
+    BackendTrafficPolicy, BootstrapType, CodeType, DestinationRule, EnvoyExtensionPolicy, EnvoyFilter, EnvoyProxy,
+    FailStrategy, HttpRoute, IstiodValues, Mode, Phase, Plugin, PluginType, Resource, Sidecar, TrafficExtension,
+    VirtualService, WasmPlugin,
 };
 use crate::{documents, files, read};
 
@@ -21,6 +21,7 @@ enum Any {
     Sidecar(Resource<Sidecar>),
     VirtualService(Resource<VirtualService>),
     DestinationRule(Resource<DestinationRule>),
+    EnvoyFilter(Resource<EnvoyFilter>),
     Values(IstiodValues),
     HttpRoute(Resource<HttpRoute>),
     Policy(Resource<EnvoyExtensionPolicy>),
@@ -40,6 +41,7 @@ impl Any {
             ("networking.istio.io/v1", "Sidecar") => Self::Sidecar(to(path, document)),
             ("networking.istio.io/v1", "VirtualService") => Self::VirtualService(to(path, document)),
             ("networking.istio.io/v1", "DestinationRule") => Self::DestinationRule(to(path, document)),
+            ("networking.istio.io/v1alpha3", "EnvoyFilter") => Self::EnvoyFilter(to(path, document)),
             ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy") => Self::Traffic(to(path, document)),
             ("gateway.networking.k8s.io/v1", "HTTPRoute") => Self::HttpRoute(to(path, document)),
             ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy") => Self::Policy(to(path, document)),
@@ -253,6 +255,22 @@ fn collect(value: &Value, found: &mut Vec<String>) {
         Value::Object(all) => all.values().for_each(|value| collect(value, found)),
         _ => {}
     }
+}
+
+#[test]
+fn filters_on_copies_stand_in_the_mirrors_cluster_of_the_proxy_that_mirrors() {
+    let outbound = plugin("deploy/istio/outbound.yaml");
+    let is_filter = |(_, any)| if let Any::EnvoyFilter(filter) = any { Some(filter) } else { None };
+    let mut seen = 0;
+    for filter in all().into_iter().filter_map(is_filter) {
+        assert_eq!(filter.metadata.namespace, outbound.metadata.namespace);
+        assert_eq!(filter.spec.workload_selector.labels, outbound.target.selector.as_ref().unwrap().match_labels);
+        for patch in filter.spec.config_patches {
+            assert_eq!([patch.r#match.cluster.service], *mirrors(&outbound.wasm.plugin_config));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 1);
 }
 
 #[test]

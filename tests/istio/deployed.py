@@ -1,5 +1,7 @@
 """wasmplugin.yaml and each file of deploy/istio, as it is, in the proxy that it is for."""
 
+import json
+
 from checks import check, same, until
 from envoy import is_idle, total
 from examples import FRONT
@@ -200,3 +202,23 @@ def destination_rule():
         options = mirror["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
         same(options["common_http_protocol_options"]["max_connection_duration"], "1s", "connections to the mirror")
     return "connections to the mirror last 1 s, in the proxy's cluster"
+
+
+@scenario("deploy/istio/mirror-filters.yaml")
+def mirror_filters():
+    (outbound_file,) = read("deploy/istio/outbound.yaml")
+    for rule in outbound_file["spec"]["pluginConfig"]["rules"]:
+        rule["mirrors"][0]["percentage"] = 100
+    resources = BOOKINFO + [outbound_file] + read("deploy/istio/destinationrule.yaml") + read("deploy/istio/mirror-filters.yaml")
+    with mesh(resources) as one, one.proxy("productpage", env={"STAGING_TOKEN": "staging"}) as proxy:
+        for number in range(5):
+            proxy.ask("reviews:9080", f"/?n={number}", {"authorization": "Bearer user"})
+        same(settled(one, proxy, 5, "mirror"), 5, "copies")
+        same({line.authorization for line in copies(one, "mirror")}, {"Bearer staging"}, "credentials of the copies")
+        same({line.authorization for line in one.log.lines if line.service.startswith("reviews")}, {"Bearer user"}, "the user's")
+        check("Bearer staging" not in json.dumps(proxy.dump("dynamic_active_clusters")), "the token stands in the dump")
+        (mirror,) = [cluster["cluster"] for cluster in proxy.dump("dynamic_active_clusters")
+                     if cluster["cluster"]["name"] == "outbound|9080||mirror.test.svc.cluster.local"]
+        options = mirror["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        same(options["common_http_protocol_options"]["max_connection_duration"], "1s", "connections to the mirror")
+    return "5 requests with the user's credentials, 5 copies with staging's; connections to the mirror last 1 s"

@@ -35,6 +35,8 @@ class Line(NamedTuple):
     path: str
     authority: str
     marker: str
+    # None where the service is a program of its own, which does not write it.
+    authorization: str | None = None
 
 
 class Log:
@@ -108,7 +110,7 @@ def service(name, address, log):
         def do_GET(self):
             self.body()
             marker = self.headers.get(MARKER, "-")
-            log.lines.append(Line(name, self.path, self.headers["host"], marker))
+            log.lines.append(Line(name, self.path, self.headers["host"], marker, self.headers.get("authorization", "")))
             log.clients.add((name, identity(self.connection)))
             self.respond(500 if self.path.startswith("/broken") else 200, f"{name}\n".encode())
 

@@ -1,11 +1,14 @@
 //! Recipes that choose requests by what other parts of Envoy know.
 
-use harness::client::{Client, Req};
+use std::sync::Arc;
+
+use harness::client::{Client, Req, raw, read_until};
 use harness::process::ROOT;
 use harness::scene::{Ports, yaml};
 use harness::upstream::{Answer, Received, Service};
 use harness::{Setup, run};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::recipe::{Recipe, manager};
 
@@ -152,5 +155,39 @@ fn what_a_cluster_gets_is_copied_as_the_router_rewrote_it() {
         assert_eq!(client.send(Req::get("/elsewhere")).await.status, 404);
         assert_eq!(mesh.mirror.received(1).await[0].path, "/orders");
         assert_eq!(mesh.primary.received(1).await[0].path, "/orders");
+    });
+}
+
+/// A primary that refuses each request as soon as it has some of the body.
+fn hasty() -> Service {
+    Service::Raw(Arc::new(|mut io| {
+        Box::pin(async move {
+            read_until(&mut io, |text| text.ends_with("hello") || text.ends_with("world")).await;
+            let refusal = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            io.write_all(refusal).await.unwrap();
+        })
+    }))
+}
+
+#[test]
+fn a_post_that_is_answered_early_is_copied_only_where_it_is_buffered() {
+    run(Recipe::new("A POST that is answered early").setup().primary(hasty()), async |mesh| {
+        let half = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhello");
+        let refused = |answer: &str| answer.starts_with("HTTP/1.1 413");
+
+        let mut early = raw(mesh.address("main"), half("/orders").as_bytes()).await;
+        let answer = read_until(&mut early, |text| text.contains("\r\n\r\n")).await;
+        assert!(refused(&answer), "{answer}");
+        mesh.copies("all", "mirror", "incomplete", 1).await;
+        mesh.mirror.received(0).await;
+
+        let mut buffered = raw(mesh.address("main"), half("/hooks/1").as_bytes()).await;
+        mesh.until("half of the body to be buffered", |l| l.buffered_bytes() == 5).await;
+        buffered.write_all(b"world").await.unwrap();
+        let answer = read_until(&mut buffered, |text| text.contains("\r\n\r\n")).await;
+        assert!(refused(&answer), "{answer}");
+        mesh.responses("all", "mirror", "2xx", 1).await;
+        let copies = mesh.mirror.received(1).await;
+        assert_eq!((copies[0].path.as_str(), &*copies[0].body), ("/hooks/1", &b"helloworld"[..]));
     });
 }

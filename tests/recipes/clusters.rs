@@ -8,7 +8,7 @@ use harness::process::{ROOT, version};
 use harness::scene::Ports;
 use harness::upstream::{Answer, Service};
 use harness::{Mesh, Setup, eventually, run};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::recipe::{Recipe, relay};
@@ -169,10 +169,47 @@ fn one_cluster_leads_to_any_host() {
     drop(ports);
 }
 
+/// What a listener shows to clients by TLS: the certificate of `localhost`.
+fn tls_of_localhost() -> Value {
+    let folder = format!("{ROOT}/tests/recipes");
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [{
+                "certificate_chain": {"filename": format!("{folder}/localhost.crt")},
+                "private_key": {"filename": format!("{folder}/localhost.key")},
+            }]},
+        },
+    })
+}
+
+#[test]
+fn a_mirror_gets_copies_over_tls_if_its_certificate_has_the_name() {
+    let certificate = format!("{ROOT}/tests/recipes/localhost.crt");
+    for (name, class) in [("localhost", "2xx"), ("another.example.com", "failed")] {
+        let mut ports = Ports::default();
+        let front = ports.address(10002).port();
+        let port = format!("port_value: {front}");
+        let words = [
+            ("staging.example.com", name),
+            ("/etc/ssl/certs/ca-certificates.crt", certificate.as_str()),
+            ("port_value: 8443", port.as_str()),
+        ];
+        let recipe = Recipe::with("A mirror over TLS", &words);
+        let setup = recipe.setup_and(move |bootstrap| relay(bootstrap, front, Some(tls_of_localhost())));
+        run(setup, async move |mesh| {
+            mesh.send(Req::get("/a")).await;
+            mesh.responses("all", "staging", class, 1).await;
+            assert_eq!(mesh.mirror.so_far().len(), usize::from(class == "2xx"));
+        });
+        drop(ports);
+    }
+}
+
 #[test]
 fn one_cluster_leads_to_any_host_by_tls_if_the_certificate_names_it() {
-    let folder = format!("{}/tests/recipes", ROOT);
-    let certificate = format!("{folder}/localhost.crt");
+    let certificate = format!("{ROOT}/tests/recipes/localhost.crt");
     for (host, class) in [("localhost", "2xx"), ("127.0.0.1", "failed")] {
         let mut ports = Ports::default();
         let front = ports.address(10002).port();
@@ -182,17 +219,7 @@ fn one_cluster_leads_to_any_host_by_tls_if_the_certificate_names_it() {
         ];
         let words: Vec<(&str, &str)> = words.iter().map(|(word, own)| (*word, own.as_str())).collect();
         let recipe = Recipe::with("Mirror to any host by TLS", &words);
-        let tls = json!({
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": {"tls_certificates": [{
-                    "certificate_chain": {"filename": certificate.clone()},
-                    "private_key": {"filename": format!("{folder}/localhost.key")},
-                }]},
-            },
-        });
-        let setup = recipe.setup_and(move |bootstrap| relay(bootstrap, front, Some(tls)));
+        let setup = recipe.setup_and(move |bootstrap| relay(bootstrap, front, Some(tls_of_localhost())));
         run(setup, async move |mesh| {
             mesh.send(Req::get("/a")).await;
             mesh.responses("staging", "any-host-tls", class, 1).await;

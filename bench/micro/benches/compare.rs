@@ -65,7 +65,7 @@ fn pairs() -> Vec<Pair> {
     let deep_objects = format!(",{}1{}", r#"{"":"#.repeat(126), "}".repeat(126));
     let places: Vec<_> = (0..100).map(|number| format!("/*/x{number}")).collect();
     let steps = |bits: usize| (0..6).map(|step| if bits >> step & 1 == 0 { "/*" } else { "/0" }).collect::<String>();
-    let apart: Vec<_> = (0..7).map(|bits| steps(bits) + "/x").collect();
+    let apart: Vec<_> = (0..4).map(|bits| steps(bits) + "/x").collect();
     let many = json!(["/*/user/email", "/*/items/*/price", "/user/phone", "/a"]);
     let member = |value: u32| move |number: usize| format!("\"{number:x}\":{value},");
     vec![

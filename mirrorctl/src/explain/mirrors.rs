@@ -105,7 +105,7 @@ pub(crate) fn explain(
     now: Moment,
 ) {
     if rule.mirrors.is_empty() {
-        reply.line("the rule has no mirrors: the request is mirrored nowhere");
+        reply.sentence("the rule has no mirrors: the request is mirrored nowhere");
         return;
     }
     let marker = config.marker.as_ref();
@@ -117,7 +117,7 @@ pub(crate) fn explain(
         let request = Digest::new(Request::new(given, true).take_headers(), marker);
         let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
         if let Err(reason) = read {
-            reply.line(format_args!("such a request is never mirrored: {}", reason.label()));
+            reply.sentence(format_args!("such a request is never mirrored: {}", reason.label()));
             return;
         }
         let mut budget = Budget::new(&config.limits, Rc::default());
@@ -125,7 +125,7 @@ pub(crate) fn explain(
     }
     for ((mirror, selection), plan) in rule.mirrors.iter().zip(&selections).zip(&pending.plans) {
         reply.line(format_args!("mirror {}", mirror.label));
-        reply.line(format_args!("  sample: {}", selection.shown(mirror, now)));
+        reply.sentence(format_args!("  sample: {}", selection.shown(mirror, now)));
         match plan {
             Plan::Not(outcome) if selection.is_possible() => reply.line(format_args!("  no copy: {}", outcome.label())),
             Plan::Not(_) | Plan::Counted => {}
@@ -161,7 +161,7 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
     let hidden = match hide(mirror, request, marker, body, config.limits.max_body_bytes) {
         Ok(hidden) => hidden,
         Err(why) => {
-            reply.line(format_args!("  no copy: {}: {why}", Outcome::RedactionFailed.label()));
+            reply.sentence(format_args!("  no copy: {}: {why}", Outcome::RedactionFailed.label()));
             return;
         }
     };
@@ -170,11 +170,11 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
     let headers = hidden.map();
     let Ok(draft) = Draft::new(mirror, &hidden, decision.matched_uri, || 1) else {
         let why = "rewrite.uriRegexRewrite takes too many steps, or makes more than Envoy takes";
-        reply.line(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
+        reply.sentence(format_args!("  no copy: {}: {why}", Outcome::NoCluster.label()));
         return;
     };
     let cluster = pending::cluster(&mirror.target, request.map()).map(Cow::Borrowed).unwrap_or_default();
-    reply.line(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
+    reply.sentence(format_args!("  copy to cluster {}, response within {:?}:", shown(&cluster), mirror.timeout));
     for (name, value) in draft.write(marker, Vec::new()).unwrap_or_default().iter() {
         let why = why_different(mirror, headers, marker, name, value);
         let is_new = || is_in(headers, name, value) && !is_in(request.map(), name, value);
@@ -188,9 +188,9 @@ fn copy(reply: &mut Reply, config: &Config, mirror: &Mirror, request: &Digest, d
         (_, 1) => format!("a body of {body} bytes, in which redact hides 1 value"),
         _ => format!("a body of {body} bytes, in which redact hides {values} values"),
     };
-    reply.line(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
+    reply.sentence(format_args!("    and {body}; Envoy adds content-length and x-envoy- headers of its own"));
     if is_masked {
-        reply.line(format_args!(
+        reply.sentence(format_args!(
             "    *** is where pseudonyms will be: they need the key, which {KEY} may tell mirrorctl too"
         ));
     }

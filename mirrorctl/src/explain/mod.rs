@@ -48,7 +48,7 @@ pub(crate) fn run(file: &str, description: &Description) -> Result<Reply, String
         }
     }
     if given.has_assumed_host && !all.is_empty() {
-        reply.line(format_args!("the request names no host: {LOCALHOST}; give a URL or -H 'host: NAME'"));
+        reply.sentence(format_args!("the request names no host: {LOCALHOST}; give a URL or -H 'host: NAME'"));
     }
     for found in &all {
         if all.len() > 1 && found.configuration.is_ok() {
@@ -72,7 +72,7 @@ fn explain(reply: &mut Reply, config: &Config, tree: &Tree, given: &Given, body:
     let matcher = Matcher::new(&config.rules);
     let decision = matcher.decide(&Request::new(given, true));
     for line in rules::explain(tree, config, given, decision.map(|decision| decision.rule)) {
-        reply.line(line);
+        reply.sentence(line);
     }
     if let Some(decision) = decision
         && let Some(rule) = config.rules.get(decision.rule)

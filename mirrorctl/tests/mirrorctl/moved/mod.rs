@@ -77,8 +77,17 @@ pub fn abilities() -> Abilities {
     })
 }
 
-/// Runs tables before and after; returns the copies of each request as Envoy itself makes them, and as the plugin does.
+/// Runs tables before and after, and lets Envoy validate the file that comes after; returns the copies of each request as Envoy itself makes them, and as the plugin does.
 pub fn both(tables: &[Table], own: &Value) -> (Copies, Copies, String) {
+    let (native, plugin, moved) = run_both(tables, own);
+    let folder = Folder::new();
+    let file = folder.path("moved.yaml");
+    fs::write(&file, &moved).unwrap();
+    validate(&file).unwrap_or_else(|said| panic!("{said}\n{moved}"));
+    (native, plugin, moved)
+}
+
+fn run_both(tables: &[Table], own: &Value) -> (Copies, Copies, String) {
     block_on(async {
         let mut mirrors = Vec::new();
         for name in MIRRORS {
@@ -87,10 +96,6 @@ pub fn both(tables: &[Table], own: &Value) -> (Copies, Copies, String) {
         let primary = Upstream::start("primary", Service::from(Answer::status(200))).await;
         let bootstrap = bootstrap(tables, &mirrors, primary.address, own);
         let moved = moved(&bootstrap);
-        let folder = Folder::new();
-        let file = folder.path("moved.yaml");
-        fs::write(&file, &moved).unwrap();
-        validate(&file).unwrap_or_else(|said| panic!("{said}\n{moved}"));
         let after: Value = serde_saphyr::from_str(&moved).unwrap();
         let mut envoys = Vec::new();
         for bootstrap in [&bootstrap, &after] {

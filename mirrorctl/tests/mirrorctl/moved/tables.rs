@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Abilities, Copy, MIRRORS, PRIMARIES, Sent, TRACE, Table, abilities, both, convert, rules};
 
 /// So many tables at once, each a listener of the same Envoy.
-const BATCH: usize = 60;
+const BATCH: usize = 30;
 /// So many requests a table.
 const REQUESTS: usize = 24;
 /// How many tables `make test` tries.

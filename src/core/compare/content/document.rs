@@ -6,7 +6,7 @@ use crate::core::json::{Bad, Characters, Visitor, walk};
 use xxhash_rust::xxh64::xxh64;
 
 /// How many steps of pointers may be tried for each byte of a text.
-const TRIES: usize = 4;
+const TRIES: usize = 2;
 
 /// A value: where it stands in the text, and where in the list what is inside it ends.
 #[derive(Debug, Clone, Copy, Default)]

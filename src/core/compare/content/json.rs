@@ -32,8 +32,8 @@ pub(super) fn compare(
     let mut walked = Ok(());
     // Ignored is the document of both, or of none.
     if let (Some(primary), Some(mirror)) = (comparison.primary.root(), comparison.mirror.root()) {
-        comparison.pair(primary, mirror, &mut Place { parent: None, step: Step::Root, link: None, differs: false });
-        walked = comparison.walk();
+        let mut root = Place { parent: None, step: Step::Root, link: None, differs: false };
+        walked = comparison.pair(primary, mirror, &mut root).and_then(|()| comparison.walk());
     }
     // A difference that was found is one, whatever could not be compared behind it.
     if comparison.different.is_empty() { walked.map(|()| true) } else { Ok(false) }
@@ -100,25 +100,26 @@ impl<'a> Comparison<'a> {
                     || of_primary.array(&self.primary, primary, null_is_absent)?
                         == of_mirror.array(&self.mirror, mirror, null_is_absent)?;
                 if !is_same {
-                    self.differs(&mut items);
+                    self.differs(&mut items)?;
                 }
             } else {
-                self.arrays(primary, mirror, &mut items);
+                self.arrays(primary, mirror, &mut items)?;
             }
         }
         Ok(())
     }
 
-    fn arrays(&mut self, primary: u32, mirror: u32, place: &mut Place<'a>) {
+    fn arrays(&mut self, primary: u32, mirror: u32, place: &mut Place<'a>) -> Result<(), NotCompared> {
         let ends = (self.primary.after(primary), self.mirror.after(mirror));
         let (mut primary, mut mirror) = (primary.saturating_add(1), mirror.saturating_add(1));
         while primary < ends.0 && mirror < ends.1 {
-            self.pair(primary, mirror, place);
+            self.pair(primary, mirror, place)?;
             (primary, mirror) = (self.primary.after(primary), self.mirror.after(mirror));
         }
         if primary < ends.0 || mirror < ends.1 {
-            self.differs(place);
+            self.differs(place)?;
         }
+        Ok(())
     }
 
     fn objects(
@@ -155,21 +156,20 @@ impl<'a> Comparison<'a> {
                     if !means_the_same(name, other) {
                         return Err(NotCompared);
                     }
-                    self.pair(primary.value, mirror.value, &mut place((name, primary)));
+                    self.pair(primary.value, mirror.value, &mut place((name, primary)))?;
                 }
-                (Some(alone), None) | (None, Some(alone)) => self.differs(&mut place(alone)),
+                (Some(alone), None) | (None, Some(alone)) => self.differs(&mut place(alone))?,
                 (None, None) => {}
             }
         }
     }
 
     /// Compares two values, or keeps arrays and objects for later.
-    fn pair(&mut self, primary: u32, mirror: u32, place: &mut Place<'a>) {
+    fn pair(&mut self, primary: u32, mirror: u32, place: &mut Place<'a>) -> Result<(), NotCompared> {
         let kinds = [self.primary.first(primary), self.mirror.first(mirror)].map(kind);
         if kinds == [b'{'; 2] || kinds == [b'['; 2] {
-            let link = self.link(place);
-            self.work.push((primary, mirror, link));
-            return;
+            let link = self.link(place)?;
+            return push(&mut self.work, (primary, mirror, link));
         }
         let [one, other] = [self.primary.written(primary), self.mirror.written(mirror)];
         let is_same = one == other
@@ -178,20 +178,18 @@ impl<'a> Comparison<'a> {
                 [b'0', b'0'] => are_equal(one, other),
                 _ => false,
             };
-        if !is_same {
-            self.differs(place);
-        }
+        if is_same { Ok(()) } else { self.differs(place) }
     }
 
     /// Takes in a place where the documents differ.
-    fn differs(&mut self, place: &mut Place<'a>) {
+    fn differs(&mut self, place: &mut Place<'a>) -> Result<(), NotCompared> {
         if place.differs || self.different.len() >= MOST {
-            return;
+            return Ok(());
         }
         place.differs = true;
-        let link = self.link(place);
+        let link = self.link(place)?;
         let hash = self.links.get(link as usize).map_or(0, |link| link.hash);
-        let Err(at) = self.different.binary_search(&hash) else { return };
+        let Err(at) = self.different.binary_search(&hash) else { return Ok(()) };
         self.different.insert(at, hash);
         let mut steps = Vec::new();
         let mut next = Some(link);
@@ -200,20 +198,28 @@ impl<'a> Comparison<'a> {
             next = link.parent;
         }
         self.places.add(steps.iter().rev().flat_map(|step| step.label()));
+        Ok(())
     }
 
     /// Returns the link of a place.
-    fn link(&mut self, place: &mut Place<'a>) -> u32 {
+    fn link(&mut self, place: &mut Place<'a>) -> Result<u32, NotCompared> {
         if let Some(link) = place.link {
-            return link;
+            return Ok(link);
         }
         let before = place.parent.and_then(|at| self.links.get(at as usize)).map_or(0, |link| link.hash);
         let hash = before.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place.step.hash();
         let link = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
-        self.links.push(Link { parent: place.parent, step: place.step, hash });
+        push(&mut self.links, Link { parent: place.parent, step: place.step, hash })?;
         place.link = Some(link);
-        link
+        Ok(link)
     }
+}
+
+/// Appends to a list that may become long, if there is memory.
+fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), NotCompared> {
+    list.try_reserve(1).map_err(|_| NotCompared)?;
+    list.push(value);
+    Ok(())
 }
 
 impl<'t> Step<'t> {
