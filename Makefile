@@ -149,7 +149,7 @@ envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gatewa
 
 .PHONY: kustomize-test release
 
-release: build image mirrorctl python ## what a release consists of: dist/release/; FILES="…" adds what was built elsewhere
+release: build image image-mirrorctl mirrorctl python ## what a release consists of: dist/release/; FILES="…" adds what was built elsewhere
 	@tools/release $(FILES)
 
 kustomize-test: mirrorctl python ## render deploy/kustomize/, and check what it makes; needs Go
