@@ -3,6 +3,8 @@ ENVOY_WHEEL_VERSION ?= 1.40.0
 # The one that Envoy Gateway's release runs.
 ENVOY_GATEWAY_WHEEL ?= 1.39.0
 WASM_TARGET ?= wasm32-wasip1
+# The one that mirrorctl is built for where there is no libc, in an image of its own.
+STATIC_TARGET ?= $(shell uname -m)-unknown-linux-musl
 # What `make run`, `make demo` and `make example` start Envoy with: several may run on one machine, and access logs show at once.
 ENVOY_FLAGS ?= --disable-hot-restart --file-flush-interval-msec 100 --log-level warning
 
@@ -23,7 +25,7 @@ MODULE := dist/traffic_mirror.wasm
 COMPARE := dist/traffic_mirror_compare.wasm
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FAULTS := cargo test --locked --quiet --profile measure --package tests --test faults --
-SCRIPTS := tools/cargo-cyclonedx tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image .ci/run tools/httpbin tools/pip-install tools/kustomize tests/istio/build tests/istio/run
+SCRIPTS := tools/cargo-cyclonedx tools/cargo-deny tools/envoy-wheel tools/find-envoy tools/fuzz tools/image tools/image-mirrorctl tools/oci .ci/run tools/httpbin tools/pip-install tools/kustomize tests/istio/build tests/istio/run
 # The crates that are no members of the workspace; RATIONALE.md says why.
 CRATES := bench/floor fuzz schema
 
@@ -124,7 +126,15 @@ image: build ## build the OCI images that Istio pulls: dist/image/, dist/image-c
 image-test: build python ## push the images to a registry on this machine, and read them back as Istio does
 	@tools/image-test
 
-.PHONY: istio-test convert-oracle envoy-gateway-test
+.PHONY: image-mirrorctl image-mirrorctl-test istio-test convert-oracle envoy-gateway-test
+
+image-mirrorctl: rust ## build the OCI image of mirrorctl, a static binary alone: dist/image-mirrorctl/
+	@test -d "$$(rustc --print target-libdir --target $(STATIC_TARGET))" || rustup target add $(STATIC_TARGET)
+	cargo build --release --locked --package mirrorctl --target $(STATIC_TARGET)
+	@tools/image-mirrorctl $(TARGET)/$(STATIC_TARGET)/release/mirrorctl
+
+image-mirrorctl-test: build image-mirrorctl python ## run that image as a container beside a real Envoy: exit codes 0, 1 and 2
+	@ENVOY=$$(tools/find-envoy) && export ENVOY && tools/image-mirrorctl-test
 
 istio-test: image mirrorctl python ## examples, deploy/ and changes in a real Istio, on this machine (ISTIO_ARGS='WORD…', --update)
 	@tests/istio/build istio && ENVOY=$$(tools/find-envoy) && export ENVOY && tests/istio/run main.py $(ISTIO_ARGS)
@@ -139,7 +149,7 @@ envoy-gateway-test: image python ## deploy/envoy-gateway/ in a real Envoy Gatewa
 
 .PHONY: kustomize-test release
 
-release: build image mirrorctl python ## what a release consists of: dist/release/; FILES="…" adds what was built elsewhere
+release: build image image-mirrorctl mirrorctl python ## what a release consists of: dist/release/; FILES="…" adds what was built elsewhere
 	@tools/release $(FILES)
 
 kustomize-test: mirrorctl python ## render deploy/kustomize/, and check what it makes; needs Go
