@@ -406,6 +406,8 @@ impl Run {
             self.take_copies();
         }
         self.wind_up(mirrors_first, Self::take_copies);
+        // What the host said last is no memory of the filter's.
+        Envoy::host(|host| host.answer_body = Vec::new());
     }
 
     /// Ends all that is under way, and lets the last root go.
