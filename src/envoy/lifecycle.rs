@@ -10,6 +10,7 @@ use crate::core::budget::Room;
 use crate::core::last_good::{Usage, last_good};
 use crate::core::redact::{KEY, Key};
 use crate::envoy::abi::{self, CurrentResponse};
+use crate::envoy::comparison::responses;
 use crate::envoy::in_flight::Calls;
 use crate::envoy::ledger::Metrics;
 use crate::envoy::root::Root;
@@ -207,6 +208,7 @@ pub fn leave(context: u32) -> Option<bool> {
             // The VM ends with the last configuration at work, whoever waits. Its gauges end with it, unless another VM has
             // them, too, which knows better what they are to be.
             std::mem::take(contexts).iter().for_each(|context| context.calls.fail_all());
+            responses::publish();
             return Some(true);
         }
         if is_invalid && !contexts.iter().any(|other| other.is_invalid && other.is_at_work(&plugin)) {
@@ -244,4 +246,5 @@ fn fail_dropped(own: u32) {
         contexts.extract_if(.., is_dropped).collect()
     });
     dropped.iter().for_each(|context| context.calls.fail_all());
+    responses::publish();
 }
