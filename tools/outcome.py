@@ -66,7 +66,7 @@ def deviations(sent, logs):
     seen = collections.defaultdict(list)
     # The path of a copy may be another than that of its request; the number at its end is the same.
     copied = {numbered(row.copied_path, path.rsplit("n=", 1)[1]): path for path, row in sent.items()}
-    for service, path, authority, marker in logs:
+    for service, path, authority, marker, *_ in logs:
         seen[copied.get(path, path)].append((service, authority, marker == "true"))
     copies = collections.Counter()
     for path, row in sent.items():

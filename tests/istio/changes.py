@@ -1,6 +1,7 @@
 """Changes while requests come: none of them fails, and no copy is uncounted; and configurations that are wrong."""
 
 import copy
+import hmac
 
 from checks import check, same, until
 from deployed import BOOKINFO, copies, send
@@ -29,6 +30,8 @@ spec:
       mirrors: [{ destination: { host: mirror.test.svc.cluster.local, port: { number: 9080 } } }]
 """)
 PLUGIN["spec"]["url"] = IMAGE
+# What pseudonyms are made with.
+KEY = "0123456789abcdef"
 # How many requests are sent between two changes, at least.
 SOME = 200
 
@@ -233,3 +236,16 @@ def wrong_first_kept():
         send(proxy, 3, "details:9080", "/", "details", USER)
         until(lambda: same(len(copies(one, "mirror")), 3, "copies"))
     return "requests pass without copies, and `invalid_configuration` is 1, until the configuration is repaired"
+
+
+@scenario("`redact` with pseudonyms, the key by `vmConfig.env` with `valueFrom: HOST`")
+def pseudonyms():
+    hidden = plugin(lambda rule: rule["mirrors"][0].update(redact={"headers": ["authorization"], "with": "pseudonym"}))
+    hidden["spec"]["vmConfig"] = {"env": [{"name": "TRAFFIC_MIRROR_KEY", "valueFrom": "HOST"}]}
+    expected = "p_" + hmac.new(KEY.encode(), b"secret", "sha256").hexdigest()[:16]
+    with mesh(BOOKINFO + [hidden]) as one, one.proxy("productpage", env={"TRAFFIC_MIRROR_KEY": KEY}) as proxy:
+        for _ in range(3):
+            same(proxy.ask(ASKED, "/", {**USER, "authorization": "secret"})[0], 200, "a request")
+        until(lambda: same([copy.authorization for copy in copies(one, "mirror")], [expected] * 3, "credentials of copies"))
+        check(KEY not in proxy.text() + str(proxy.dump("ecds_filters")), "the key is in the log or in a dump")
+    return "each copy has the credentials' pseudonym; the key is in no log and no dump"

@@ -36,8 +36,7 @@ const HEADERS: [(&str, &str); 16] = [
 ];
 
 /// What a request with a body has besides.
-const OF_BODY: [(&str, &str); 2] = [("content-type", "application/json"), ("content-length", "1024")];
-const BODY: usize = 1024;
+const OF_BODY: [(&str, &str); 1] = [("content-type", "application/json")];
 
 /// What primary and mirror respond.
 const RESPONSE: [(&str, &str); 4] = [
@@ -62,8 +61,8 @@ fn json(size: usize, first_id: usize) -> Vec<u8> {
 #[derive(Clone, Copy)]
 pub enum Sent {
     Get,
-    /// With a body that comes in one piece.
-    Post,
+    /// With JSON of about so many bytes, which comes in one piece.
+    Post(usize),
 }
 
 /// What has been spent.
@@ -79,6 +78,7 @@ struct Host {
     configuration: Vec<u8>,
     /// The headers of the request, encoded.
     headers: Vec<u8>,
+    body: Vec<u8>,
     /// The bodies of the primary's response and of the mirror's.
     responses: [Vec<u8>; 2],
     metrics: u32,
@@ -125,12 +125,26 @@ impl Vm {
         let configuration_size = configuration.len() as u32;
         let headers = match sent {
             Sent::Get => encoded(&HEADERS),
-            Sent::Post => encoded(&[&HEADERS[..], &OF_BODY].concat()),
+            Sent::Post(_) => encoded(&[&HEADERS[..], &OF_BODY].concat()),
+        };
+        let body = match sent {
+            Sent::Get => Vec::new(),
+            Sent::Post(size) => json(size, 0),
         };
         let (in_flight, shared) = (Vec::new(), None);
         let responses = [json(size, 0), json(size, 1_000_000)];
-        let host =
-            Host { configuration, headers, responses, metrics: 0, clock: 0, in_flight, token: 0, shared, calls: 0 };
+        let host = Host {
+            configuration,
+            headers,
+            body,
+            responses,
+            metrics: 0,
+            clock: 0,
+            in_flight,
+            token: 0,
+            shared,
+            calls: 0,
+        };
         let mut store = Store::new(&engine, host);
         let mut linker = Linker::new(&engine);
         define(&mut linker)?;
@@ -168,11 +182,12 @@ impl Vm {
         self.create.call(&mut self.store, (self.stream, ROOT))?;
         let (count, ends) = match self.sent {
             Sent::Get => (HEADERS.len(), 1),
-            Sent::Post => (HEADERS.len() + OF_BODY.len(), 0),
+            Sent::Post(_) => (HEADERS.len() + OF_BODY.len(), 0),
         };
         self.headers.call(&mut self.store, (self.stream, count as u32, ends))?;
-        if let Sent::Post = self.sent {
-            self.body.call(&mut self.store, (self.stream, BODY as u32, 1))?;
+        if let Sent::Post(_) = self.sent {
+            let size = self.store.data().body.len() as u32;
+            self.body.call(&mut self.store, (self.stream, size, 1))?;
         }
         let [primary, mirror] = [0, 1].map(|side| self.store.data().responses[side].len() as u32);
         if let Some([headers, body]) = &self.response {
@@ -211,7 +226,7 @@ fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         |mut vm: Caller<'_, Host>, buffer: i32, _: i32, _: i32, data: i32, size: i32| {
             let bytes = match buffer {
                 PLUGIN_CONFIGURATION => Some(vm.data().configuration.clone()),
-                REQUEST_BODY => Some(vec![b'x'; BODY]),
+                REQUEST_BODY => Some(vm.data().body.clone()),
                 RESPONSE_BODY => Some(vm.data().responses[0].clone()),
                 ANSWER_BODY => Some(vm.data().responses[1].clone()),
                 _ => None,

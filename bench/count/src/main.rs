@@ -67,6 +67,8 @@ fn rows() -> Vec<(&'static str, Sent, Value, usize)> {
     limited["limits"] = json!({"maxRequestsPerSecond": 1_000_000});
     let compared =
         rule(json!({"mirrors": mirror, "compare": {"status": true, "body": {"json": {"ignore": ["/*/id"]}}}}));
+    let hiding = |lists: Value| rule(json!({"mirrors": [{"cluster": "mirror", "redact": lists}]}));
+    let names = json!({"json": ["/*/name"]});
     let rows = [
         ("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror}))),
         ("0 %", Sent::Get, rule(json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]}))),
@@ -80,7 +82,11 @@ fn rows() -> Vec<(&'static str, Sent, Value, usize)> {
             Sent::Get,
             rule(json!({"match": [{"uri": {"prefix": "/reviews"}}], "mirrors": edited})),
         ),
-        ("100 %, POST with 1 KiB", Sent::Post, rule(json!({"mirrors": mirror}))),
+        ("100 %, POST with 1 KiB", Sent::Post(1 << 10), rule(json!({"mirrors": mirror}))),
+        ("100 %, two headers hidden", Sent::Get, hiding(json!({"headers": ["authorization", "x-user-id"]}))),
+        ("100 %, hidden in JSON of 1 KiB", Sent::Post(1 << 10), hiding(names.clone())),
+        ("100 %, hidden in JSON of 10 KiB", Sent::Post(10 << 10), hiding(names.clone())),
+        ("100 %, hidden in JSON of 64 KiB", Sent::Post(64 << 10), hiding(names)),
     ];
     let full = [
         ("100 %, compared as JSON of 1 KiB", 1 << 10),
