@@ -17,7 +17,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "envoy/root",
         &["config", "core", "envoy/abi", "envoy/comparison", "envoy/in_flight", "envoy/ledger", "envoy/tokens"],
     ),
-    ("envoy/lifecycle", &["config", "core", "envoy/abi", "envoy/in_flight", "envoy/ledger", "envoy/root"]),
+    (
+        "envoy/lifecycle",
+        &["config", "core", "envoy/abi", "envoy/comparison", "envoy/in_flight", "envoy/ledger", "envoy/root"],
+    ),
     ("envoy/logger", &["envoy/abi"]),
     ("envoy/trap", &["core", "envoy/abi"]),
     (
