@@ -182,7 +182,7 @@ impl Tokens {
             }
             let value = &cookie[at + 1..];
             let (start, end) = (value.len() - value.trim_ascii_start().len(), value.trim_ascii_end().len());
-            let (start, end) = if start > end { (end, end) } else { (start, end) };
+            let (start, end) = if start > end { (start, start) } else { (start, end) };
             let is_quoted = end - start > 1 && value[start] == b'"' && value[end - 1] == b'"';
             let (start, end) = if is_quoted { (start + 1, end - 1) } else { (start, end) };
             assert!(is_quoted || value.get(start) != Some(&b'"'), "sent, and the quotes do not close");
