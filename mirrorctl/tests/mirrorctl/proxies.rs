@@ -37,6 +37,12 @@ fn other(version: &str, kind: &str, name: &str, namespace: &str, rest: &str) -> 
     format!("---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n{rest}\n")
 }
 
+/// A VirtualService that mirrors to the subset `v1`, and the DestinationRule of the mirror with these fields.
+fn to_subset(fields: &str) -> String {
+    let rule = other("networking.istio.io/v1", "DestinationRule", "d", "shop", &format!("spec: {{host: m, {fields}}}"));
+    vs("a", &format!("http: [{{{}}}]", MIRROR.replace("host: m", "host: m, subset: v1"))) + &rule
+}
+
 /// Istio's Gateway.
 fn istio(name: &str, selector: &str, hosts: &str) -> String {
     let spec = format!("spec: {{selector: {{{selector}}}, servers: [{{hosts: [{hosts}]}}]}}");

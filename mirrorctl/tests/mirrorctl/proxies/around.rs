@@ -128,16 +128,7 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
         "shop",
         "spec: {hosts: [m.example], ports: [{number: 80}]}",
     );
-    let subset = |subsets: &str| {
-        vs("a", &format!("http: [{{{}}}]", MIRROR.replace("host: m", "host: m, subset: v1")))
-            + &other(
-                "networking.istio.io/v1",
-                "DestinationRule",
-                "d",
-                "shop",
-                &format!("spec: {{host: m, subsets: [{subsets}]}}"),
-            )
-    };
+    let subset = |name: &str| to_subset(&format!("subsets: [{{name: {name}}}]"));
     let two = |hosts: &str| vs("b", "") + &vs("a", hosts);
     let old = |text: String, year: &str| {
         text.replace("namespace", &format!("creationTimestamp: '{year}-01-01T00:00:00Z', namespace"))
@@ -176,10 +167,10 @@ fn what_other_resources_say_of_a_mirror_is_heeded() {
             &["a-0 m.shop:80"],
             &[],
         ),
-        ("a subset", subset("{name: v1}"), &[], &["a-0 m.shop:80|v1"], &[]),
+        ("a subset", subset("v1"), &[], &["a-0 m.shop:80|v1"], &[]),
         (
             "no such subset",
-            subset("{name: v2}"),
+            subset("v2"),
             &[],
             &["a-0 m.shop:80|v1"],
             &["v1: no DestinationRule of m.shop.svc.cluster.local has this subset"],

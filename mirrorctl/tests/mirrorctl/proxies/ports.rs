@@ -126,16 +126,7 @@ fn what_not_everybody_sees_is_mirrored_where_it_is_seen() {
     let nothing = ["nothing is mirrored"];
     let unseen = |by: &'static str| [&[by][..], &nothing].concat();
     let mirrored = &["a-0 m.shop:80"][..];
-    let to_subset = |export: &str| {
-        vs("a", &format!("http: [{{{}}}]", MIRROR.replace("host: m", "host: m, subset: v1")))
-            + &other(
-                "networking.istio.io/v1",
-                "DestinationRule",
-                "d",
-                "shop",
-                &format!("spec: {{host: m, exportTo: [{export}], subsets: [{{name: v1}}]}}"),
-            )
-    };
+    let seen_by = |export: &str| to_subset(&format!("exportTo: [{export}], subsets: [{{name: v1}}]"));
     let mirror = |annotation: &str| {
         service("m", "shop", "ports: [{port: 80}]").replace(
             "namespace: shop",
@@ -193,10 +184,10 @@ fn what_not_everybody_sees_is_mirrored_where_it_is_seen() {
             mirrored,
             &["spec.http[0].mirror: only shop sees m.shop.svc.cluster.local: its copies reach nobody"],
         ),
-        ("a subset that others see", to_subset("'*'"), &[], &["a-0 m.shop:80|v1"], &[]),
+        ("a subset that others see", seen_by("'*'"), &[], &["a-0 m.shop:80|v1"], &[]),
         (
             "a subset that some see",
-            to_subset("."),
+            seen_by("."),
             &[],
             &["a-0 m.shop:80|v1"],
             &["v1: only shop sees the DestinationRule: copies of others reach nobody"],
