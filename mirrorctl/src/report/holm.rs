@@ -3,7 +3,7 @@
 //! S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979) 65-70; the weights
 //! are its section 4. The probability that any hypothesis is rejected that holds is at most the level, whatever depends on what.
 
-/// What is held against the level: how probable it makes what was seen, and its part of the level.
+/// What is compared with the level: how probable it makes what was seen, and its part of the level.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hypothesis {
     pub(crate) p: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Hypothesis {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Step {
     pub(crate) is_rejected: bool,
-    /// What it was held against.
+    /// What it was compared with.
     pub(crate) level: f64,
 }
 

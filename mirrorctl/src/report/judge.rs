@@ -88,7 +88,7 @@ pub(crate) struct Quantity {
     pub(crate) blocks: Blocks,
     /// Of these, those that surely count, where that is not all.
     sure: Option<Blocks>,
-    /// Whether it is surely bad, and what level that was held against.
+    /// Whether it is surely bad, and what level that was compared with.
     above: Step,
     /// Whether it is surely below its margin.
     below: Step,

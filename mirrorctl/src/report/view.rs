@@ -62,10 +62,10 @@ impl FieldRow {
 pub(crate) struct Entry<'a> {
     pub(crate) rule: &'a str,
     pub(crate) name: &'a str,
-    /// Where the rule compares, and it is not what others are held against.
+    /// Where the rule compares, and it is not what others are compared with.
     pub(crate) verdict: Option<Verdict>,
     pub(crate) is_baseline: bool,
-    /// The mirror that it is held against.
+    /// The mirror that it is compared with.
     pub(crate) baseline: Option<&'a str>,
     /// Those that are different first, then those that differ most.
     pub(crate) fields: Vec<FieldRow>,
