@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ptr::null_mut;
 use std::rc::Rc;
 use traffic_mirror::config::Config;
+use traffic_mirror::core::body::at_hand;
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::matcher::Decision;
 use traffic_mirror::core::outcome::Outcome;
@@ -51,7 +52,7 @@ fn gather(left: usize) -> (Plan, Option<usize>) {
 
     LEFT.set(left);
     for chunk in chunks {
-        pending.chunk(chunk.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(chunk));
+        pending.chunk(chunk.len(), rule, config.limits.max_body_bytes, &mut budget, at_hand(&chunk));
     }
     let body = pending.take_body(&mut budget);
     LEFT.set(usize::MAX);

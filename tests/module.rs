@@ -64,7 +64,8 @@ const EXPORTS: &[Export] = &[
     ("proxy_on_done", Some("traffic_mirror_on_done")),
     // The SDK's would panic on the answer to a call that it did not make.
     ("proxy_on_http_call_response", Some("traffic_mirror_on_http_call_response")),
-    ("proxy_on_memory_allocate", None),
+    // The SDK's would trap where there is no memory, and knows nothing of places.
+    ("proxy_on_memory_allocate", Some("traffic_mirror_on_memory_allocate")),
     ("proxy_on_request_body", Some("traffic_mirror_on_request_body")),
     ("proxy_on_request_headers", Some("traffic_mirror_on_request_headers")),
     ("proxy_on_request_trailers", Some("traffic_mirror_on_request_trailers")),

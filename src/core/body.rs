@@ -9,7 +9,8 @@ const PIECE: usize = 256;
 /// A body in pieces: large chunks as they came, small ones gathered.
 ///
 /// Of `n` bytes it allocates at most `n + n/8 + 1 KiB`, whatever the sizes of the chunks: only the last piece has room to
-/// spare, a sixteenth of the body at most, and there are so few pieces that the list of them takes no more than another.
+/// spare, a tenth of the body at most, and there are so few pieces that the list of them takes no more than the rest. While a piece
+/// grows, it may be there twice, as the body is where pieces are joined.
 #[derive(Debug, Default)]
 pub struct Body {
     pieces: Vec<Vec<u8>>,
@@ -17,35 +18,54 @@ pub struct Body {
 }
 
 impl Body {
-    /// Adds a chunk; `None` where memory does not suffice for that: then the body is of no use any more.
-    pub fn push(&mut self, chunk: Vec<u8>) -> Option<()> {
-        let length = self.length.saturating_add(chunk.len());
-        match self.pieces.last_mut() {
-            None => self.add(chunk)?,
-            Some(last) => {
-                let spare = last.capacity().saturating_sub(last.len());
-                if spare == 0 && chunk.len() >= SMALL {
-                    self.add(chunk)?;
-                } else {
-                    let (now, rest) = chunk.split_at_checked(spare).unwrap_or((&chunk, b""));
-                    last.extend_from_slice(now);
-                    if !rest.is_empty() {
-                        let mut piece = Vec::new();
-                        piece.try_reserve_exact((length / 16).saturating_add(PIECE).max(rest.len())).ok()?;
-                        piece.extend_from_slice(rest);
-                        self.add(piece)?;
-                    }
-                }
+    /// Adds the next `size` bytes. `read` appends as many of them, from an offset on, as it is asked for: they are written where they
+    /// stay. `announced` tells how long the body is said to be. `None` where `read` cannot, or memory does not suffice: then the body is
+    /// of no use any more.
+    pub fn push(
+        &mut self,
+        size: usize,
+        announced: impl FnOnce() -> Option<u64>,
+        mut read: impl FnMut(&mut Vec<u8>, usize, usize) -> bool,
+    ) -> Option<()> {
+        let before = self.length;
+        self.length = before.saturating_add(size);
+        let mut now = 0;
+        if let Some(last) = self.pieces.last_mut() {
+            now = size.min(last.capacity().saturating_sub(last.len()));
+            if now > 0 && !read(last, 0, now) {
+                return None;
             }
         }
-        self.length = length;
-        Some(())
-    }
-
-    fn add(&mut self, piece: Vec<u8>) -> Option<()> {
-        self.pieces.try_reserve(1).ok()?;
-        self.pieces.push(piece);
-        Some(())
+        let rest = size.saturating_sub(now);
+        if rest == 0 {
+            return Some(());
+        }
+        let room = if rest >= SMALL {
+            // What is still to come has its place, if that is little.
+            let coming = announced()
+                .map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX))
+                .saturating_sub(self.length);
+            rest.saturating_add(coming.min(self.length / 10))
+        } else if before == 0 {
+            rest
+        } else {
+            (self.length / 16).saturating_add(PIECE).max(rest)
+        };
+        match &mut *self.pieces {
+            // To move what there is costs less than to join it with the rest in the end.
+            [only] if before <= size => {
+                only.try_reserve_exact(room).ok()?;
+                read(only, now, rest).then_some(())
+            }
+            _ => {
+                let mut piece = Vec::new();
+                piece.try_reserve_exact(room).ok()?;
+                self.pieces.try_reserve(1).ok()?;
+                let is_read = read(&mut piece, now, rest);
+                self.pieces.push(piece);
+                is_read.then_some(())
+            }
+        }
     }
 
     /// Returns how many bytes it has.
@@ -55,22 +75,34 @@ impl Body {
 
     /// Makes one piece of it; `None` where memory does not suffice for that.
     #[inline(always)]
-    pub fn into_one_piece(mut self) -> Option<Vec<u8>> {
-        if self.pieces.len() <= 1 {
-            return Some(self.pieces.pop().unwrap_or_default());
+    pub fn into_one_piece(self) -> Option<Vec<u8>> {
+        let mut pieces = self.pieces.into_iter();
+        let mut first = pieces.next().unwrap_or_default();
+        first.try_reserve_exact(self.length.saturating_sub(first.len())).ok()?;
+        for piece in pieces {
+            first.extend_from_slice(&piece);
         }
-        let mut whole = Vec::new();
-        whole.try_reserve_exact(self.length).ok()?;
-        for piece in self.pieces {
-            whole.extend_from_slice(&piece);
-        }
-        Some(whole)
+        Some(first)
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
         Self { length: bytes.len(), pieces: vec![bytes] }
+    }
+}
+
+/// Returns what [`Body::push`] reads a chunk with that is at hand.
+pub fn at_hand(chunk: &[u8]) -> impl FnMut(&mut Vec<u8>, usize, usize) -> bool {
+    |to, start, size| {
+        let part = chunk
+            .get(start..)
+            .and_then(|rest| rest.get(..size))
+            .filter(|part| to.try_reserve_exact(part.len()).is_ok());
+        part.is_some_and(|part| {
+            to.extend_from_slice(part);
+            true
+        })
     }
 }
 
@@ -86,17 +118,37 @@ mod tests {
         assert_eq!(body.into_one_piece(), None);
     }
 
+    #[test]
+    fn a_body_that_comes_nearly_at_once_as_announced_is_written_to_one_place() {
+        for (chunks, announced, expected) in [
+            (&[1_048_465, 111][..], Some(1 << 20), 1),
+            (&[111, 1_048_465], None, 1),
+            (&[500_000, 548_576], Some(1 << 20), 1),
+            (&[100_000, 20_000, 5_000], Some(125_000), 2),
+            (&[1_048_465, 111], None, 2),
+            (&[900_000, 148_576], Some(1 << 20), 2),
+        ] {
+            let mut body = Body::default();
+            for size in chunks {
+                body.push(*size, || announced, at_hand(&vec![0; *size])).unwrap();
+            }
+            assert_eq!(body.pieces.len(), expected, "{chunks:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn chunks_of_any_size_make_the_same_body_in_hardly_more_memory(
             sizes in prop::collection::vec(prop_oneof![1usize..3, 1usize..40_000, 250usize..270, 4_000usize..4_200], 1..300),
+            // Whatever is announced.
+            announced in prop::option::of(prop_oneof![0u64..300_000, any::<u64>()]),
         ) {
             let mut body = Body::default();
             let mut whole = Vec::new();
             for (number, size) in sizes.into_iter().enumerate() {
                 let chunk = vec![u8::try_from(number % 256).unwrap(); size];
                 whole.extend_from_slice(&chunk);
-                body.push(chunk).unwrap();
+                body.push(size, || announced, at_hand(&chunk)).unwrap();
                 let pieces: usize = body.pieces.iter().map(Vec::capacity).sum();
                 let allocated = pieces + body.pieces.capacity() * size_of::<Vec<u8>>();
                 prop_assert!(allocated <= whole.len() + whole.len() / 8 + 1024, "{} of {}", allocated, whole.len());

@@ -207,15 +207,19 @@ impl Digest {
         }
     }
 
-    /// Returns whether the announced length of the body is above a limit. In the VM a `usize` has 32 bits, and a length may
-    /// have more; what has more than 64 is above any limit.
+    /// Returns whether the announced length of the body is above a limit.
     pub fn announces_more_than(&self, limit: usize) -> bool {
-        let Some(length) = self.content_length.map(|place| self.map.value(place)) else { return false };
+        self.announced_length().is_some_and(|length| u64::try_from(limit).is_ok_and(|limit| length > limit))
+    }
+
+    /// Returns the announced length of the body, in bytes, if any. In the VM a `usize` has 32 bits, and a length may have more; what has
+    /// more than 64 is the most.
+    pub fn announced_length(&self) -> Option<u64> {
+        let length = self.map.value(self.content_length?);
         if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-            return false;
+            return None;
         }
-        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok());
-        length.is_none_or(|length| u64::try_from(limit).is_ok_and(|limit| length > limit))
+        std::str::from_utf8(length).ok().map(|length| length.parse().unwrap_or(u64::MAX))
     }
 }
 

@@ -2,6 +2,7 @@
 //! with the primary, and why a request is ignored. Each is a label of a metric.
 
 use crate::core::causes::{Cause, in_words};
+use smallvec::SmallVec;
 
 /// Makes an enum whose values are the labels of a metric.
 macro_rules! labels {
@@ -163,12 +164,18 @@ labels! {
     }
 }
 
+/// The bytes of a [`Short`] that need no allocation.
+pub const SHORT: usize = 8;
+
+/// A value that is mostly as short as a status.
+pub type Short = SmallVec<[u8; SHORT]>;
+
 /// Where a mirror's response comes from; without headers there is none: the call was reset.
 pub trait Response {
     /// Reads the first value of a header.
-    fn header(&self, name: &str) -> Option<Vec<u8>>;
+    fn header(&self, name: &str) -> Option<Short>;
     /// Reads the first value of a trailer.
-    fn trailer(&self, name: &str) -> Option<Vec<u8>>;
+    fn trailer(&self, name: &str) -> Option<Short>;
     /// Reads the beginning of the body.
     fn body(&self) -> Vec<u8>;
 }
@@ -217,13 +224,14 @@ pub fn classify(status: &[u8], response: &impl Response, is_grpc: bool, is_late:
     }
     let grpc_status = || response.header("grpc-status").or_else(|| response.trailer("grpc-status"));
     let number = |status: &[u8]| std::str::from_utf8(status).ok()?.parse().ok();
-    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status| class_of_grpc(number(&status)));
+    let class = is_grpc.then(grpc_status).flatten().map_or(class, |status: Short| class_of_grpc(number(&status)));
     Answered { class, cause: None }
 }
 
 /// Classifies a response that the host made in the mirror's place. To a gRPC request it says in a header what went wrong.
 fn of_the_hosts(status: &[u8], response: &impl Response, is_grpc: bool) -> Answered {
-    let words = is_grpc.then(|| response.header("grpc-message")).flatten().unwrap_or_else(|| response.body());
+    let words = is_grpc.then(|| response.header("grpc-message")).flatten();
+    let words = words.map_or_else(|| response.body(), Short::into_vec);
     let is_timeout = status == b"504" || (is_grpc && words == b"upstream request timeout");
     Answered::not(if is_timeout { Class::Timeout } else { Class::Failed }, in_words(&words))
 }
@@ -255,12 +263,12 @@ mod tests {
     const WORDS: &[u8] = b"upstream connect error\n";
 
     impl Response for Given<'_> {
-        fn header(&self, name: &str) -> Option<Vec<u8>> {
-            self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_vec())
+        fn header(&self, name: &str) -> Option<Short> {
+            self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).into())
         }
 
-        fn trailer(&self, name: &str) -> Option<Vec<u8>> {
-            self.1.filter(|_| name == "grpc-status").map(Vec::from)
+        fn trailer(&self, name: &str) -> Option<Short> {
+            self.1.filter(|_| name == "grpc-status").map(|status| status.as_bytes().into())
         }
 
         fn body(&self) -> Vec<u8> {

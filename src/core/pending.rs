@@ -122,14 +122,14 @@ impl Pending {
         self.plans.iter().any(|plan| matches!(plan, Plan::Copy { .. }))
     }
 
-    /// Takes in the next `size` bytes of the body, which `read` fetches if they are wanted and within the limits.
+    /// Takes in the next `size` bytes of the body, which `read` appends, see [`Body::push`], if they are wanted and within the limits.
     pub fn chunk(
         &mut self,
         size: usize,
         rule: &Rule,
         max_body: usize,
         budget: &mut Budget,
-        read: impl FnOnce() -> Option<Vec<u8>>,
+        read: impl FnMut(&mut Vec<u8>, usize, usize) -> bool,
     ) {
         if size == 0 {
             return;
@@ -142,7 +142,7 @@ impl Pending {
             self.body_is_too_large(rule);
         } else if !budget.hold(size) {
             self.lose_body(Outcome::BufferLimit);
-        } else if read().filter(|chunk| chunk.len() == size).and_then(|chunk| self.body.push(chunk)).is_none() {
+        } else if self.body.push(size, || self.request.announced_length(), read).is_none() {
             budget.release(size);
             self.lose_body(Outcome::BufferLimit);
         }
@@ -237,6 +237,7 @@ pub fn cluster<'a>(target: &'a Target, headers: &'a HeaderMap) -> Result<&'a [u8
 mod tests {
     use super::*;
     use crate::config::{Config, Limits};
+    use crate::core::body::at_hand;
     use proptest::prelude::*;
     use std::rc::Rc;
 
@@ -272,7 +273,7 @@ mod tests {
     }
 
     fn push(pending: &mut Pending, rule: &Rule, budget: &mut Budget, chunk: &[u8]) {
-        pending.chunk(chunk.len(), rule, MAX_BODY, budget, || Some(chunk.to_vec()));
+        pending.chunk(chunk.len(), rule, MAX_BODY, budget, at_hand(chunk));
     }
 
     const SKIP: usize = 0;
@@ -324,7 +325,7 @@ mod tests {
         let rule = Config::from_bytes(text).unwrap().rules[0].as_ref().clone();
         let (mut pending, mut budget) = (pending(&rule, &[("content-length", b"0")]), budget());
         for (chunk, expected) in [("", false), ("a", true), ("", true)] {
-            pending.chunk(chunk.len(), &rule, MAX_BODY, &mut budget, || panic!("no copy has it"));
+            pending.chunk(chunk.len(), &rule, MAX_BODY, &mut budget, |_, _, _| panic!("no copy has it"));
             assert_eq!(pending.request.has_body(), expected, "{chunk:?}");
         }
     }
@@ -377,12 +378,11 @@ mod tests {
     #[test]
     fn a_chunk_that_the_host_does_not_give_loses_the_copies_that_need_it() {
         let (rule, mut budget) = (rule(), budget());
-        for given in [None, Some(b"ab".to_vec())] {
-            let mut pending = pending(&rule, &[]);
-            pending.chunk(3, &rule, MAX_BODY, &mut budget, || given);
-            assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BufferLimit));
-            assert_eq!(budget.buffered(), 0);
-        }
+        let mut pending = pending(&rule, &[]);
+        push(&mut pending, &rule, &mut budget, b"ab");
+        pending.chunk(3, &rule, MAX_BODY, &mut budget, |_, _, _| false);
+        assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BufferLimit));
+        assert_eq!(budget.buffered(), 0);
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub trait Source {
     fn route_name(&self) -> Option<Vec<u8>>;
     /// Reads the name of the cluster that the route leads to.
     fn cluster_name(&self) -> Option<Vec<u8>>;
+    /// Tells whether the route leads to a cluster.
+    fn has_cluster(&self) -> bool {
+        self.cluster_name().is_some_and(|name| !name.is_empty())
+    }
 }
 
 /// One request, read lazily from its [`Source`] and from nothing twice.
@@ -140,6 +144,11 @@ impl<'a> Request<'a> {
     pub fn cluster_name(&self) -> Option<&[u8]> {
         let name = self.cluster_name.get_or_init(|| self.source.cluster_name()).as_deref()?;
         (!name.is_empty()).then_some(name)
+    }
+
+    /// Tells whether the route leads to a cluster: where there is none, no upstream gets the request.
+    pub fn is_routed(&self) -> bool {
+        self.cluster_name.get().map_or_else(|| self.source.has_cluster(), |_| self.cluster_name().is_some())
     }
 
     /// Returns the map to look for a header in; `None` where asking by name, if that is the cheaper way, says that it is

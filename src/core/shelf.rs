@@ -119,9 +119,9 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Takes in the next `size` bytes of the body, which `read` fetches if they are compared and within the limits; a body of more
-    /// than `most` bytes is not kept.
-    pub fn push(&self, size: usize, most: usize, read: impl FnOnce() -> Option<Vec<u8>>) {
+    /// Takes in the next `size` bytes of the body, which `read` appends, see [`Pieces::push`], if they are compared and within the limits; a
+    /// body of more than `most` bytes is not kept.
+    pub fn push(&self, size: usize, most: usize, read: impl FnMut(&mut Vec<u8>, usize, usize) -> bool) {
         if size == 0 || self.is_lost() {
             return;
         }
@@ -129,9 +129,9 @@ impl Kept {
         if length > most || !self.shelf.hold(size) {
             return self.lose();
         }
-        let chunk = read().filter(|chunk| chunk.len() == size);
-        let add = |chunk| self.shelf.bodies.borrow_mut().entry(self.number).or_default().push(chunk);
-        if chunk.and_then(add).is_some() {
+        let is_kept =
+            self.shelf.bodies.borrow_mut().entry(self.number).or_default().push(size, || None, read).is_some();
+        if is_kept {
             self.length.set(length);
         } else {
             self.shelf.release(size);
@@ -205,6 +205,7 @@ impl Drop for Kept {
 mod tests {
     use super::*;
     use crate::config::{Config, Limits};
+    use crate::core::body::at_hand;
     use crate::core::budget::Budget;
 
     const MOST: usize = 8;
@@ -227,7 +228,7 @@ mod tests {
     /// Keeps a response with this body, which came in these chunks.
     fn kept(shelf: &Rc<Shelf>, compare: &Compare, chunks: &[&str]) -> Kept {
         let kept = shelf.keep(compare, &headers(&[])).unwrap();
-        chunks.iter().for_each(|chunk| kept.push(chunk.len(), MOST, || Some(chunk.as_bytes().to_vec())));
+        chunks.iter().for_each(|chunk| kept.push(chunk.len(), MOST, at_hand(chunk.as_bytes())));
         kept.complete();
         kept
     }
@@ -240,7 +241,7 @@ mod tests {
         let once = headers(&[("x-a", "1,2"), ("x-b", "")]);
         let (twice, once) = (shelf.keep(&compare, &twice).unwrap(), shelf.keep(&compare, &once).unwrap());
         for (kept, chunks) in [(&twice, &["ab", "cd"][..]), (&once, &["a", "", "bcd"])] {
-            chunks.iter().for_each(|chunk| kept.push(chunk.len(), MOST, || Some(chunk.as_bytes().to_vec())));
+            chunks.iter().for_each(|chunk| kept.push(chunk.len(), MOST, at_hand(chunk.as_bytes())));
             kept.complete();
         }
         // Twice: nothing is used up.
@@ -260,11 +261,11 @@ mod tests {
         assert_eq!(right.differences(&compare, &kept(shelf, &compare, &["1234", "5678"])), Differences::default());
 
         let long = kept(shelf, &compare, &["1234", "56789"]);
-        long.push(1, MOST, || panic!("a body that is not kept is read"));
+        long.push(1, MOST, |_, _, _| panic!("a body that is not kept is read"));
         let open = shelf.keep(&compare, &headers(&[])).unwrap();
-        open.push(8, MOST, || Some(b"12345678".to_vec()));
+        open.push(8, MOST, at_hand(b"12345678"));
         let unread = shelf.keep(&compare, &headers(&[])).unwrap();
-        unread.push(8, MOST, || None);
+        unread.push(8, MOST, |_, _, _| false);
         unread.complete();
         for (what, other) in [("too long", long), ("open", open), ("not read", unread)] {
             assert!(right.differences(&compare, &other).not_compared, "{what}");

@@ -5,18 +5,19 @@
 //! the SDK, with statuses as plain numbers.
 #![allow(unsafe_code, reason = "host calls pass pointers; this file alone makes them")]
 
+pub mod memory;
 #[cfg(feature = "compare")]
 pub mod responses;
 
 use crate::config::Moment;
 use crate::core::header_map::HeaderMap;
-use crate::core::outcome::Response;
+use crate::core::outcome::{Response, Short};
 use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
+use memory::{append, fetch, fetch_short, has_some};
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ffi::OsString;
-use std::ptr::null_mut;
 use std::time::Duration;
 
 #[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "env"))]
@@ -67,20 +68,8 @@ const OK: u32 = Status::Ok as u32;
 /// The ABI's status for a call that failed while it was made.
 const INTERNAL_FAILURE: u32 = Status::InternalFailure as u32;
 
-/// Calls a host function that returns a buffer; `None` where the host has none.
-fn fetch(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
-    let mut data = null_mut();
-    let mut size = 0;
-    if call(&mut data, &mut size) != OK {
-        return None;
-    }
-    if data.is_null() {
-        return Some(Vec::new());
-    }
-    // SAFETY: the host got the buffer from `proxy_on_memory_allocate`, which the SDK makes of a boxed slice of just
-    // this size, filled it, and keeps no pointer to it.
-    Some(unsafe { Vec::from_raw_parts(data, size, size) })
-}
+/// The property of the cluster that the route leads to.
+const CLUSTER_NAME: &[u8] = b"xds\0cluster_name";
 
 /// The request whose callback is being served.
 pub struct CurrentRequest;
@@ -103,7 +92,12 @@ impl Source for CurrentRequest {
     }
 
     fn cluster_name(&self) -> Option<Vec<u8>> {
-        property(b"xds\0cluster_name")
+        property(CLUSTER_NAME)
+    }
+
+    fn has_cluster(&self) -> bool {
+        // SAFETY: as in `property`.
+        has_some(|data, size| unsafe { proxy_get_property(CLUSTER_NAME.as_ptr(), CLUSTER_NAME.len(), data, size) })
     }
 }
 
@@ -119,11 +113,11 @@ pub struct CurrentResponse {
 }
 
 impl Response for CurrentResponse {
-    fn header(&self, name: &str) -> Option<Vec<u8>> {
+    fn header(&self, name: &str) -> Option<Short> {
         (self.headers > 0).then(|| header(MapType::HttpCallResponseHeaders, name)).flatten()
     }
 
-    fn trailer(&self, name: &str) -> Option<Vec<u8>> {
+    fn trailer(&self, name: &str) -> Option<Short> {
         (self.trailers > 0).then(|| header(MapType::HttpCallResponseTrailers, name)).flatten()
     }
 
@@ -148,9 +142,9 @@ fn pairs(map: MapType) -> HeaderMap {
     HeaderMap::from_abi(pairs.unwrap_or_default())
 }
 
-fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+fn header(map: MapType, name: &str) -> Option<Short> {
     // SAFETY: `name` is valid for the length given, and all pointers are for the call.
-    fetch(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
+    fetch_short(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
 }
 
 /// How the stream ended whose callback is being served.
@@ -166,8 +160,8 @@ pub struct StreamEnd {
 impl StreamEnd {
     /// Asks the host.
     pub fn read() -> Self {
-        let code = property(b"response\0code").and_then(number).and_then(|code| u16::try_from(code).ok());
-        let latency = property(b"response\0backend_latency").and_then(number).and_then(|took| u64::try_from(took).ok());
+        let code = number(b"response\0code").and_then(|code| u16::try_from(code).ok());
+        let latency = number(b"response\0backend_latency").and_then(|took| u64::try_from(took).ok());
         Self { code: code.filter(|code| *code >= 200), latency }
     }
 
@@ -179,29 +173,28 @@ impl StreamEnd {
     }
 }
 
-/// Reads a number as the host encodes it.
-fn number(bytes: Vec<u8>) -> Option<i64> {
-    bytes.try_into().ok().map(i64::from_le_bytes)
-}
-
 /// Reads a property; the parts of its path are separated by zero bytes.
 fn property(path: &[u8]) -> Option<Vec<u8>> {
     // SAFETY: `path` is valid for the length given, and all pointers are for the call.
     fetch(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// Reads the `size` bytes of the body's chunk whose callback is being served; `None` where memory does not suffice.
-pub fn body_chunk(size: usize) -> Option<Vec<u8>> {
-    large_buffer(BufferType::HttpRequestBody, size)
+/// Reads a property that is a number.
+fn number(path: &[u8]) -> Option<i64> {
+    // SAFETY: as above.
+    let bytes = fetch_short(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })?;
+    bytes.as_ref().try_into().ok().map(i64::from_le_bytes)
 }
 
-/// Reads so many bytes of a buffer; `None` where memory does not suffice.
-fn large_buffer(kind: BufferType, size: usize) -> Option<Vec<u8>> {
-    // The host puts the bytes where the SDK allocates, and the SDK cannot say no: so it is tried here first.
-    let mut room = Vec::<u8>::new();
-    room.try_reserve_exact(size).ok()?;
-    drop(std::hint::black_box(room));
-    buffer(kind, size)
+/// Appends `size` bytes, from the byte at `start` on, of the chunk of a request's body whose callback is being served; false, and nothing
+/// appended, where memory does not suffice.
+pub fn append_chunk(to: &mut Vec<u8>, start: usize, size: usize) -> bool {
+    append_buffer(BufferType::HttpRequestBody, to, start, size)
+}
+
+fn append_buffer(kind: BufferType, to: &mut Vec<u8>, start: usize, size: usize) -> bool {
+    // SAFETY: all pointers are valid for the call.
+    append(to, size, |data, got| unsafe { proxy_get_buffer_bytes(kind as u32, start, size, data, got) })
 }
 
 /// Reads a buffer, but not more than `most` bytes.
@@ -228,8 +221,9 @@ const ABSENT: u32 = u32::MAX;
 pub fn shared_number(key: &[u8]) -> (u64, u32) {
     let mut version = ABSENT;
     // SAFETY: `key` is valid for the length given, and all other pointers are for the call.
-    let found = fetch(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) });
-    let number = found.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let found =
+        fetch_short(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) });
+    let number = found.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_le_bytes);
     (number, version)
 }
 

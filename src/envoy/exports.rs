@@ -4,9 +4,15 @@
 //! The SDK's own would panic on the response to a call that they did not make, and drop one whose stream is gone.
 #![allow(unsafe_code, reason = "the host finds functions by their names, which `no_mangle` keeps")]
 
-use crate::envoy::abi::CurrentResponse;
+use crate::envoy::abi::{CurrentResponse, memory};
 use crate::envoy::callbacks;
 use proxy_wasm::types::Action;
+
+/// Serves the host's `proxy_on_memory_allocate`.
+#[unsafe(no_mangle)]
+extern "C" fn traffic_mirror_on_memory_allocate(size: usize) -> *mut u8 {
+    memory::allocate(size)
+}
 
 /// Serves the host's `proxy_on_context_create`.
 #[unsafe(no_mangle)]

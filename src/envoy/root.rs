@@ -137,7 +137,7 @@ impl Root {
         } else {
             self.map_pays.set(true);
             let headers = request.take_headers();
-            pending = self.read(pending?, headers, ends, || request.cluster_name().is_some());
+            pending = self.read(pending?, headers, ends, || request.is_routed());
         }
         let mut pending = pending?;
         self.count_decided(pending.decision.rule);
@@ -188,7 +188,7 @@ impl Root {
     pub fn chunk(&self, pending: &mut Pending, size: usize) {
         let Some(rule) = self.config.rules.get(pending.decision.rule) else { return };
         let max_body = self.config.limits.max_body_bytes;
-        pending.chunk(size, rule, max_body, &mut self.state.borrow_mut().budget, || abi::body_chunk(size));
+        pending.chunk(size, rule, max_body, &mut self.state.borrow_mut().budget, abi::append_chunk);
         self.publish_buffered();
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::hint::black_box;
 use std::rc::Rc;
 use traffic_mirror::config::{Config, Limits, Moment};
+use traffic_mirror::core::body::at_hand;
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
 use traffic_mirror::core::digest::Digest;
@@ -204,7 +205,7 @@ fn gathering(c: &mut Criterion) {
                 let mut pending = Pending::new(decision, rule, |_| Ok(()));
                 pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20, || true).unwrap();
                 for _ in 0..(1 << 20) / size {
-                    pending.chunk(size, rule, 1 << 20, &mut budget, || Some(chunk.clone()));
+                    pending.chunk(size, rule, 1 << 20, &mut budget, at_hand(&chunk));
                 }
                 pending.take_body(&mut budget)
             });

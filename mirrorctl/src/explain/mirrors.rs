@@ -8,6 +8,7 @@ use std::rc::Rc;
 use traffic_mirror::config::{
     Authority, Config, HeaderName, KeySource, Mirror, Moment, PathRewrite, Ratio, Rule, Share, Trace, When,
 };
+use traffic_mirror::core::body::at_hand;
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::{Draft, NotCopied};
 use traffic_mirror::core::digest::{Digest, Never};
@@ -121,7 +122,7 @@ pub(crate) fn explain(
             return;
         }
         let mut budget = Budget::new(&config.limits, Rc::default());
-        pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, || Some(body.to_vec()));
+        pending.chunk(body.len(), rule, config.limits.max_body_bytes, &mut budget, at_hand(body));
     }
     for ((mirror, selection), plan) in rule.mirrors.iter().zip(&selections).zip(&pending.plans) {
         reply.line(format_args!("mirror {}", mirror.label));

@@ -1,7 +1,8 @@
 //! What responses are read with, where they are compared.
 
-use super::{CurrentResponse, header, large_buffer, pairs};
+use super::{CurrentResponse, append_buffer, header, pairs};
 use crate::core::header_map::HeaderMap;
+use crate::core::outcome::Short;
 use proxy_wasm::types::{BufferType, MapType};
 
 /// Reads the headers of the response whose callback is being served.
@@ -9,13 +10,14 @@ pub fn headers() -> HeaderMap {
     pairs(MapType::HttpResponseHeaders)
 }
 
-/// Reads the `size` bytes of the response's body whose callback is being served; `None` where memory does not suffice.
-pub fn body_chunk(size: usize) -> Option<Vec<u8>> {
-    large_buffer(BufferType::HttpResponseBody, size)
+/// Appends `size` bytes, from the byte at `start` on, of the chunk of the response's body whose callback is being served; false, and nothing
+/// appended, where memory does not suffice.
+pub fn append_chunk(to: &mut Vec<u8>, start: usize, size: usize) -> bool {
+    append_buffer(BufferType::HttpResponseBody, to, start, size)
 }
 
 /// Reads the first value of a trailer of the response whose callback is being served.
-pub fn trailer(name: &str) -> Option<Vec<u8>> {
+pub fn trailer(name: &str) -> Option<Short> {
     header(MapType::HttpResponseTrailers, name)
 }
 
@@ -25,8 +27,8 @@ impl CurrentResponse {
         if self.headers > 0 { pairs(MapType::HttpCallResponseHeaders) } else { HeaderMap::default() }
     }
 
-    /// Reads all of the body; `None` where memory does not suffice.
-    pub fn all_of_body(&self) -> Option<Vec<u8>> {
-        large_buffer(BufferType::HttpCallResponseBody, self.body)
+    /// Appends `size` bytes, from the byte at `start` on, of the body; false, and nothing appended, where memory does not suffice.
+    pub fn append_body(&self, to: &mut Vec<u8>, start: usize, size: usize) -> bool {
+        append_buffer(BufferType::HttpCallResponseBody, to, start, size)
     }
 }

@@ -6,7 +6,7 @@ use crate::config::Compare;
 use crate::core::budget::{Budget, Room};
 use crate::core::compare::{Answer, Differences};
 use crate::core::header_map::HeaderMap;
-use crate::core::outcome::Response;
+use crate::core::outcome::{Response, Short};
 pub use crate::core::shelf::Kept;
 use crate::core::shelf::Shelf;
 use crate::envoy::abi::{self, CurrentResponse, responses};
@@ -32,7 +32,7 @@ pub struct Primary {
     is_grpc: bool,
     shelf: Rc<Shelf>,
     kept: RefCell<Option<Kept>>,
-    grpc_status: RefCell<Option<Vec<u8>>>,
+    grpc_status: RefCell<Option<Short>>,
 }
 
 impl Primary {
@@ -55,7 +55,7 @@ impl Primary {
 
     fn headers_came(&self, headers: &HeaderMap, ends: bool) {
         if self.is_grpc {
-            *self.grpc_status.borrow_mut() = headers.first(GRPC_STATUS.as_bytes()).map(Vec::from);
+            *self.grpc_status.borrow_mut() = headers.first(GRPC_STATUS.as_bytes()).map(Short::from_slice);
         }
         if self.compare.needs_content() {
             let kept = self.shelf.keep(&self.compare, headers);
@@ -70,7 +70,7 @@ impl Primary {
     fn body_came(&self, size: usize, ends: bool) {
         let kept = self.kept.borrow();
         let Some((kept, body)) = kept.as_ref().zip(self.compare.body.as_ref()) else { return };
-        kept.push(size, body.max_bytes, || responses::body_chunk(size));
+        kept.push(size, body.max_bytes, responses::append_chunk);
         if ends {
             kept.complete();
         }
@@ -104,7 +104,7 @@ impl Primary {
         }
         let kept = self.shelf.keep(&self.compare, &response.all_headers());
         if let Some((kept, body)) = kept.as_ref().zip(self.compare.body.as_ref()) {
-            kept.push(response.body, body.max_bytes, || response.all_of_body());
+            kept.push(response.body, body.max_bytes, |to, start, size| response.append_body(to, start, size));
             kept.complete();
         }
         (answer, kept)

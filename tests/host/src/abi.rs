@@ -34,7 +34,7 @@ unsafe extern "C" {
     pub safe fn traffic_mirror_on_response_body(stream: u32, size: usize, ends: bool) -> u32;
     pub safe fn traffic_mirror_on_response_trailers(stream: u32, count: usize) -> u32;
     pub safe fn traffic_mirror_on_done(context: u32) -> bool;
-    safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
+    safe fn traffic_mirror_on_memory_allocate(size: usize) -> *mut u8;
 }
 
 /// Returns what the filter passes.
@@ -57,7 +57,7 @@ unsafe fn give(answer: Result<Vec<u8>, Status>, data: *mut *mut u8, size: *mut u
     };
     let mut room = std::ptr::null_mut();
     if !given.is_empty() {
-        room = host::turn(true, || proxy_on_memory_allocate(given.len()));
+        room = host::turn(true, || traffic_mirror_on_memory_allocate(given.len()));
         // SAFETY: the filter has just allocated as many bytes, and nothing else has them.
         unsafe { room.copy_from_nonoverlapping(given.as_ptr(), given.len()) };
     }

@@ -21,7 +21,7 @@ const EXPORTS: [(&str, &str); 11] = [
     ("memory", "memory"),
     ("_initialize", "_initialize"),
     ("proxy_abi_version_0_2_1", "proxy_abi_version_0_2_1"),
-    ("proxy_on_memory_allocate", "proxy_on_memory_allocate"),
+    ("proxy_on_memory_allocate", "traffic_mirror_on_memory_allocate"),
     ("proxy_on_configure", "traffic_mirror_on_configure"),
     ("proxy_on_context_create", "traffic_mirror_on_context_create"),
     ("proxy_on_request_headers", "traffic_mirror_on_request_headers"),

@@ -101,13 +101,13 @@ impl Chunk {
         Ok(Self { bytes: (0..size).map(|at| (at ^ number) as u8).collect(), gift })
     }
 
-    /// Returns what the host gives of it.
-    pub fn given(&self) -> Option<Vec<u8>> {
-        match self.gift {
-            Gift::Whole => Some(self.bytes.clone()),
-            Gift::Nothing => None,
-            Gift::Less => Some(self.bytes.split_last()?.1.to_vec()),
+    /// Appends a part of it; false where the host gives less than there is.
+    pub fn append(&self, to: &mut Vec<u8>, start: usize, size: usize) -> bool {
+        let is_given = self.gift == Gift::Whole;
+        if is_given {
+            to.extend_from_slice(&self.bytes[start..][..size]);
         }
+        is_given
     }
 }
 

@@ -71,7 +71,7 @@ impl Case {
         if !pending.wants_end() {
             return Vec::new();
         }
-        let is_routed = || request.cluster_name().is_some();
+        let is_routed = || request.is_routed();
         let read = pending.read_headers(digest, rule, self.config.limits.max_body_bytes, is_routed);
         let would_get = |(selected, mirror): (&bool, &_)| *selected && self.cluster_for(mirror).is_ok();
         let is_wanted = selected.iter().zip(&rule.mirrors).any(would_get);
@@ -89,7 +89,8 @@ impl Case {
         let limits = &self.config.limits;
         let mut budget = Budget::new(limits, Rc::default());
         for chunk in &self.chunks {
-            pending.chunk(chunk.bytes.len(), rule, limits.max_body_bytes, &mut budget, || chunk.given());
+            let append = |to: &mut Vec<u8>, start, size| chunk.append(to, start, size);
+            pending.chunk(chunk.bytes.len(), rule, limits.max_body_bytes, &mut budget, append);
             assert!(budget.buffered() <= limits.max_buffered_bytes.min(limits.max_body_bytes), "too much held");
         }
         if self.end == End::Never {
