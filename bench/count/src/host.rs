@@ -95,6 +95,9 @@ struct Host {
 /// What the host calls for a stream, with a size and whether that is the end.
 type Callback = TypedFunc<(u32, u32, u32), u32>;
 
+/// What the host calls with the answer to a copy: the root, the call, and how many headers, bytes and trailers there are.
+type OnAnswer = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 /// The module at work.
 pub struct Vm {
     store: Store<Host>,
@@ -102,7 +105,7 @@ pub struct Vm {
     // What the modules of bench/floor do not all have.
     create: Option<TypedFunc<(u32, u32), ()>>,
     body: Option<Callback>,
-    answer: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    answer: Option<OnAnswer>,
     done: Option<TypedFunc<u32, u32>>,
     /// What a module has that looks at responses: for their headers and for their bodies.
     response: Option<[Callback; 2]>,
