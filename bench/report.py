@@ -7,6 +7,7 @@ import comparing
 import growth
 import nginx
 import plan
+import redacting
 import sidecar
 
 
@@ -65,7 +66,7 @@ def table(head, rows):
 
 def titles():
     filters = [*plan.filter_variants(), *plan.filter_variants("against")]
-    known = [*plan.PEERS, *filters, *comparing.VARIANTS, *nginx.VARIANTS, *growth.variants()]
+    known = [*plan.PEERS, *filters, *comparing.VARIANTS, *redacting.VARIANTS, *nginx.VARIANTS, *growth.variants()]
     return {variant.name: variant for variant in known}
 
 
@@ -83,6 +84,17 @@ def against(rows, workload, bases, figure="cpu", digits=1):
              *("" if name == base else ranged(ratio(rows, workload, name, base, figure)) for base in bases)]
             for name in present]
     return table(["", "µs", *(f"× `{base}`" for base in bases)], body)
+
+
+def by_byte(rows, workloads, names, base):
+    """A table of what variants take on top of a base, by the byte; `workloads`: (name, title, length)."""
+
+    def cell(workload, length, name):
+        pairs = paired(rows, workload, name, base)
+        return ranged(quartiles([(over - under) * 1000 / length for over, under in pairs]), 1)
+
+    return table(["", *(f"`{name}`" for name in names)], [
+        [title, *(cell(workload, length, name) for name in names)] for workload, title, length in workloads])
 
 
 def judged(results, target):
@@ -118,7 +130,7 @@ def peers(results):
              ("Envoy's request_mirror_policies", results["cpu"], "native", "none"),
              ("Envoy with Lua", results["cpu"], "lua", "none"),
              ("Envoy with this filter", results["cpu"], "filter-100%", "none")]
-    workloads = [workload for workload in plan.WORKLOADS if not workload.http2]
+    workloads = [workload for workload in plan.WORKLOADS if workload.name in nginx.WORKLOADS]
     body = [[what, *(ranged(ratio(rows, one.name, variant, base)) for one in workloads)]
             for what, rows, variant, base in pairs]
     body += [[f"nginx, {variant.title}: µs",
@@ -148,7 +160,7 @@ def grown(results):
 
 def quiet(results):
     """Whether the proxy had its core for itself; others on it spoil every figure."""
-    rows = [row for phase in ("cpu", "compare", "growth") for row in results.get(phase, [])]
+    rows = [row for phase in ("cpu", "compare", "redact", "growth") for row in results.get(phase, [])]
     share = sum(row["waited"] for row in rows) / max(1, sum(row["cpu"] for row in rows))
     if share < 0.02:
         return ""
@@ -162,19 +174,21 @@ def markdown(results):
     out = ["# Results", "",
            f"Made by `make bench` on {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}, Envoy "
            f"{about['envoy']}, h2load {about['load']}. How, and what each name means: [README.md](README.md). "
-           f"Ratios are medians of paired rounds, with the quartiles behind them. All else is a median over starts of the proxy "
+           f"Ratios and nanoseconds a byte are medians of paired rounds, with the quartiles behind them. All else is a median over starts of the proxy "
            f"({starts} for most), with the least and the greatest start behind it.",
            "", quiet(results), "## Targets", "", targets(results), "![Results](results.svg)", ""]
     out += ["## CPU time of the proxy for one request", ""]
     for workload in plan.WORKLOADS:
         if order(results["cpu"], workload.name):
-            bases = ["none", "native", "floor-body" if workload.body else "floor", "floor-idle"]
+            bases = ["none", "native", *(["floor-body"] if workload.body else ["floor", "books"])]
             out += [f"### {workload.title} (`{workload.name}`)", "",
                     against(results["cpu"], workload.name, bases)]
     if any(row["variant"].startswith("against") for row in results["cpu"]):
         out += ["### The module ÷ the one it is compared with", "", compared(results["cpu"])]
     if results.get("compare"):
-        out += ["## Comparing responses", "", *comparing.tables(results["compare"], against)]
+        out += ["## Comparing responses", "", *comparing.tables(results["compare"], against, by_byte)]
+    if results.get("redact"):
+        out += ["## Hiding values", "", *redacting.tables(results["redact"], against, by_byte)]
     if results["latency"]:
         out += ["## Latency of the primary at half load", "",
                 f"GET with 12 headers, {results['latency'][0]['rate']} a second: half of what `none` can do.", ""]
