@@ -51,6 +51,16 @@ fn now_and_then() -> Proof {
     })
 }
 
+/// No copy had a complete response, whether its time was over before Envoy gave it up or not.
+fn unanswered() -> Proof {
+    Box::new(|e| match (e.books.classes["failed"] + e.books.classes["timeout"], e.books.outcomes["sent"]) {
+        (none, sent) if none == sent && sent > 0 => {
+            Ok(format!("{} copies `failed`, {} `timeout`", e.books.classes["failed"], e.books.classes["timeout"]))
+        }
+        _ => Err(format!("{:?}", e.books)),
+    })
+}
+
 /// What Envoy takes of a processor when it has nothing to do, or when it is flooded, in the share of one.
 const CALM: f64 = 0.15;
 const BUSY: f64 = 0.5;
@@ -60,7 +70,7 @@ const FLOOD: &str = "Envoy itself reads what comes on the worker that serves the
 
 /// A mirror that never stops sending.
 fn storm(name: &'static str, mirror: Behaviour, boot: fn(&mut Value), proof: Proof) -> Row {
-    let mut row = row(name, mirror, both(answered("failed"), proof));
+    let mut row = row(name, mirror, both(unanswered(), proof));
     row.plan.plugin["limits"]["maxInFlight"] = json!(FLOODED);
     (row.plan.boot, row.plan.h2, row.shared) = (boot, mirror == Behaviour::InterimH2, Some(FLOOD));
     row
@@ -109,7 +119,7 @@ pub fn rows() -> Vec<Row> {
     };
     let flood = Row {
         shared: Some("Envoy itself reads up to 32 MiB of each answer on the worker that serves the primary"),
-        ..row("answers of 64 MiB", Behaviour::Huge(64), answered("failed"))
+        ..row("answers of 64 MiB", Behaviour::Huge(64), unanswered())
     };
     let mut cut = row("answers of 64 MiB, with Envoy's limit at 64 KiB", Behaviour::Huge(64), answered("failed"));
     cut.plan.boot = small_answers;
