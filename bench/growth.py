@@ -3,7 +3,6 @@
 from plan import PEERS, Variant, Workload, filtered, rule
 
 RULES = [1, 10, 100, 1000]
-# Others than those of plan.py's workloads.
 BODIES = [1 << power for power in (12, 16, 20, 24)]
 MIRRORS = [1, 2, 4]
 HEADERS = [5, 20, 80]

@@ -65,7 +65,7 @@ def groups(axes, rows):
                 axes.bar(place + (shift - 1) * 0.27, found[0], 0.25, yerr=error(found), color=shade, ecolor="#57606a",
                          capsize=2, label=label if place == 0 else None)
     axes.axhline(1, color="black", linewidth=0.8)
-    labels = [workload.title.replace(",", "").replace(" ", "\n", 1) for workload in shown]
+    labels = [workload.title.replace(",", "").replace(" ", "\n") for workload in shown]
     axes.set_xticks(range(len(shown)), labels, fontsize="small")
     axes.set_ylim(0, 2)
     axes.set_ylabel("CPU a request ÷ native")
