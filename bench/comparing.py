@@ -1,8 +1,9 @@
 """What comparing responses costs: the compare module idle, comparing status, and comparing JSON of some sizes, beside the other
 module and Envoy's own mirroring."""
 
-import json
+import re
 
+import documents
 from plan import PEERS, Workload, filtered, rule
 
 # Sizes of responses, with requests a round.
@@ -17,26 +18,14 @@ def path(size):
     return f"/json/{size}"
 
 
-def body(size, side):
-    """The response of a size, as one of the upstreams has it."""
-    first, text = FIRST_IDS[side], ""
-    for number in range(SIZES[size][0]):
-        item = {"id": f"{first + number:08}", "name": f"item {number}", "price": number + 0.5, "tags": ["new", "red"], "stock": True}
-        longer = text + ("," if text else "") + json.dumps(item, separators=(",", ":"))
-        if len(longer) + 2 > SIZES[size][0]:
-            break
-        text = longer
-    return f"[{text}]"
-
-
 def routes(side):
     """The upstreams' routes for these responses."""
     return [{
         "match": {"path": path(size)},
-        "direct_response": {"status": 200, "body": {"inline_string": body(size, side)}},
+        "direct_response": {"status": 200, "body": {"inline_string": documents.items(length, FIRST_IDS[side])}},
         "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"},
                                      "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
-    } for size in SIZES]
+    } for size, (length, _) in SIZES.items()]
 
 
 PEER = {variant.name: variant for variant in PEERS}
@@ -59,8 +48,20 @@ def plan():
         yield Workload(f"json-{size}", f"GET, response of {size}", requests, path=path(size)), VARIANTS
 
 
-def tables(rows, against):
-    """For each size, each variant beside those without mirroring, with Envoy's own, and the other module."""
+def check(proxy):
+    """Raises unless the pairs of a proxy were compared and found to be the same: all else costs less."""
+    results = {}
+    for result, count in re.findall(r"result=\.=(\w+);\.;compared_total: (\d+)", proxy.get("/stats?filter=compared_total")):
+        results[result] = results.get(result, 0) + int(count)
+    if not results.pop("same", 0) or any(results.values()):
+        raise SystemExit(f"bench: responses that are the same were not all found so: {results}")
+
+
+def tables(rows, against, by_byte):
+    """For each size, each variant beside those without mirroring, with Envoy's own, and the other module; then what a byte takes."""
     for workload, _ in plan():
         yield f"### {workload.title} (CPU a request)\n"
         yield against(rows, workload.name, ["none", "native", "filter-100%"])
+    yield "### Nanoseconds a byte of the response, on top of `compare-100%`\n"
+    yield by_byte(rows, [(f"json-{size}", size, length) for size, (length, _) in SIZES.items()],
+                  ["compare-status", "compare-json"], "compare-100%")

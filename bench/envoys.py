@@ -8,7 +8,6 @@ import pathlib
 import signal
 import sys
 import tempfile
-import time
 
 import comparing
 from plan import CLUSTERS
@@ -47,9 +46,8 @@ def worker_process(pid):
 class Envoy:
     """A running Envoy: its process, its admin port and its listeners' ports by name."""
 
-    def __init__(self, process, log, admin, started):
+    def __init__(self, process, log, admin):
         self.pid, self.log, self.admin = worker_process(process.pid), log, admin
-        self.ready_after = time.monotonic() - started
         listeners = json.loads(self.get("/listeners?format=json"))["listener_statuses"]
         self.ports = {one["name"]: one["local_address"]["socket_address"]["port_value"] for one in listeners}
 
@@ -84,10 +82,9 @@ def running(config, core, workers=1):
         def unready():
             return envoy.is_ready(admin()) if address.exists() and admin() else "no admin address"
 
-        started = time.monotonic()
         with envoy.running(argv, log, prepare=pinned(core)) as process:
             envoy.wait_until(unready, process, log, pause=0.002)
-            yield Envoy(process, log, admin(), started)
+            yield Envoy(process, log, admin())
 
 
 def bootstrap(listeners, clusters):
@@ -122,7 +119,7 @@ def listener(name, route, filters, http2, prefix=None):
         }],
     }
     chain = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    # Lua holds the whole body in this buffer; the others do not reach it.
+    # Lua buffers the complete body here; the others do not reach it.
     return {"name": name, "address": socket_address(0), "filter_chains": [{"filters": chain}],
             "per_connection_buffer_limit_bytes": LARGEST_BODY}
 
@@ -182,13 +179,15 @@ def variant_listener(variant, modules, http2):
         filters = [{"name": "envoy.filters.http.lua", "typed_config": {
             "@type": TYPE + "filters.http.lua.v3.Lua", "default_source_code": {"inline_string": variant.lua}}}]
     if variant.module:
-        filters = [wasm_filter(variant.name, modules[variant.module], variant.plugin)]
+        filters = [wasm_filter(variant.name, modules[variant.module], variant.plugin, variant.environment)]
     return listener(variant.name, [{"match": {"prefix": "/"}, "route": action}], filters, http2)
 
 
-def wasm_filter(name, module, plugin):
+def wasm_filter(name, module, plugin, environment=None):
     """A Wasm filter of this name, with a VM of its own."""
     text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(plugin)}
     vm = {"vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}
+    if environment:
+        vm["environment_variables"] = {"key_values": environment}
     config = {"name": name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_CLOSED"}
     return {"name": name, "typed_config": {"@type": TYPE + "filters.http.wasm.v3.Wasm", "config": config}}

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 
+import documents
 import envoys
 
 # Twelve headers of a browser behind a gateway, as long as they commonly are.
@@ -23,19 +24,22 @@ HEADERS = {
     "cache-control": "no-cache",
 }
 GRPC_HEADERS = {"content-type": "application/grpc", "te": "trailers"}
+JSON_HEADERS = {"content-type": "application/json"}
 
 
 def headers(workload):
     """The workload's headers: the twelve, and fillers up to its count."""
     fillers = {f"x-filler-{number:02}": f"value-of-filler-{number:02}" for number in range(100)}
-    special = GRPC_HEADERS if workload.grpc else {}
+    special = GRPC_HEADERS if workload.grpc else JSON_HEADERS if workload.json else {}
     return dict(list({**special, **HEADERS, **fillers}.items())[: workload.headers])
 
 
 def data_file(workload, folder):
-    """Writes the request body: for gRPC a message behind its five-byte prefix."""
-    file = pathlib.Path(folder) / f"body-{workload.body}{'-grpc' if workload.grpc else ''}"
-    if not file.exists():
+    """Writes the request body: JSON, or any bytes; for gRPC a message behind its five-byte prefix."""
+    file = pathlib.Path(folder) / f"body-{workload.body}{'-grpc' * workload.grpc}{'-json' * workload.json}"
+    if not file.exists() and workload.json:
+        file.write_text(documents.items(workload.body))
+    elif not file.exists():
         prefix = b"\0" + workload.body.to_bytes(4, "big") if workload.grpc else b""
         file.write_bytes(prefix + b"0123456789abcdef" * (workload.body // 16 + 1))
         with open(file, "r+b") as opened:

@@ -20,12 +20,6 @@ def spent(pid):
     return total, worker, waited
 
 
-def rss_mib(pid):
-    """Resident memory of a process."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def check_copies(upstream, before, requests, copies, deadline=10):
     """Waits until the mirror has got its copies; raises if it gets too few or too many.
 

@@ -17,6 +17,8 @@ VARIANTS = [
     Variant("nginx-mirror-empty", "mirror, 100 %, answers without a body", 1),
 ]
 
+WORKLOADS = ("get-12", "post-16k", "post-1m")
+
 CONFIG = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr error;
 events {{ worker_connections 1024; }}

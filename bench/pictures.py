@@ -14,11 +14,12 @@ plot.rcParams.update({
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "figure.facecolor": "white",
 })
 GREY, BLUE, LIGHT = "#9aa5b1", "#1f6feb", "#c9d1d9"
+COUNTING = ("told", "asking", "books")
 
 
 def colour(name):
     """Blue for the filter, light grey for what is a yardstick only, grey for what a user would pick instead."""
-    return BLUE if name.startswith("filter") else LIGHT if name.startswith(("floor", "none")) else GREY
+    return BLUE if name.startswith("filter") else LIGHT if name.startswith(("floor", "none", *COUNTING)) else GREY
 
 
 def error(found):
@@ -36,7 +37,7 @@ def results(measured, file):
     rows = measured["cpu"]
     if not rows:
         return
-    figure, (left, right) = plot.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+    figure, (left, right) = plot.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
     bars(left, rows)
     groups(right, rows)
     save(figure, file)
@@ -50,7 +51,7 @@ def bars(axes, rows):
         axes.barh(place, found[0], xerr=error(found), color=colour(name), ecolor="#57606a", capsize=2)
         axes.text(found[2] + 0.03, place, f"{found[0]:.2f}", va="center")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("CPU a request ÷ no mirroring (median, min..max over starts)")
+    axes.set_xlabel("CPU a request ÷ no mirroring (median, quartiles)")
     axes.set_title(first.title, loc="left")
 
 
@@ -64,7 +65,7 @@ def groups(axes, rows):
                 axes.bar(place + (shift - 1) * 0.27, found[0], 0.25, yerr=error(found), color=shade, ecolor="#57606a",
                          capsize=2, label=label if place == 0 else None)
     axes.axhline(1, color="black", linewidth=0.8)
-    labels = [workload.title.replace(",", "").replace(" ", "\n", 1) for workload in shown]
+    labels = [workload.title.replace(",", "").replace(" ", "\n") for workload in shown]
     axes.set_xticks(range(len(shown)), labels, fontsize="small")
     axes.set_ylim(0, 2)
     axes.set_ylabel("CPU a request ÷ native")
@@ -94,7 +95,7 @@ def growth(measured, file):
 
 
 def line(axes, sizes, found, style, label, shade):
-    """One curve, with its range behind it."""
+    """One curve, with its quartiles behind it."""
     points = [(size, *one) for size, one in zip(sizes, found) if one]
     if points:
         x, middle, least, greatest = zip(*points)

@@ -1,5 +1,5 @@
-"""Turns what was measured into tables. A ratio is taken inside one process, where all else is equal, between the least
-of the interleaved rounds; shown is the median over the starts, beside the least and the greatest start."""
+"""Turns what was measured into tables. A ratio is taken between two variants in one round of one process, where all else is
+equal; shown is the median over all rounds of all starts, beside the quartiles."""
 
 import statistics
 
@@ -7,9 +7,9 @@ import comparing
 import growth
 import nginx
 import plan
+import redacting
 import sidecar
 
-UNITS = {"cpu": "µs", "p50": "µs", "p99": "µs", "ready": "ms", "rss": "MiB", "loaded": "MiB"}
 
 
 def values(rows, workload, variant, figure):
@@ -30,10 +30,27 @@ def absolute(rows, workload, variant, figure="cpu"):
     return spread(list(values(rows, workload, variant, figure).values()))
 
 
+def quartiles(found):
+    """(median, first quartile, third quartile); None where there is nothing."""
+    if len(found) < 2:
+        return tuple(found * 3) or None
+    first, median, third = statistics.quantiles(found, n=4, method="inclusive")
+    return median, first, third
+
+
+def paired(rows, workload, variant, base, figure="cpu"):
+    """The figures of a variant and of a base, round by round of the same process: the luck of a start is in both."""
+
+    def rounds(name):
+        return {(row["start"], row["round"]): row[figure] for row in rows if (row["workload"], row["variant"]) == (workload, name)}
+
+    over, under = rounds(variant), rounds(base)
+    return [(over[one], under[one]) for one in over if one in under]
+
+
 def ratio(rows, workload, variant, base, figure="cpu"):
     """How many times the base's figure the variant has."""
-    over, under = values(rows, workload, variant, figure), values(rows, workload, base, figure)
-    return spread([over[start] / under[start] for start in over if start in under])
+    return quartiles([over / under for over, under in paired(rows, workload, variant, base, figure)])
 
 
 def ranged(found, digits=2):
@@ -49,7 +66,7 @@ def table(head, rows):
 
 def titles():
     filters = [*plan.filter_variants(), *plan.filter_variants("against")]
-    known = [*plan.PEERS, *filters, *comparing.VARIANTS, *nginx.VARIANTS, *growth.variants()]
+    known = [*plan.PEERS, *filters, *comparing.VARIANTS, *redacting.VARIANTS, *nginx.VARIANTS, *growth.variants()]
     return {variant.name: variant for variant in known}
 
 
@@ -66,7 +83,18 @@ def against(rows, workload, bases, figure="cpu", digits=1):
     body = [[f"`{name}`", ranged(absolute(rows, workload, name, figure), digits),
              *("" if name == base else ranged(ratio(rows, workload, name, base, figure)) for base in bases)]
             for name in present]
-    return table(["", f"{UNITS[figure]}", *(f"× `{base}`" for base in bases)], body)
+    return table(["", "µs", *(f"× `{base}`" for base in bases)], body)
+
+
+def by_byte(rows, workloads, names, base):
+    """A table of what variants take on top of a base, by the byte; `workloads`: (name, title, length)."""
+
+    def cell(workload, length, name):
+        pairs = paired(rows, workload, name, base)
+        return ranged(quartiles([(over - under) * 1000 / length for over, under in pairs]), 1)
+
+    return table(["", *(f"`{name}`" for name in names)], [
+        [title, *(cell(workload, length, name) for name in names)] for workload, title, length in workloads])
 
 
 def judged(results, target):
@@ -92,7 +120,7 @@ def targets(results):
         verdict = "not measured" if not found else "pass" if found[0] <= target.limit else "**fail**"
         body.append([f"{target.workload}: {what} of `{target.variant}` ÷ `{target.base}`", f"≤ {target.limit:.2f}",
                      ranged(found, 3), verdict])
-    return table(["what", "target", "median (min..max)", ""], body)
+    return table(["what", "target", "median (quartiles)", ""], body)
 
 
 def peers(results):
@@ -102,7 +130,7 @@ def peers(results):
              ("Envoy's request_mirror_policies", results["cpu"], "native", "none"),
              ("Envoy with Lua", results["cpu"], "lua", "none"),
              ("Envoy with this filter", results["cpu"], "filter-100%", "none")]
-    workloads = [workload for workload in plan.WORKLOADS if not workload.http2]
+    workloads = [workload for workload in plan.WORKLOADS if workload.name in nginx.WORKLOADS]
     body = [[what, *(ranged(ratio(rows, one.name, variant, base)) for one in workloads)]
             for what, rows, variant, base in pairs]
     body += [[f"nginx, {variant.title}: µs",
@@ -132,7 +160,7 @@ def grown(results):
 
 def quiet(results):
     """Whether the proxy had its core for itself; others on it spoil every figure."""
-    rows = results["cpu"] + results["growth"]
+    rows = [row for phase in ("cpu", "compare", "redact", "growth") for row in results.get(phase, [])]
     share = sum(row["waited"] for row in rows) / max(1, sum(row["cpu"] for row in rows))
     if share < 0.02:
         return ""
@@ -146,20 +174,21 @@ def markdown(results):
     out = ["# Results", "",
            f"Made by `make bench` on {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}, Envoy "
            f"{about['envoy']}, h2load {about['load']}. How, and what each name means: [README.md](README.md). "
-           f"Every figure is a median over starts of the proxy ({starts} for most), with the least and the greatest "
-           "start behind it.",
+           f"Ratios and nanoseconds a byte are medians of paired rounds, with the quartiles behind them. All else is a median over starts of the proxy "
+           f"({starts} for most), with the least and the greatest start behind it.",
            "", quiet(results), "## Targets", "", targets(results), "![Results](results.svg)", ""]
     out += ["## CPU time of the proxy for one request", ""]
     for workload in plan.WORKLOADS:
         if order(results["cpu"], workload.name):
-            floor = "floor-body" if workload.body else "floor"
-            bases = ["none", "native", floor, "floor-idle"]
+            bases = ["none", "native", *(["floor-body"] if workload.body else ["floor", "books"])]
             out += [f"### {workload.title} (`{workload.name}`)", "",
                     against(results["cpu"], workload.name, bases)]
     if any(row["variant"].startswith("against") for row in results["cpu"]):
         out += ["### The module ÷ the one it is compared with", "", compared(results["cpu"])]
     if results.get("compare"):
-        out += ["## Comparing responses", "", *comparing.tables(results["compare"], against)]
+        out += ["## Comparing responses", "", *comparing.tables(results["compare"], against, by_byte)]
+    if results.get("redact"):
+        out += ["## Hiding values", "", *redacting.tables(results["redact"], against, by_byte)]
     if results["latency"]:
         out += ["## Latency of the primary at half load", "",
                 f"GET with 12 headers, {results['latency'][0]['rate']} a second: half of what `none` can do.", ""]
@@ -170,11 +199,6 @@ def markdown(results):
                 "A proxy with one listener, which has mirrored nothing: processor time until it is ready, memory in MiB (resident, "
                 "and of it what no file backs), by its workers; then with one worker, after updates, without and with Envoy's "
                 "`memory_allocator_manager`. Medians.", "", *sidecar.tables(results, table)]
-    if results["process"]:
-        out += ["## Start-up and memory", "",
-                "A proxy with one listener: until it is ready, its memory then, and its memory after load.", ""]
-        for figure, title in [("ready", "Until ready"), ("rss", "Memory when ready"), ("loaded", "Memory after load")]:
-            out += [f"### {title}", "", against(results["process"], "alone", ["none"], figure)]
     if results["nginx"]:
         out += ["## Beside nginx", "", peers(results)]
     if results["growth"]:

@@ -23,15 +23,18 @@ import growth
 import measure
 import nginx
 import plan
+import redacting
 import report
 import sidecar
 
 BENCH = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or envoys.ROOT / "target").resolve()
 # What part of the time may be gone when a phase begins another start.
-PHASES = {"sidecar": 0.25, "cpu": 0.7, "latency": 0.7, "compare": 0.75, "process": 0.8, "nginx": 0.85, "growth": 0.95}
-PACED = {"none", "native", "lua", "floor", "filter-0%", "filter-100%", "filter-edits"}
-ALONE = {"none", "native", "lua", "floor", "filter-100%"}
+PHASES = {"sidecar": 0.15, "cpu": 0.7, "latency": 0.7, "compare": 0.8, "redact": 0.87, "nginx": 0.9, "growth": 0.95}
+# How often a phase starts its proxy at most: most of the time is for what the targets judge.
+STARTS = {"sidecar": 3, "compare": 4, "redact": 4, "nginx": 3, "growth": 3}
+PACED = {"none", "native", "lua", "filter-0%", "filter-100%"}
+FLOORS = ["floor_idle", "floor_told", "floor_asking", "floor", "floor_books", "floor_body"]
 
 
 def options():
@@ -41,7 +44,7 @@ def options():
     add("--phases", default=",".join(PHASES), help="what to measure (latency: together with cpu)")
     add("--workloads", default=",".join(workload.name for workload in plan.WORKLOADS), help="for the CPU phase")
     add("--variants", default="", help="for the CPU phase; empty: all")
-    add("--starts", type=int, default=6, help="how often each proxy is started")
+    add("--starts", type=int, default=8, help="how often each proxy is started, but for phases where fewer do")
     add("--rounds", type=int, default=4, help="rounds of each variant in a start")
     add("--module", type=pathlib.Path, default=envoys.ROOT / "dist/traffic_mirror.wasm", help="the filter")
     add("--compare-module", type=pathlib.Path, default=envoys.ROOT / "dist/traffic_mirror_compare.wasm",
@@ -81,7 +84,7 @@ def build():
     cargo("--manifest-path", BENCH / "floor/Cargo.toml", "--target-dir", TARGET / "bench", "--examples",
           "--target", "wasm32-wasip1")
     floors = TARGET / "bench/wasm32-wasip1/release/examples"
-    modules = {name: floors / f"{name}.wasm" for name in ("floor_idle", "floor", "floor_body")}
+    modules = {name: floors / f"{name}.wasm" for name in FLOORS}
     return TARGET / "release/pace", modules
 
 
@@ -104,8 +107,9 @@ class Bench:
         self.rows = {phase: [] for phase in PHASES}
         self.half = 0  # requests a second: one rate for all starts
 
-    def starts(self, phase, most):
+    def starts(self, phase):
         """Counts a phase's starts: at least one, and no more when its time is over."""
+        most = min(self.asked.starts, STARTS.get(phase, self.asked.starts))
         for start in range(most):
             if start and time.monotonic() - STARTED > self.asked.minutes * 60 * PHASES[phase]:
                 note(f"{phase}: out of time after {start} of {most} starts")
@@ -146,7 +150,7 @@ class Bench:
     def cpu(self, upstreams):
         """The main table; with the latencies, as they want the rate that `none` can do in the same process."""
         asked = self.asked.workloads.split(",")
-        for start in self.starts("cpu", self.asked.starts):
+        for start in self.starts("cpu"):
             for http2, upstream in upstreams.items():
                 workloads = [one for one in plan.WORKLOADS if one.http2 == http2 and one.name in asked]
                 pairs = [(workload, plan.compared(workload, self.variants)) for workload in workloads]
@@ -173,24 +177,13 @@ class Bench:
     def sidecar(self, _upstreams):
         """What a proxy pays before its first request."""
         modules = {name: path for name, path in self.modules.items() if name in sidecar.MODULES}
-        for start in self.starts("sidecar", min(self.asked.starts, 5)):
+        for start in self.starts("sidecar"):
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 self.rows["sidecar"] += sidecar.start(modules, start, self.random, pathlib.Path(folder))
 
-    def process(self, upstreams):
-        """Start-up time and memory of a proxy that has one listener alone."""
-        workload = plan.WORKLOADS[0]
-        for start in self.starts("process", self.asked.starts):
-            for variant in self.shuffled([one for one in self.variants if one.name in ALONE]):
-                with self.proxy([variant], upstreams[False]) as proxy:
-                    row = {"ready": proxy.ready_after * 1000, "rss": measure.rss_mib(proxy.pid)}
-                    self.round(None, start, 0, proxy, upstreams[False], variant, workload)
-                    row["loaded"] = measure.rss_mib(proxy.pid)
-                self.rows["process"].append({"start": start, "workload": "alone", "variant": variant.name, **row})
-
     def nginx(self, upstreams):
-        workloads = [workload for workload in plan.WORKLOADS if not workload.http2]
-        for start in self.starts("nginx", min(self.asked.starts, 4)):
+        workloads = [workload for workload in plan.WORKLOADS if workload.name in nginx.WORKLOADS]
+        for start in self.starts("nginx"):
             with nginx.running(upstreams[False], envoys.PROXY_CORE) as server:
                 self.interleaved("nginx", start, server, upstreams[False], [(one, nginx.VARIANTS) for one in workloads])
 
@@ -198,14 +191,23 @@ class Bench:
         """What comparing responses costs."""
         if self.asked.no_filter:
             return
-        for start in self.starts("compare", self.asked.starts):
+        for start in self.starts("compare"):
             with self.proxy(comparing.VARIANTS, upstreams[False]) as proxy:
                 self.interleaved("compare", start, proxy, upstreams[False], list(comparing.plan()))
+                comparing.check(proxy)
+
+    def redact(self, upstreams):
+        """What hiding values on copies costs."""
+        if self.asked.no_filter:
+            return
+        for start in self.starts("redact"):
+            with self.proxy(redacting.VARIANTS, upstreams[False]) as proxy:
+                self.interleaved("redact", start, proxy, upstreams[False], list(redacting.plan()))
 
     def growth(self, upstreams):
         if self.asked.no_filter:
             return
-        for start in self.starts("growth", min(self.asked.starts, 3)):
+        for start in self.starts("growth"):
             with self.proxy(growth.variants(), upstreams[False]) as proxy:
                 self.interleaved("growth", start, proxy, upstreams[False], list(growth.plan()))
 
@@ -216,7 +218,7 @@ class Bench:
                 for http2 in (False, True)
             }
             phases = self.asked.phases.split(",")
-            for phase in [self.sidecar, self.cpu, self.compare, self.process, self.nginx, self.growth]:
+            for phase in [self.sidecar, self.cpu, self.compare, self.redact, self.nginx, self.growth]:
                 if phase.__name__ in phases:
                     phase(upstreams)
 

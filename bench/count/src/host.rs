@@ -95,14 +95,18 @@ struct Host {
 /// What the host calls for a stream, with a size and whether that is the end.
 type Callback = TypedFunc<(u32, u32, u32), u32>;
 
+/// What the host calls with the answer to a copy: the root, the call, and how many headers, bytes and trailers there are.
+type OnAnswer = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 /// The module at work.
 pub struct Vm {
     store: Store<Host>,
-    create: TypedFunc<(u32, u32), ()>,
     headers: TypedFunc<(u32, u32, u32), u32>,
-    body: TypedFunc<(u32, u32, u32), u32>,
-    answer: TypedFunc<(u32, u32, u32, u32, u32), ()>,
-    done: TypedFunc<u32, u32>,
+    // What the modules of bench/floor do not all have.
+    create: Option<TypedFunc<(u32, u32), ()>>,
+    body: Option<Callback>,
+    answer: Option<OnAnswer>,
+    done: Option<TypedFunc<u32, u32>>,
     /// What a module has that looks at responses: for their headers and for their bodies.
     response: Option<[Callback; 2]>,
     sent: Sent,
@@ -156,38 +160,46 @@ impl Vm {
             let _ = linker.define(import.module(), import.name(), func);
         }
         let instance = linker.instantiate_and_start(&mut store, &module)?;
-        instance.get_typed_func::<(), ()>(&store, "_initialize")?.call(&mut store, ())?;
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&store, "_initialize") {
+            initialize.call(&mut store, ())?;
+        }
         let of_response = |what: &str| instance.get_typed_func(&store, &format!("proxy_on_response_{what}")).ok();
         let mut vm = Self {
             response: of_response("headers").zip(of_response("body")).map(|(headers, body)| [headers, body]),
-            create: instance.get_typed_func(&store, "proxy_on_context_create")?,
             headers: instance.get_typed_func(&store, "proxy_on_request_headers")?,
-            body: instance.get_typed_func(&store, "proxy_on_request_body")?,
-            answer: instance.get_typed_func(&store, "proxy_on_http_call_response")?,
-            done: instance.get_typed_func(&store, "proxy_on_done")?,
+            create: instance.get_typed_func(&store, "proxy_on_context_create").ok(),
+            body: instance.get_typed_func(&store, "proxy_on_request_body").ok(),
+            answer: instance.get_typed_func(&store, "proxy_on_http_call_response").ok(),
+            done: instance.get_typed_func(&store, "proxy_on_done").ok(),
             sent,
             stream: ROOT,
             counters: (0..functions).filter_map(|function| instance.get_global(&store, &counter(function))).collect(),
             store,
         };
-        vm.create.call(&mut vm.store, (ROOT, 0))?;
-        let configure: TypedFunc<(u32, u32), u32> = instance.get_typed_func(&vm.store, "proxy_on_configure")?;
-        let is_taken = configure.call(&mut vm.store, (ROOT, configuration_size))? != 0;
+        if let Some(create) = &vm.create {
+            create.call(&mut vm.store, (ROOT, 0))?;
+        }
+        let is_taken = match instance.get_typed_func::<(u32, u32), u32>(&vm.store, "proxy_on_configure") {
+            Ok(configure) => configure.call(&mut vm.store, (ROOT, configuration_size))? != 0,
+            Err(_) => true,
+        };
         Ok(is_taken.then_some(vm))
     }
 
     /// Serves a request from its headers to its end, and then the answers to its copies.
     pub fn request(&mut self) -> Result<(), Error> {
         self.stream += 1;
-        self.create.call(&mut self.store, (self.stream, ROOT))?;
+        if let Some(create) = &self.create {
+            create.call(&mut self.store, (self.stream, ROOT))?;
+        }
         let (count, ends) = match self.sent {
             Sent::Get => (HEADERS.len(), 1),
             Sent::Post(_) => (HEADERS.len() + OF_BODY.len(), 0),
         };
         self.headers.call(&mut self.store, (self.stream, count as u32, ends))?;
-        if let Sent::Post(_) = self.sent {
+        if let (Sent::Post(_), Some(on_body)) = (self.sent, &self.body) {
             let size = self.store.data().body.len() as u32;
-            self.body.call(&mut self.store, (self.stream, size, 1))?;
+            on_body.call(&mut self.store, (self.stream, size, 1))?;
         }
         let [primary, mirror] = [0, 1].map(|side| self.store.data().responses[side].len() as u32);
         if let Some([headers, body]) = &self.response {
@@ -196,9 +208,13 @@ impl Vm {
                 body.call(&mut self.store, (self.stream, primary, 1))?;
             }
         }
-        self.done.call(&mut self.store, self.stream)?;
+        if let Some(done) = &self.done {
+            done.call(&mut self.store, self.stream)?;
+        }
         for token in std::mem::take(&mut self.store.data_mut().in_flight) {
-            self.answer.call(&mut self.store, (ROOT, token, 1, mirror, 0))?;
+            if let Some(answer) = &self.answer {
+                answer.call(&mut self.store, (ROOT, token, 1, mirror, 0))?;
+            }
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 //! where a clock on a busy machine is not; what either costs in Envoy they do not tell. A `memory.copy` is one operator,
 //! whatever its length.
 //!
-//! `make count MODULES="one.wasm other.wasm"` compares builds of the filter; with `--functions` among them, it lists for each
-//! row the functions that execute most.
+//! `make count MODULES="one.wasm other.wasm"` compares builds of the filter, or the filter with the floors of bench/floor; with
+//! `--functions` among MODULES, it lists for each row the functions that execute most.
 
 mod host;
 mod instrument;
@@ -62,6 +62,8 @@ fn rows() -> Vec<(&'static str, Sent, Value, usize)> {
         "headers": {"remove": ["authorization", "cookie"], "set": {"x-env": "staging"}, "add": {"via": "mirror"}},
     }]);
     let unmatched = json!([{"headers": {"x-mirror": {"exact": "yes"}}}]);
+    let matched = json!([{"headers": {"x-tenant": {"exact": "acme"}}}]);
+    let off = json!([{"cluster": "mirror", "percentage": 0}]);
     let rule = |rule: Value| json!({"rules": [rule]});
     let mut limited = rule(json!({"mirrors": mirror}));
     limited["limits"] = json!({"maxRequestsPerSecond": 1_000_000});
@@ -71,7 +73,8 @@ fn rows() -> Vec<(&'static str, Sent, Value, usize)> {
     let names = json!({"json": ["/*/name"]});
     let rows = [
         ("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror}))),
-        ("0 %", Sent::Get, rule(json!({"mirrors": [{"cluster": "mirror", "percentage": 0}]}))),
+        ("0 %", Sent::Get, rule(json!({"mirrors": off}))),
+        ("0 %, a header matches", Sent::Get, rule(json!({"match": matched, "mirrors": off}))),
         ("100 %", Sent::Get, rule(json!({"mirrors": mirror}))),
         ("100 %, `unrouted: mirror`", Sent::Get, rule(json!({"mirrors": mirror, "unrouted": "mirror"}))),
         ("100 %, with a rate", Sent::Get, limited),
