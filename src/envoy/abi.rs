@@ -378,27 +378,7 @@ const REALTIME: u32 = 0;
 /// WASI's number of the monotonic clock.
 const MONOTONIC: u32 = 1;
 
-#[cfg(target_arch = "wasm32")]
-#[link(wasm_import_module = "wasi_snapshot_preview1")]
+#[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "wasi_snapshot_preview1"))]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, now: *mut u64) -> u32;
-}
-
-/// Stands in for WASI's function where there is none.
-///
-/// # Safety
-/// The pointer is valid for the call.
-#[cfg(not(target_arch = "wasm32"))]
-unsafe fn clock_time_get(clock: u32, _precision: u64, now: *mut u64) -> u32 {
-    use std::time::{Instant, UNIX_EPOCH};
-    thread_local! {
-        static START: Instant = Instant::now();
-    }
-    let elapsed = match clock {
-        REALTIME => UNIX_EPOCH.elapsed().unwrap_or_default(),
-        _ => START.with(Instant::elapsed),
-    };
-    // SAFETY: the caller's promise.
-    unsafe { *now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX) };
-    0
 }

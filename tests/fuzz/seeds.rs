@@ -2,8 +2,11 @@
 //! each piece that the targets can choose. `cargo test --test fuzz -- --ignored` does it, when there is something new.
 
 use fake_host::fuzz::answer::{self, KINDS, NAMES, STEPS, Step};
-use fake_host::fuzz::case::{ADDRESSES, ENDS, GIFTS, ROUTES, STATUSES, WAYS};
-use fake_host::fuzz::choice::{BODIES, EDITS, ENTRIES, LIMITS, MARKERS, OPTIONS, REWRITES, SAMPLES, TARGETS};
+use fake_host::fuzz::case::{ADDRESSES, ELAPSED, ENDS, GIFTS, LATENCIES, OFFSETS, ROUTES, STATUSES, WAYS};
+use fake_host::fuzz::choice::{
+    BODIES, CAPS, EDITS, ENTRIES, HEADERS, LIMITS, MARKERS, MOMENTS, OPTIONS, PERIODS, REWRITES, SAMPLES, TARGETS,
+    TRACES, WHENS,
+};
 use fake_host::fuzz::compare::{ENCODINGS, SIZES};
 use fake_host::fuzz::configuration::to_struct;
 use fake_host::fuzz::redact::{self, PLACES};
@@ -131,6 +134,10 @@ struct Spelled {
     rewrite: usize,
     edits: usize,
     body: usize,
+    period: usize,
+    when: usize,
+    cap: usize,
+    trace: usize,
     options: usize,
     marker: usize,
     limits: [usize; 2],
@@ -139,19 +146,26 @@ struct Spelled {
     end: usize,
     way: usize,
     status: usize,
+    latency: usize,
+    elapsed: usize,
+    moment: usize,
+    offset: usize,
+    /// Pieces, each with the place of the byte that is another, and that byte.
+    pieces: Vec<(usize, u8, u8)>,
     headers: Vec<(&'static str, &'static [u8])>,
     chunks: Vec<(usize, u16)>,
 }
 
 impl Spelled {
     fn bytes(&self) -> Vec<u8> {
-        // One rule, with these entries, and two mirrors that differ in their bodies.
+        // One rule, with these entries, and two mirrors that differ in their bodies. The second never waits for a response.
         let mut bytes = vec![0, u8::try_from(self.entries.len()).unwrap()];
         bytes.extend(self.entries.iter().map(|entry| choice(ENTRIES, *entry)));
         bytes.push(2);
-        for (target, body) in [(self.target, self.body), (0, (self.body + 1) % BODIES.len())] {
+        for (target, body, when) in [(self.target, self.body, self.when), (0, (self.body + 1) % BODIES.len(), 0)] {
             bytes.extend([choice(TARGETS, target), choice(SAMPLES, self.sample), choice(REWRITES, self.rewrite)]);
-            bytes.extend([choice(EDITS, self.edits), choice(BODIES, body)]);
+            bytes.extend([choice(EDITS, self.edits), choice(BODIES, body), choice(PERIODS, self.period)]);
+            bytes.extend([choice(WHENS, when), choice(CAPS, self.cap), choice(TRACES, self.trace)]);
         }
         bytes.extend([choice(OPTIONS, self.options), choice(MARKERS, self.marker)]);
         bytes.extend(self.limits.map(|limit| choice(LIMITS, limit)));
@@ -161,7 +175,13 @@ impl Spelled {
             choice(ENDS, self.end),
             choice(WAYS, self.way),
             choice(STATUSES, self.status),
+            choice(LATENCIES, self.latency),
+            choice(ELAPSED, self.elapsed),
+            choice(MOMENTS, self.moment),
+            choice(OFFSETS, self.offset),
+            u8::try_from(self.pieces.len()).unwrap(),
         ]);
+        bytes.extend(self.pieces.iter().flat_map(|(piece, place, byte)| [choice(HEADERS, *piece), *place, *byte]));
         let pseudo = [(":authority", "host:80"), (":path", "/api/v1?q=1#f"), (":method", "POST"), (":scheme", "http")];
         let pseudo = pseudo.map(|(name, value)| (name, value.as_bytes()));
         let mut writer = Writer::new(Vec::new(), pseudo.len() + self.headers.len(), 0).unwrap();
@@ -219,6 +239,39 @@ fn write_requests() {
     seeds.extend((0..ROUTES.len()).map(|route| Spelled { route, entries: vec![18], ..plain() }));
     seeds.extend((0..OPTIONS.len()).map(|options| Spelled { options, route: 3, ..plain() }));
     seeds.extend((0..STATUSES.len()).map(|status| Spelled { options: 1, status, ..plain() }));
+    let moments = || (0..MOMENTS.len()).map(|moment| (moment, 0)).chain([(1, 1)]);
+    let timed = |(moment, offset)| Spelled { moment, offset, ..plain() };
+    for sample in 7..SAMPLES.len() {
+        seeds.extend(moments().map(|at| Spelled { sample, ..timed(at) }));
+    }
+    for period in 1..PERIODS.len() {
+        seeds.extend(moments().map(|at| Spelled { period, ..timed(at) }));
+    }
+    for when in 1..WHENS.len() {
+        let late = || Spelled { when, options: 1, ..plain() };
+        seeds.extend((0..STATUSES.len()).map(|status| Spelled { status, latency: 6, ..late() }));
+    }
+    // Those that ask how long it took.
+    for when in 4..WHENS.len() {
+        let late = || Spelled { when, options: 1, ..plain() };
+        seeds.extend((0..LATENCIES.len()).map(|latency| Spelled { latency, ..late() }));
+        seeds.extend((1..ELAPSED.len()).map(|elapsed| Spelled { elapsed, latency: 6, ..late() }));
+    }
+    let late = || Spelled { when: 1, status: 3, headers: Vec::new(), ..plain() };
+    seeds.extend((0..ENDS.len()).map(|end| Spelled { end, ..late() }));
+    seeds.extend((0..LIMITS.len()).map(|limit| Spelled { limits: [limit, limit], chunks: vec![(0, 9)], ..late() }));
+    seeds.extend((1..CAPS.len()).map(|cap| Spelled { cap, ..plain() }));
+    seeds.push(Spelled { cap: 1, ..late() });
+    seeds.push(Spelled { trace: 3, pieces: vec![(0, 0, 0), (10, 0, 0)], ..plain() });
+    for trace in 1..3 {
+        let alone = (0..HEADERS.len()).map(|piece| vec![(piece, 0, 0)]);
+        let changed =
+            [(0, 55, b'0'), (0, 2, b'F'), (4, 50, b'd'), (19, 15, b'-'), (15, 1, b'.')].map(|piece| vec![piece]);
+        let together =
+            [vec![(0, 0, 0), (1, 0, 0)], vec![(0, 0, 0), (23, 0, 0)], (0..6).map(|piece| (3 * piece, 0, 0)).collect()];
+        seeds.extend(alone.chain(changed).chain(together).map(|pieces| Spelled { trace, pieces, ..plain() }));
+        seeds.extend((5..7).map(|edits| Spelled { trace, edits, pieces: vec![(0, 0, 0), (10, 0, 0)], ..plain() }));
+    }
     write("request", seeds.iter().map(Spelled::bytes));
 }
 

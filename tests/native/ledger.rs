@@ -23,6 +23,10 @@ pub enum Share {
     None,
     /// Half of the values of `x-user`.
     HalfOfUsers,
+    /// From each of these seconds on, so many percent of the values of `x-user`.
+    Steps(&'static [(u64, u64)]),
+    /// All requests from one second on until another.
+    Between(u64, u64),
 }
 
 /// What a mirror gets of a body: all of it, all of it or nothing where it is too long, nothing.
@@ -72,7 +76,7 @@ pub struct Limits {
     pub body: usize,
     pub buffered: usize,
     pub in_flight: usize,
-    /// Copies that may be sent at all, before a second has passed.
+    /// Copies that may be sent at all: no time passes, in which a token comes back.
     pub burst: Option<usize>,
 }
 
@@ -155,15 +159,17 @@ pub struct Ledger {
     sent: BTreeMap<usize, usize>,
     /// What came last is wrong.
     pub is_invalid: bool,
+    /// The time, in nanoseconds after the first of the seconds by which mirrors go.
+    pub now: u64,
     /// The clusters that Envoy knows, with the outcome of a copy that is sent there.
     pub clusters: BTreeMap<Vec<u8>, &'static str>,
     /// What was sent in this step: copies whose tokens are not known yet.
     copies: Vec<(Copy, Call)>,
     /// What is known and kept of responses under comparison.
     pub responses: Responses,
-    /// A copy was lost for its rate.
-    pub is_limited_by_rate: bool,
 }
+
+const SECOND: u64 = 1_000_000_000;
 
 pub fn first<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
     headers.iter().find(|(found, _)| found == name.as_bytes()).map(|(_, value)| &value[..])
@@ -188,12 +194,19 @@ impl Mirror {
         }
     }
 
-    fn gets(self, headers: &Headers) -> bool {
-        match self.1 {
-            Share::All => true,
-            Share::None => false,
-            Share::HalfOfUsers => xxh64(first(headers, "x-user").unwrap(), 0) % 1_000_000 < 500_000,
-        }
+    /// Finds out whether it gets a request that comes so many nanoseconds after the first second, or why it does not.
+    fn selects(self, headers: &Headers, now: u64) -> Result<(), &'static str> {
+        let has_begun = |second: u64| second * SECOND <= now;
+        let percent = match self.1 {
+            Share::All => 100,
+            Share::None => 0,
+            Share::HalfOfUsers => 50,
+            Share::Steps(steps) => steps.iter().rfind(|(at, _)| has_begun(*at)).map_or(0, |(_, percent)| *percent),
+            Share::Between(from, until) if has_begun(from) && !has_begun(until) => 100,
+            Share::Between(..) => return Err("unscheduled"),
+        };
+        let part = xxh64(first(headers, "x-user").unwrap(), 0) % 1_000_000;
+        if part < percent * 10_000 { Ok(()) } else { Err("unsampled") }
     }
 
     /// Finds the cluster, or the outcome where none is named or it is not allowed.
@@ -225,7 +238,8 @@ impl Ledger {
     /// A request's headers came; `rule` is the one that matches.
     pub fn began(&mut self, root: u32, stream: u32, rule: Rule, (headers, is_routed): (Headers, bool), ends: bool) {
         let has = |name: &str| first(&headers, name).is_some();
-        let is_wanted = rule.2.iter().any(|mirror| mirror.gets(&headers) && mirror.cluster(&headers).is_ok());
+        let selects = |mirror: &Mirror| mirror.selects(&headers, self.now);
+        let is_wanted = rule.2.iter().any(|mirror| selects(mirror).is_ok() && mirror.cluster(&headers).is_ok());
         let ignored = if has("x-mirrored-request") {
             Some("marked")
         } else if first(&headers, ":method") == Some(b"CONNECT") {
@@ -241,8 +255,7 @@ impl Ledger {
         let announced =
             first(&headers, "content-length").map(|length| String::from_utf8_lossy(length).parse().unwrap());
         let is_too_large = announced.is_some_and(|length: usize| length > self.limits[&root].body);
-        let plan = |mirror: &Mirror| match (mirror.cluster(&headers), mirror.2) {
-            _ if !mirror.gets(&headers) => Plan::Lost("unsampled"),
+        let plan = |mirror: &Mirror| match (selects(mirror).and_then(|()| mirror.cluster(&headers)), mirror.2) {
             (Err(outcome), _) => Plan::Lost(outcome),
             (Ok(_), Part::Nothing) => Plan::Bodiless,
             (Ok(_), Part::WholeOrNothing) if is_too_large => Plan::Bodiless,
@@ -605,7 +618,6 @@ impl Ledger {
         if waiting + self.copies.len() >= limits.in_flight {
             "in_flight_limit"
         } else if limits.burst.is_some_and(|burst| self.sent.get(&burst).is_some_and(|sent| *sent >= burst)) {
-            self.is_limited_by_rate = true;
             "rate_limit"
         } else if is_refused {
             "redaction_failed"

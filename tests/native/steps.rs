@@ -40,6 +40,8 @@ pub enum Step {
     KeepLast,
     /// Another configuration is refused.
     Refuse,
+    /// The clock shows this, in nanoseconds after the first second. It may run back.
+    Clock { now: u64 },
     /// Envoy gets or loses a cluster, or its last host.
     Cluster { name: &'static str, outcome: Option<&'static str> },
 }
@@ -76,7 +78,7 @@ fn request() -> impl Strategy<Value = Step> {
         2 => vec(any::<u8>(), 0..9).prop_map(|value| vec![pair("x-any", value)]),
     ];
     // Now and then no rule matches, a pseudo header is missing, or the method is CONNECT.
-    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, RULES.len()]);
+    let rule = select(vec![0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, RULES.len()]);
     let pseudo = prop_oneof![
         12 => Just(vec![":authority", ":method"]),
         1 => Just(vec![":method"]),
@@ -151,6 +153,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => prop::bool::weighted(0.3).prop_map(|is_wrong| Step::EndVm { is_wrong }),
         2 => Just(Step::KeepLast),
         1 => Just(Step::Refuse),
+        6 => (select(vec![0, 10, 15, 20, 30, 35, 40]), select(vec![-1, 0, 1]))
+            .prop_map(|(second, by): (u64, _)| Step::Clock { now: (second * 1_000_000_000).saturating_add_signed(by) }),
         2 => cluster.prop_map(|(name, outcome)| Step::Cluster { name, outcome }),
     ]
 }

@@ -184,6 +184,9 @@ imports! {
     fn proxy_done(host) {
         host.done()
     }
+    fn clock_time_get(host, clock: u32, _precision: u64, now: *mut u64) {
+        write(host.clock(clock), now)
+    }
     fn proxy_set_effective_context(host, context: u32) {
         host.set_effective_context(context)
     }

@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
+use std::time::{Instant, UNIX_EPOCH};
 
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -33,6 +34,10 @@ const REQUEST_BODY: u32 = 0;
 const RESPONSE_BODY: u32 = 1;
 const ANSWER_BODY: u32 = 4;
 const CONFIGURATION: u32 = 7;
+
+/// WASI's numbers of its clocks.
+const REALTIME: u32 = 0;
+const MONOTONIC: u32 = 1;
 
 /// The most pairs, and the most bytes of them, that Envoy takes from a plugin.
 const MOST_PAIRS: usize = 1024;
@@ -98,8 +103,17 @@ pub struct Call {
     pub timeout: u32,
 }
 
+/// What the clocks show, in nanoseconds; none: what those of the machine show.
+#[derive(Debug, Default)]
+pub struct Clocks {
+    /// Since the beginning of 1970.
+    pub wall: Option<u64>,
+    pub monotonic: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 pub struct Host {
+    pub clocks: Clocks,
     pub roots: BTreeMap<u32, Root>,
     pub streams: BTreeMap<u32, Stream>,
     /// Properties by path, its parts separated by dots; the same for each stream.
@@ -143,6 +157,8 @@ thread_local! {
     // The SDK keeps contexts and tokens for as long as the thread lives, so no test may use a number again.
     static LAST_CONTEXT: Cell<u32> = const { Cell::new(0) };
     static LAST_TOKEN: Cell<u32> = const { Cell::new(0) };
+    /// When the monotonic clock began.
+    static START: Instant = Instant::now();
     /// It is the filter that works now, not the host.
     static IS_FILTERS_TURN: Cell<bool> = const { Cell::new(false) };
 }
@@ -257,6 +273,18 @@ impl Host {
             _ => self.properties.get(&path).cloned(),
         };
         found.filter(|_| self.streams.contains_key(&self.current)).ok_or(Status::NotFound)
+    }
+
+    pub fn clock(&mut self, clock: u32) -> Result<u64, Status> {
+        let (shown, machines) = match clock {
+            REALTIME => (self.clocks.wall, UNIX_EPOCH.elapsed().unwrap_or_default()),
+            MONOTONIC => (self.clocks.monotonic, START.with(Instant::elapsed)),
+            _ => {
+                self.forbidden(format!("a look at clock {clock}"));
+                return Err(Status::BadArgument);
+            }
+        };
+        Ok(shown.unwrap_or_else(|| u64::try_from(machines.as_nanos()).unwrap()))
     }
 
     pub fn shared_data(&mut self, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {

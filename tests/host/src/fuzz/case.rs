@@ -1,11 +1,14 @@
 //! A configuration and a request, as bytes spell them; and what is to become of the request, worked out from the README
 //! mirror by mirror and pair by pair.
 
-use crate::fuzz::choice;
+use crate::fuzz::choice::{self, HEADERS, MOMENTS};
 use crate::fuzz::given::{Given, Route};
+use crate::fuzz::trace::{self, OLD, Trace};
+use crate::fuzz::when::Response;
 use crate::fuzz::wire;
 use crate::host::Headers;
 use arbitrary::{Result, Unstructured};
+use serde_json::Value;
 use traffic_mirror::config::{Authority, BodyMode, Config, Mirror, OnOversized, PathRewrite, Rule, Target, Unrouted};
 use traffic_mirror::core::copy::shadow;
 use traffic_mirror::core::header_map::HeaderMap;
@@ -39,6 +42,9 @@ const LEFT_BEHIND: &[&str] = &[
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-internal",
     "x-envoy-attempt-count",
+    "x-mirrored-traceparent",
+    "x-mirrored-primary-status",
+    "x-mirrored-primary-ms",
 ];
 
 pub const ADDRESSES: &[Option<&str>] =
@@ -52,7 +58,27 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// What clients get, if anything.
-pub const STATUSES: &[Option<u16>] = &[Some(200), None, Some(404)];
+pub const STATUSES: &[Option<u16>] =
+    &[Some(200), None, Some(404), Some(503), Some(500), Some(504), Some(429), Some(100), Some(302)];
+
+/// How many nanoseconds upstreams take, if the host says so.
+pub const LATENCIES: &[Option<i64>] = &[
+    None,
+    Some(0),
+    Some(500_000_000),
+    Some(500_000_001),
+    Some(1_000_001),
+    Some(2_999_999_999),
+    Some(3_600_000_000_001),
+    Some(-1),
+    Some(i64::MAX),
+];
+
+/// How many nanoseconds lie between the end of a request and that of its stream.
+pub const ELAPSED: &[u64] = &[7_200_000_000_000, 0, 500_000_000, 500_000_001, 1_000_000];
+
+/// By how many nanoseconds a request misses one of the moments.
+pub const OFFSETS: &[i64] = &[0, -1, 1];
 
 /// How a request ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +142,8 @@ impl Chunk {
 pub struct Case {
     pub configuration: String,
     pub config: Config,
+    /// The same as JSON.
+    pub json: Value,
     pub given: Given,
     /// The headers as they came, and what is to be read in them.
     pub raw: Vec<u8>,
@@ -124,27 +152,44 @@ pub struct Case {
     pub end: End,
     pub way: Way,
     /// What the client gets.
-    pub status: Option<u16>,
+    pub response: Response,
+    /// When the request comes, in nanoseconds since 1970.
+    pub now: u64,
 }
 
 impl Case {
     /// Reads a case; what the bytes do not say is the first choice there is.
     pub fn read(bytes: &mut Unstructured<'_>) -> Result<Self> {
-        let configuration = choice::configuration(bytes)?.to_string();
+        let json = choice::configuration(bytes)?;
+        let configuration = json.to_string();
         let config = Config::from_bytes(configuration.as_bytes());
         let config = config.unwrap_or_else(|violations| panic!("{configuration}: {violations:?}"));
         let (address, route) = (*bytes.choose(ADDRESSES)?, *bytes.choose(ROUTES)?);
         let (end, way) = (*bytes.choose(ENDS)?, *bytes.choose(WAYS)?);
-        let status = *bytes.choose(STATUSES)?;
+        let response = Response {
+            code: *bytes.choose(STATUSES)?,
+            latency: *bytes.choose(LATENCIES)?,
+            elapsed: *bytes.choose(ELAPSED)?,
+        };
+        let now = bytes.choose(MOMENTS)?.1.saturating_add_signed(*bytes.choose(OFFSETS)?);
+        let more = (0..bytes.int_in_range(0..=6)?).map(|_| header(bytes)).collect::<Result<Headers>>()?;
         let size = usize::from(bytes.arbitrary::<u16>()?).min(bytes.len());
-        let raw = bytes.bytes(size)?.to_vec();
+        let mut raw = bytes.bytes(size)?.to_vec();
+        if let (false, Some(pairs)) = (more.is_empty(), wire::strict(&raw)) {
+            raw = wire::write(&[pairs, more].concat());
+        }
         let mut chunks = Vec::new();
         while end != End::Headers && !bytes.is_empty() && chunks.len() < 32 {
             chunks.push(Chunk::read(bytes, chunks.len())?);
         }
         let given = Given::new(HeaderMap::from_abi(raw.clone()), address, route);
         let pairs = wire::lenient(&raw);
-        Ok(Self { configuration, config, given, raw, pairs, chunks, end, way, status })
+        Ok(Self { configuration, config, json, given, raw, pairs, chunks, end, way, response, now })
+    }
+
+    /// Returns the mirrors of a rule, as the configuration's text has them.
+    pub fn mirrors(&self, rule: usize) -> &[Value] {
+        self.json["rules"][rule]["mirrors"].as_array().unwrap()
     }
 
     /// Finds out why the request, which a rule would mirror, is one of those that are never mirrored, if it is.
@@ -172,8 +217,18 @@ impl Case {
         Ok(())
     }
 
-    /// Works out the body of a mirror's copy, if it is selected, or why there is none.
-    pub fn body_for(&self, mirror: &Mirror) -> std::result::Result<Vec<u8>, Outcome> {
+    /// Works out the body of a mirror's copy, if it is selected, or why there is none. `when`: what it waits for, if anything.
+    pub fn body_for(&self, mirror: &Mirror, when: Option<&Value>) -> std::result::Result<Vec<u8>, Outcome> {
+        let body = self.body_at_the_end(mirror)?;
+        match when {
+            // What waits takes at most half of the room.
+            Some(_) if body.len() > self.config.limits.max_buffered_bytes / 2 => Err(Outcome::BufferLimit),
+            Some(when) if !self.response.is_wanted(when) => Err(Outcome::NotWanted),
+            _ => Ok(body),
+        }
+    }
+
+    fn body_at_the_end(&self, mirror: &Mirror) -> std::result::Result<Vec<u8>, Outcome> {
         self.cluster_for(mirror)?;
         let limits = &self.config.limits;
         let announced =
@@ -203,9 +258,27 @@ impl Case {
         if self.end == End::Never { Err(Outcome::Incomplete) } else { Ok(body) }
     }
 
-    /// Works out the headers of a mirror's copy, pair by pair.
-    pub fn headers_for(&self, mirror: &Mirror, decision: Decision) -> Headers {
+    /// Works out what becomes of the headers of traces.
+    fn trace(&self, mirror: &Mirror, asked: &Value) -> Trace<'_> {
+        match asked.get("trace").and_then(Value::as_str) {
+            None | Some("keep") => Trace::Keep,
+            Some("unsampled") => Trace::Unsampled,
+            Some(_) => {
+                let all = self.pairs.iter().filter(|(name, _)| name == b"traceparent").collect::<Vec<_>>();
+                let is_removed = mirror.headers.remove.iter().any(|name| name.as_str() == "traceparent");
+                let old = match &all[..] {
+                    [(name, value)] if !is_removed && !self.is_listed(name) => Some(&value[..]),
+                    _ => None,
+                };
+                Trace::New(old.filter(|old| trace::parts(old).is_some()), all.len())
+            }
+        }
+    }
+
+    /// Works out the headers of a mirror's copy, pair by pair. `asked`: the mirror as the configuration's text has it.
+    pub fn headers_for(&self, mirror: &Mirror, asked: &Value, decision: Decision) -> Headers {
         let edits = &mirror.headers;
+        let trace = self.trace(mirror, asked);
         let marker = self.config.marker.as_ref();
         let mut copy = Headers::new();
         let has_body = self.chunks.iter().any(|chunk| !chunk.bytes.is_empty());
@@ -223,7 +296,8 @@ impl Case {
             if name.first() == Some(&b':') {
                 copy.push((name.clone(), self.pseudo_for(mirror, decision, name, value)));
             } else if !is_left_behind {
-                copy.push((name.clone(), set.map_or(value.clone(), |(_, value)| value.as_bytes().to_vec())));
+                let value = set.map_or_else(|| trace.value(name, value), |(_, value)| Some(value.as_bytes().to_vec()));
+                copy.extend(value.map(|value| (name.clone(), value)));
             }
         }
         let has = |copy: &Headers, name: &str| copy.iter().any(|(found, _)| found == name.as_bytes());
@@ -232,6 +306,9 @@ impl Case {
         let more = more.map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()));
         let more: Headers = more.collect();
         copy.extend(more);
+        copy.extend(trace.old().map(|old| (OLD.into(), old.to_vec())));
+        let told = asked.get("when").map(|_| self.response.told()).unwrap_or_default();
+        copy.extend(told.into_iter().map(|(name, value)| (name.into(), value.into_bytes())));
         copy.extend(marker.map(|name| (name.as_str().as_bytes().to_vec(), b"true".to_vec())));
         copy
     }
@@ -265,4 +342,15 @@ impl Case {
         let mut listed = lines.flat_map(|(_, line)| line.split(|byte| *byte == b','));
         listed.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(name))
     }
+}
+
+/// Reads a header: one of the pieces, of which one byte may be another.
+fn header(bytes: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (name, value) = bytes.choose(HEADERS)?;
+    let (place, byte) = (usize::from(bytes.arbitrary::<u8>()?), bytes.arbitrary()?);
+    let mut value = value.as_bytes().to_vec();
+    if let Some(changed) = place.checked_sub(1).and_then(|place| value.get_mut(place)) {
+        *changed = byte;
+    }
+    Ok((name.as_bytes().to_vec(), value))
 }

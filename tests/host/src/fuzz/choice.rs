@@ -38,6 +38,17 @@ pub const TARGETS: &[&str] = &[
     r#"{"clusterHeader":"x-b","allowedClusters":["a","b"]}"#,
 ];
 
+/// Moments of the pieces, with the nanoseconds between the beginning of 1970 and each.
+pub const MOMENTS: &[(&str, u64)] = &[
+    ("2026-12-01T09:00:00Z", 1_796_115_600_000_000_000),
+    ("2026-12-01T10:00:00.25+01:00", 1_796_115_600_250_000_000),
+    ("2026-12-01T08:59:59.999999999Z", 1_796_115_599_999_999_999),
+    ("2026-12-01T07:30:00.000000001-01:30", 1_796_115_600_000_000_001),
+    ("2026-12-01T12:00:00Z", 1_796_126_400_000_000_000),
+    ("1970-01-01T00:00:00Z", 0),
+    ("2099-12-31T23:59:59Z", 4_102_444_799_000_000_000),
+];
+
 pub const SAMPLES: &[&str] = &[
     "{}",
     r#"{"percentage":0}"#,
@@ -46,6 +57,13 @@ pub const SAMPLES: &[&str] = &[
     r#"{"fraction":{"numerator":1,"denominator":2},"consistentHash":{"httpCookieName":"session"}}"#,
     r#"{"percentage":99.9,"consistentHash":{"httpQueryParameterName":"q"}}"#,
     r#"{"percentage":0.1,"consistentHash":{"useSourceIp":true}}"#,
+    r#"{"ramp":[{"at":"2026-12-01T09:00:00Z","percentage":100}]}"#,
+    r#"{"ramp":[{"at":"2026-12-01T08:59:59.999999999Z","percentage":100},{"at":"2026-12-01T09:00:00Z","percentage":0},
+        {"at":"2026-12-01T07:30:00.000000001-01:30","percentage":100},{"at":"2026-12-01T10:00:00.25+01:00","percentage":0}]}"#,
+    r#"{"ramp":[{"at":"1970-01-01T00:00:00Z","percentage":100},{"at":"2026-12-01T09:00:00Z","percentage":50},
+        {"at":"2026-12-01T12:00:00Z","percentage":100}],"consistentHash":{"httpHeaderName":"x-a"}}"#,
+    r#"{"ramp":[{"at":"2099-12-31T23:59:59Z","percentage":100}]}"#,
+    r#"{"ramp":[{"at":"2026-12-01T09:00:00Z","percentage":0}]}"#,
 ];
 
 /// The last needs a `uri` that it can replace.
@@ -64,10 +82,67 @@ pub const EDITS: &[&str] = &[
     r#"{"headers":{"set":{"x-a":"set","new":""}}}"#,
     r#"{"headers":{"add":{"x-a":"added","via":"mirror"}}}"#,
     r#"{"headers":{"remove":["x-a","x-b"],"set":{"x-b":"set"},"add":{"x-b":"added"}}}"#,
+    r#"{"headers":{"remove":["traceparent","x-b3-sampled"]}}"#,
+    r#"{"headers":{"set":{"traceparent":"set","b3":"1"},"add":{"tracestate":"added=1"}}}"#,
     r#"{"headers":{"remove":["x-mirrored-request"],"set":{"x-mirrored-request":"no"},"add":{"x-mirrored-request":"no"}}}"#,
 ];
 
 pub const BODIES: &[&str] = &["{}", r#"{"body":"omit"}"#, r#"{"onOversizedBody":"omit"}"#];
+
+/// When there are copies at all.
+pub const PERIODS: &[&str] = &[
+    "{}",
+    r#"{"from":"2026-12-01T09:00:00Z"}"#,
+    r#"{"until":"2026-12-01T09:00:00Z"}"#,
+    r#"{"from":"2026-12-01T09:00:00Z","until":"2026-12-01T10:00:00.25+01:00"}"#,
+    r#"{"until":"1970-01-01T00:00:00Z"}"#,
+    r#"{"from":"2099-12-31T23:59:59Z"}"#,
+];
+
+/// Which responses of the primary a copy waits for.
+pub const WHENS: &[&str] = &[
+    "{}",
+    r#"{"when":[{"status":["5xx"]}]}"#,
+    r#"{"when":[{"status":["none"]}]}"#,
+    r#"{"when":[{"status":[404,"500-503"]}]}"#,
+    r#"{"when":[{"slowerThan":"500ms"}]}"#,
+    r#"{"when":[{"status":["2xx"],"slowerThan":"1s"},{"status":["4xx","none","1xx"]}]}"#,
+    r#"{"when":[{"status":["200-299","429"],"slowerThan":"1ms"},{"slowerThan":"1h"}]}"#,
+];
+
+/// How many copies may be in flight.
+pub const CAPS: &[&str] = &["{}", r#"{"maxInFlight":1}"#, r#"{"maxInFlight":2}"#];
+
+/// What becomes of the headers of traces.
+pub const TRACES: &[&str] = &["{}", r#"{"trace":"unsampled"}"#, r#"{"trace":"new"}"#, r#"{"trace":"keep"}"#];
+
+/// Headers that these and other pieces make something of.
+pub const HEADERS: &[(&str, &str)] = &[
+    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ("traceparent", "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff-more-1"),
+    ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+    ("tracestate", "a=b"),
+    ("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1-0000000000000001"),
+    ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-d"),
+    ("b3", "1"),
+    ("x-b3-traceid", "a3ce929d0e0e4736"),
+    ("x-b3-spanid", "00f067aa0ba902b7"),
+    ("x-b3-parentspanid", "00f067aa0ba902b6"),
+    ("x-b3-sampled", "1"),
+    ("x-b3-sampled", "True"),
+    ("x-b3-flags", "1"),
+    ("x-datadog-trace-id", "1"),
+    ("x-datadog-parent-id", "2"),
+    ("x-datadog-sampling-priority", "-1"),
+    ("x-datadog-sampling-priority", "2.0"),
+    ("x-datadog-origin", "rum"),
+    ("x-datadog-tags", "a=b"),
+    ("x-request-id", "5b1f3c2e-9f3a-9d0c-8d5e-0c7f1b2a3d4e"),
+    ("x-mirrored-traceparent", "a client's"),
+    ("x-mirrored-primary-status", "200"),
+    ("x-mirrored-primary-ms", "1"),
+    ("connection", "traceparent, X-B3-Sampled"),
+];
 
 pub const MARKERS: &[&str] = &["x-mirrored-request", "", "x-a"];
 
@@ -126,7 +201,7 @@ fn mirror(bytes: &mut Unstructured<'_>, is_rewritable: bool, targets: &mut Vec<&
     let rewrites = if is_rewritable { REWRITES } else { &REWRITES[..REWRITES.len() - 1] };
     let target = targets.remove(bytes.choose_index(targets.len())?);
     let mut pieces = vec![target];
-    for choices in [SAMPLES, rewrites, EDITS, BODIES] {
+    for choices in [SAMPLES, rewrites, EDITS, BODIES, PERIODS, WHENS, CAPS, TRACES] {
         pieces.push(bytes.choose(choices)?);
     }
     Ok(pieces.into_iter().flat_map(|piece| value(piece).as_object().unwrap().clone()).collect::<Map<_, _>>().into())

@@ -3,9 +3,12 @@
 pub mod answer;
 pub mod case;
 pub mod choice;
+mod clock;
 pub mod compare;
 pub mod configuration;
 mod given;
 pub mod redact;
 pub mod request;
+mod trace;
+mod when;
 mod wire;

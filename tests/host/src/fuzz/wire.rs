@@ -30,6 +30,15 @@ pub fn strict(buffer: &[u8]) -> Option<Headers> {
     is_whole.then_some(pairs)
 }
 
+/// Writes pairs as [`strict`] reads them.
+pub fn write(pairs: &Headers) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+    let mut buffer = number(pairs.len()).to_vec();
+    buffer.extend(pairs.iter().flat_map(|(name, value)| [number(name.len()), number(value.len())].concat()));
+    buffer.extend(pairs.iter().flat_map(|(name, value)| [name, &b"\0"[..], value, b"\0"].concat()));
+    buffer
+}
+
 fn number(buffer: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(buffer.get(at..at + 4)?.try_into().unwrap()) as usize)
 }
