@@ -10,6 +10,7 @@ pub mod process;
 pub mod readme;
 pub mod scene;
 pub mod upstream;
+pub mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
