@@ -87,6 +87,10 @@ impl Setup {
         Self { mirror: mirror.into(), ..self }
     }
 
+    pub fn mirror2(self, mirror2: impl Into<Service>) -> Self {
+        Self { mirror2: mirror2.into(), ..self }
+    }
+
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
