@@ -2,6 +2,7 @@
 
 mod bodies;
 mod compare_content;
+mod compare_memory;
 mod comparison;
 mod configuration;
 mod copies;

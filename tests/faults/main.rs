@@ -18,7 +18,6 @@ mod soak;
 mod storm;
 mod table;
 mod uploads;
-mod usage;
 mod when;
 
 use std::process::ExitCode;

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 
 use crate::plan::{Plan, ROUTE_TIMEOUT, Settings, clusters, filter};
 use crate::server::Server;
-use crate::usage::{Usage, serving};
 use harness::bootstrap::{self, Addresses, Delivery};
 use harness::client::{Client, Req};
 use harness::ledger::{self, Account, Ledger};
 use harness::process::{Envoy, Folder};
+use harness::usage::Usage;
 use harness::{ports, traps, within};
 
 /// How often Envoy has taken a filter by ECDS, and refused one.
@@ -59,7 +59,7 @@ impl Rig {
         (plan.boot)(&mut config);
         let started = Envoy::start(folder, &config, 1).await;
         let envoy = started.map_err(|refused| format!("{}\n{}", refused.status, refused.log))?;
-        let (accounts, usage) = (ledger::accounts(&plan.plugin), Usage::watch(serving(envoy.child.id())));
+        let (accounts, usage) = (ledger::accounts(&plan.plugin), Usage::watch(envoy.pid()));
         let ports = ports(&envoy, count).await;
         Ok(Self { envoy, primary, mirror, usage, plan, version: 0, accounts, ports })
     }

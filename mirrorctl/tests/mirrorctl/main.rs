@@ -32,6 +32,7 @@ mod shown;
 mod stats;
 mod terminal;
 mod types;
+mod versions;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -10,6 +10,7 @@ pub mod process;
 pub mod readme;
 pub mod scene;
 pub mod upstream;
+pub mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -84,6 +85,10 @@ impl Setup {
 
     pub fn mirror(self, mirror: impl Into<Service>) -> Self {
         Self { mirror: mirror.into(), ..self }
+    }
+
+    pub fn mirror2(self, mirror2: impl Into<Service>) -> Self {
+        Self { mirror2: mirror2.into(), ..self }
     }
 
     pub fn workers(self, workers: usize) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -72,6 +73,8 @@ pub enum Answer {
         trailers: Vec<(&'static str, &'static str)>,
         after: Duration,
     },
+    /// JSON that was made for this request.
+    Json(String),
     /// The request is read, and that is all.
     Never,
     /// A status, half a body, and the connection is gone.
@@ -119,6 +122,11 @@ impl Answer {
                     None => full(body),
                     some => stream(vec![Bytes::from(body)], some, false),
                 };
+                response
+            }
+            Self::Json(text) => {
+                let mut response = Response::new(full(text));
+                response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
                 response
             }
             Self::Never => std::future::pending().await,

@@ -57,13 +57,6 @@ impl Usage {
     }
 }
 
-/// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
-pub fn serving(command: u32) -> u32 {
-    let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let first = |pid: &u32| children(*pid).split_whitespace().next().and_then(|child| child.parse().ok());
-    std::iter::successors(Some(command), first).last().unwrap_or(command)
-}
-
 /// How long an area of a process's memory is, and whether it can be written.
 fn area(line: &str) -> Option<(u64, bool)> {
     let (range, rest) = line.split_once(' ')?;
