@@ -27,8 +27,7 @@ impl Body {
         announced: impl FnOnce() -> Option<u64>,
         mut read: impl FnMut(&mut Vec<u8>, usize, usize) -> bool,
     ) -> Option<()> {
-        let before = self.length;
-        self.length = before.saturating_add(size);
+        let length = self.length.saturating_add(size);
         let mut now = 0;
         if let Some(last) = self.pieces.last_mut() {
             now = size.min(last.capacity().saturating_sub(last.len()));
@@ -37,35 +36,41 @@ impl Body {
             }
         }
         let rest = size.saturating_sub(now);
-        if rest == 0 {
-            return Some(());
+        if rest > 0 {
+            let room = rest.saturating_add(self.to_spare(rest, length, announced));
+            let piece = self.piece(room, size)?;
+            if !read(piece, now, rest) {
+                return None;
+            }
         }
-        let room = if rest >= SMALL {
+        self.length = length;
+        Some(())
+    }
+
+    /// Returns how much room a piece has beside its first `rest` bytes, with which the body is so long.
+    fn to_spare(&self, rest: usize, length: usize, announced: impl FnOnce() -> Option<u64>) -> usize {
+        if rest >= SMALL {
             // What is still to come has its place, if that is little.
-            let coming = announced()
-                .map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX))
-                .saturating_sub(self.length);
-            rest.saturating_add(coming.min(self.length / 10))
-        } else if before == 0 {
-            rest
+            let announced = announced().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+            announced.saturating_sub(length).min(length / 10)
+        } else if self.pieces.is_empty() {
+            0
         } else {
-            (self.length / 16).saturating_add(PIECE).max(rest)
-        };
-        match &mut *self.pieces {
-            // To move what there is costs less than to join it with the rest in the end.
-            [only] if before <= size => {
-                only.try_reserve_exact(room).ok()?;
-                read(only, now, rest).then_some(())
-            }
-            _ => {
-                let mut piece = Vec::new();
-                piece.try_reserve_exact(room).ok()?;
-                self.pieces.try_reserve(1).ok()?;
-                let is_read = read(&mut piece, now, rest);
-                self.pieces.push(piece);
-                is_read.then_some(())
-            }
+            (length / 16).saturating_add(PIECE).saturating_sub(rest)
         }
+    }
+
+    /// Returns a piece with room for so many bytes, of a chunk of `size`; `None` where memory does not suffice for it.
+    fn piece(&mut self, room: usize, size: usize) -> Option<&mut Vec<u8>> {
+        // To move what there is costs less than to join it with the rest in the end.
+        let is_moved = self.pieces.len() == 1 && self.length <= size;
+        if !is_moved {
+            self.pieces.try_reserve(1).ok()?;
+            self.pieces.push(Vec::new());
+        }
+        let piece = self.pieces.last_mut()?;
+        piece.try_reserve_exact(room).ok()?;
+        Some(piece)
     }
 
     /// Returns how many bytes it has.

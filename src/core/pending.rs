@@ -379,10 +379,11 @@ mod tests {
     fn a_chunk_that_the_host_does_not_give_loses_the_copies_that_need_it() {
         let (rule, mut budget) = (rule(), budget());
         let mut pending = pending(&rule, &[]);
+        assert!(budget.hold(4));
         push(&mut pending, &rule, &mut budget, b"ab");
         pending.chunk(3, &rule, MAX_BODY, &mut budget, |_, _, _| false);
         assert_eq!(pending.plans[SKIP], Plan::Not(Outcome::BufferLimit));
-        assert_eq!(budget.buffered(), 0);
+        assert_eq!(budget.buffered(), 4);
     }
 
     #[test]
