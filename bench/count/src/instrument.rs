@@ -16,7 +16,15 @@ use wasmparser::{ExportSectionReader, FunctionBody, GlobalSectionReader, KnownCu
 pub struct Instrumented {
     pub module: Vec<u8>,
     /// The functions, each with its counter at its place.
-    pub functions: Vec<String>,
+    pub functions: Vec<Code>,
+}
+
+/// A function that the module has code for.
+#[derive(Clone, Default)]
+pub struct Code {
+    pub name: String,
+    /// How long its code is.
+    pub bytes: usize,
 }
 
 /// The name under which a function's counter is exported.
@@ -33,9 +41,9 @@ pub fn instrument(module: &[u8]) -> Result<Instrumented, Error> {
     Ok(Instrumented { module: instrumented.finish(), functions })
 }
 
-/// Finds the names of the functions that a module has code for, and how many globals it has.
-fn functions_and_globals(module: &[u8]) -> Result<(Vec<String>, u32), Error> {
-    let (mut imported, mut functions, mut globals) = (0, Vec::new(), 0);
+/// Finds the functions that a module has code for, and how many globals it has.
+fn functions_and_globals(module: &[u8]) -> Result<(Vec<Code>, u32), Error> {
+    let (mut imported, mut functions, mut bodies, mut globals) = (0, Vec::new(), 0, 0);
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
             Payload::ImportSection(imports) => {
@@ -43,8 +51,12 @@ fn functions_and_globals(module: &[u8]) -> Result<(Vec<String>, u32), Error> {
                     imported += usize::from(matches!(import?.ty, TypeRef::Func(_)));
                 }
             }
-            Payload::FunctionSection(section) => functions.resize(section.count() as usize, String::new()),
+            Payload::FunctionSection(section) => functions.resize(section.count() as usize, Code::default()),
             Payload::GlobalSection(section) => globals = section.count(),
+            Payload::CodeSectionEntry(body) => {
+                functions[bodies].bytes = body.as_bytes().len();
+                bodies += 1;
+            }
             Payload::CustomSection(section) => {
                 let KnownCustom::Name(names) = section.as_known() else { continue };
                 for name in names {
@@ -53,7 +65,7 @@ fn functions_and_globals(module: &[u8]) -> Result<(Vec<String>, u32), Error> {
                         let naming = naming?;
                         let place = (naming.index as usize).checked_sub(imported);
                         if let Some(function) = place.and_then(|place| functions.get_mut(place)) {
-                            *function = format!("{:#}", rustc_demangle::demangle(naming.name));
+                            function.name = format!("{:#}", rustc_demangle::demangle(naming.name));
                         }
                     }
                 }
