@@ -330,8 +330,10 @@ fn the_example_names_the_field_that_is_wrong() {
         let begins = "candidate differs more often than the baseline in body/items/*/price (20 % of ";
         assert!(ran.code == 1 && said.starts_with(begins) && said.ends_with("; baseline: none): worse"), "{report:#}");
         let fields = report["mirrors"][0]["fields"].as_array().unwrap();
-        let told: Vec<_> =
+        let mut told: Vec<_> =
             fields.iter().map(|field| (field["field"].as_str().unwrap(), &field["isDifferent"])).collect();
+        // Counters are read one by one, so that of what differs always, one may seem to differ a little more.
+        told[1..].sort_by_key(|(field, _)| *field);
         let [yes, no] = [true, false].map(Value::Bool);
         assert_eq!(told, [("body/items/*/price", &yes), ("body/id", &no), ("body/time", &no)]);
     });
