@@ -35,7 +35,14 @@ const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix"
 "rewrite":{"uriRegexRewrite":{"match":"^/api/(.*)$","rewrite":"/\\1"}},"consistentHash":{"useSourceIp":true}},
 {"clusterHeader":"x-mirror-cluster","allowedClusters":["a","b"],"disableShadowHostSuffixAppend":true,"body":"include",
 "onOversizedBody":"skip","consistentHash":{"httpCookieName":"session"}},
-{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms"}],"compare":{"status":true}}],"markerHeader":"X-Copy","onInvalid":"keepLast",
+{"cluster":"d","consistentHash":{"httpQueryParameterName":"user"},"timeout":"100ms","maxInFlight":7,
+"ramp":[{"at":"2026-12-01T09:00:00Z","percentage":1},{"at":"2026-12-01T12:00:00.5+01:00","percentage":10}],
+"from":"2026-12-01T08:00:00Z","until":"2026-12-08T08:00:00Z"},
+{"name":"debug","cluster":"d","when":[{"status":["5xx",429,"500-503","none"]},{"slowerThan":"500ms"}],"trace":"new",
+"redact":{"headers":["authorization"],"cookies":["session"],"queryParams":["token"],"form":["password"],
+"json":["/user/email","/cards/*/number"],"with":"pseudonym"}}],"unrouted":"mirror",
+"compare":{"status":true,"headers":["content-type"],"fields":true,
+"body":{"json":{"ignore":["/timestamp","/items/*/id"],"unorderedArrays":true,"nullIsAbsent":false},"maxBytes":65536}}}],"markerHeader":"X-Copy","onInvalid":"keepLast",
 "limits":{"maxBodyBytes":1,"maxBufferedBytes":2.0,"maxInFlight":"3","maxRequestsPerSecond":4,"burst":5}}"#;
 
 fn root() -> &'static Path {
@@ -73,6 +80,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 /// Returns the configurations that documents and tests show.
 fn configurations() -> BTreeSet<String> {
+    Config::from_bytes(EVERYTHING.as_bytes()).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     let mut shown: BTreeSet<String> = [EVERYTHING.replace('\n', "")].into();
     for path in ["src/config", "tests/native", "docs"].into_iter().flat_map(files).chain([root().join("README.md")]) {
         for text in texts(&path) {
