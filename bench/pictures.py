@@ -46,10 +46,11 @@ def results(measured, file):
 def bars(axes, rows):
     first = plan.WORKLOADS[0]
     names = [name for name in order(rows, first.name) if not name.startswith("against")][::-1]
+    found = {name: ratio(rows, first.name, name, "none") for name in names}
+    names = [name for name in names if found[name]]  # without `none`, there is nothing to show
     for place, name in enumerate(names):
-        found = ratio(rows, first.name, name, "none")
-        axes.barh(place, found[0], xerr=error(found), color=colour(name), ecolor="#57606a", capsize=2)
-        axes.text(found[2] + 0.03, place, f"{found[0]:.2f}", va="center")
+        axes.barh(place, found[name][0], xerr=error(found[name]), color=colour(name), ecolor="#57606a", capsize=2)
+        axes.text(found[name][2] + 0.03, place, f"{found[name][0]:.2f}", va="center")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("CPU a request ÷ no mirroring (median, quartiles)")
     axes.set_title(first.title, loc="left")
