@@ -203,8 +203,12 @@ impl Envoy {
 
     /// The process that serves: the command itself, or, where that starts Envoy in its turn, the last it started.
     pub fn pid(&self) -> u32 {
-        let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let first = |pid| children(pid).split_whitespace().next().and_then(|child| child.parse().ok());
+        // Any of a wrapper's threads may have started it.
+        let first = |pid: u32| {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+            let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+            children.collect::<String>().split_whitespace().next()?.parse().ok()
+        };
         std::iter::successors(Some(self.child.id()), |pid| first(*pid)).last().unwrap()
     }
 
