@@ -96,8 +96,7 @@ impl Source for CurrentRequest {
     }
 
     fn has_cluster(&self) -> bool {
-        // SAFETY: as in `property`.
-        has_some(|data, size| unsafe { proxy_get_property(CLUSTER_NAME.as_ptr(), CLUSTER_NAME.len(), data, size) })
+        has_some(getting(CLUSTER_NAME))
     }
 }
 
@@ -173,17 +172,21 @@ impl StreamEnd {
     }
 }
 
-/// Reads a property; the parts of its path are separated by zero bytes.
+/// Returns the host's function that hands over a property; the parts of its path are separated by zero bytes.
+#[inline(always)]
+fn getting(path: &[u8]) -> impl FnOnce(*mut *mut u8, *mut usize) -> u32 {
+    // SAFETY: `path` is valid for the length given, and who calls this gives pointers for the call.
+    |data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }
+}
+
+/// Reads a property.
 fn property(path: &[u8]) -> Option<Vec<u8>> {
-    // SAFETY: `path` is valid for the length given, and all pointers are for the call.
-    fetch(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+    fetch(getting(path))
 }
 
 /// Reads a property that is a number.
 fn number(path: &[u8]) -> Option<i64> {
-    // SAFETY: as above.
-    let bytes = fetch_short(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })?;
-    bytes.as_ref().try_into().ok().map(i64::from_le_bytes)
+    fetch_short(getting(path))?.as_ref().try_into().ok().map(i64::from_le_bytes)
 }
 
 /// Appends `size` bytes, from the byte at `start` on, of the chunk of a request's body whose callback is being served; false, and nothing
