@@ -187,29 +187,27 @@ class Bench:
             with nginx.running(upstreams[False], envoys.PROXY_CORE) as server:
                 self.interleaved("nginx", start, server, upstreams[False], [(one, nginx.VARIANTS) for one in workloads])
 
-    def compare(self, upstreams):
-        """What comparing responses costs."""
+    def one_proxy(self, phase, upstream, variants, pairs, check=lambda proxy: None):
+        """A phase whose variants are the listeners of one proxy; `check` looks at that after each start's rounds."""
         if self.asked.no_filter:
             return
-        for start in self.starts("compare"):
-            with self.proxy(comparing.VARIANTS, upstreams[False]) as proxy:
-                self.interleaved("compare", start, proxy, upstreams[False], list(comparing.plan()))
-                comparing.check(proxy)
+        pairs = list(pairs)
+        for start in self.starts(phase):
+            with self.proxy(variants, upstream) as proxy:
+                self.interleaved(phase, start, proxy, upstream, pairs)
+                check(proxy)
+
+    def compare(self, upstreams):
+        """What comparing responses costs."""
+        self.one_proxy("compare", upstreams[False], comparing.VARIANTS, comparing.plan(), comparing.check)
 
     def redact(self, upstreams):
         """What hiding values on copies costs."""
-        if self.asked.no_filter:
-            return
-        for start in self.starts("redact"):
-            with self.proxy(redacting.VARIANTS, upstreams[False]) as proxy:
-                self.interleaved("redact", start, proxy, upstreams[False], list(redacting.plan()))
+        self.one_proxy("redact", upstreams[False], redacting.VARIANTS, redacting.plan())
 
     def growth(self, upstreams):
-        if self.asked.no_filter:
-            return
-        for start in self.starts("growth"):
-            with self.proxy(growth.variants(), upstreams[False]) as proxy:
-                self.interleaved("growth", start, proxy, upstreams[False], list(growth.plan()))
+        """What more rules, mirrors, bytes and headers cost."""
+        self.one_proxy("growth", upstreams[False], growth.variants(), growth.plan())
 
     def run(self):
         with contextlib.ExitStack() as stack:
