@@ -57,11 +57,9 @@ def check(proxy):
         raise SystemExit(f"bench: responses that are the same were not all found so: {results}")
 
 
-def tables(rows, against, by_byte):
+def tables(rows, beside, by_byte):
     """For each size, each variant beside those without mirroring, with Envoy's own, and the other module; then what a byte takes."""
-    for workload, _ in plan():
-        yield f"### {workload.title} (CPU a request)\n"
-        yield against(rows, workload.name, ["none", "native", "filter-100%"])
+    yield from beside(rows, [workload for workload, _ in plan()])
     yield "### Nanoseconds a byte of the response, on top of `compare-100%`\n"
     yield by_byte(rows, [(f"json-{size}", size, length) for size, (length, _) in SIZES.items()],
                   ["compare-status", "compare-json"], "compare-100%")

@@ -38,11 +38,9 @@ def plan():
         yield workload, [*BESIDE, *OF_BODIES]
 
 
-def tables(rows, against, by_byte):
+def tables(rows, beside, by_byte):
     """For each kind of request, each variant beside the copy with nothing hidden; then what a byte takes."""
-    for workload, _ in plan():
-        yield f"### {workload.title} (CPU a request)\n"
-        yield against(rows, workload.name, ["none", "native", "filter-100%"])
+    yield from beside(rows, [workload for workload, _ in plan()])
     yield "### Nanoseconds a byte of the body, on top of `filter-100%`\n"
     yield by_byte(rows, [(f"redact-{size}", size, length) for size, (length, _) in SIZES.items()],
                   [variant.name for variant in OF_BODIES], "filter-100%")
