@@ -13,7 +13,9 @@ const PIECE: usize = 256;
 /// grows, it may be there twice, as the body is where pieces are joined.
 #[derive(Debug, Default)]
 pub struct Body {
-    pieces: Vec<Vec<u8>>,
+    /// Mostly the only one: no list of pieces is needed then.
+    first: Vec<u8>,
+    more: Vec<Vec<u8>>,
     length: usize,
 }
 
@@ -28,12 +30,10 @@ impl Body {
         mut read: impl FnMut(&mut Vec<u8>, usize, usize) -> bool,
     ) -> Option<()> {
         let length = self.length.saturating_add(size);
-        let mut now = 0;
-        if let Some(last) = self.pieces.last_mut() {
-            now = size.min(last.capacity().saturating_sub(last.len()));
-            if now > 0 && !read(last, 0, now) {
-                return None;
-            }
+        let last = self.more.last_mut().unwrap_or(&mut self.first);
+        let now = size.min(last.capacity().saturating_sub(last.len()));
+        if now > 0 && !read(last, 0, now) {
+            return None;
         }
         let rest = size.saturating_sub(now);
         if rest > 0 {
@@ -53,7 +53,7 @@ impl Body {
             // What is still to come has its place, if that is little.
             let announced = announced().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
             announced.saturating_sub(length).min(length / 10)
-        } else if self.pieces.is_empty() {
+        } else if self.length == 0 {
             0
         } else {
             (length / 16).saturating_add(PIECE).saturating_sub(rest)
@@ -63,12 +63,12 @@ impl Body {
     /// Returns a piece with room for so many bytes, of a chunk of `size`; `None` where memory does not suffice for it.
     fn piece(&mut self, room: usize, size: usize) -> Option<&mut Vec<u8>> {
         // To move what there is costs less than to join it with the rest in the end.
-        let is_moved = self.pieces.len() == 1 && self.length <= size;
+        let is_moved = self.more.is_empty() && self.length <= size;
         if !is_moved {
-            self.pieces.try_reserve(1).ok()?;
-            self.pieces.push(Vec::new());
+            self.more.try_reserve(1).ok()?;
+            self.more.push(Vec::new());
         }
-        let piece = self.pieces.last_mut()?;
+        let piece = self.more.last_mut().unwrap_or(&mut self.first);
         piece.try_reserve_exact(room).ok()?;
         Some(piece)
     }
@@ -81,19 +81,18 @@ impl Body {
     /// Makes one piece of it; `None` where memory does not suffice for that.
     #[inline(always)]
     pub fn into_one_piece(self) -> Option<Vec<u8>> {
-        let mut pieces = self.pieces.into_iter();
-        let mut first = pieces.next().unwrap_or_default();
-        first.try_reserve_exact(self.length.saturating_sub(first.len())).ok()?;
-        for piece in pieces {
-            first.extend_from_slice(&piece);
+        let mut whole = self.first;
+        whole.try_reserve_exact(self.length.saturating_sub(whole.len())).ok()?;
+        for piece in self.more {
+            whole.extend_from_slice(&piece);
         }
-        Some(first)
+        Some(whole)
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { length: bytes.len(), pieces: vec![bytes] }
+        Self { length: bytes.len(), first: bytes, more: Vec::new() }
     }
 }
 
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_body_that_no_memory_could_hold_in_one_piece_is_none() {
-        let body = Body { pieces: vec![vec![0], vec![0]], length: usize::MAX };
+        let body = Body { first: vec![0], more: vec![vec![0]], length: usize::MAX };
         assert_eq!(body.into_one_piece(), None);
     }
 
@@ -137,7 +136,7 @@ mod tests {
             for size in chunks {
                 body.push(*size, || announced, at_hand(&vec![0; *size])).unwrap();
             }
-            assert_eq!(body.pieces.len(), expected, "{chunks:?}");
+            assert_eq!(1 + body.more.len(), expected, "{chunks:?}");
         }
     }
 
@@ -154,8 +153,8 @@ mod tests {
                 let chunk = vec![u8::try_from(number % 256).unwrap(); size];
                 whole.extend_from_slice(&chunk);
                 body.push(size, || announced, at_hand(&chunk)).unwrap();
-                let pieces: usize = body.pieces.iter().map(Vec::capacity).sum();
-                let allocated = pieces + body.pieces.capacity() * size_of::<Vec<u8>>();
+                let more: usize = body.more.iter().map(Vec::capacity).sum();
+                let allocated = body.first.capacity() + more + body.more.capacity() * size_of::<Vec<u8>>();
                 prop_assert!(allocated <= whole.len() + whole.len() / 8 + 1024, "{} of {}", allocated, whole.len());
             }
             prop_assert_eq!(body.length, whole.len());
