@@ -47,7 +47,8 @@ fn gather(left: usize) -> (Plan, Option<usize>) {
     let config = Config::from_bytes(br#"{"rules":[{"mirrors":[{"cluster":"a"}]}]}"#).unwrap();
     let rule = config.rules.first().unwrap();
     let mut budget = Budget::new(&config.limits, Rc::default());
-    let mut pending = Pending::new(Decision { rule: 0, matched_uri: None }, rule, |_| Ok(()));
+    let mut pending = Pending::new(Decision { rule: 0, matched_uri: None });
+    pending.select(rule, |_| Ok(()));
     let chunks = SIZES.map(|size| vec![0; size]);
 
     LEFT.set(left);

@@ -50,8 +50,6 @@ const ALLOWED: &[(&[&str], &[&str], &str)] = &[
         &["panic_fmt"],
         "inside daachorse: it was asked to find texts in the way that it was made for",
     ),
-    (&["Draft::changes"], &["panicking::panic"], "inside smallvec, of more entries than a request has headers"),
-    (&["Draft::write"], &["slice_index_fail"], "Vec::drain, of a part that was filled before"),
 ];
 
 /// Functions that run when a configuration is read: Envoy tries it aside from its workers, and a trap refuses it.

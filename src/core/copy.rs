@@ -2,16 +2,19 @@
 
 use crate::config::{Authority, HeaderName, Mirror, PathRewrite, TooMuch};
 use crate::core::digest::{Cut, Digest, Never};
-use crate::core::header_map::{HeaderMap, Place, Writer};
+use crate::core::header_map::{HeaderMap, Place};
 use crate::core::outcome::is_grpc;
 use crate::core::primary::Told;
 use crate::core::redact::Redacted;
 use crate::core::request::split_path;
 use crate::core::trace::{self, Edit, Tracing};
-use smallvec::SmallVec;
+use crate::core::writer::{Parts, Writer};
 
-/// What the marker header says.
-const MARKED: &[u8] = b"true";
+/// What the marker header says, between the zero bytes that end its name and its value.
+const MARKED: &[u8] = b"\0true\0";
+
+/// What is added to the host.
+const SUFFIX: &[u8] = b"-shadow";
 
 /// Why a header of the request is not on its copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,48 +29,23 @@ pub enum NotCopied {
     Untraced,
 }
 
-/// A value in up to three parts.
-type Parts<'a> = [&'a [u8]; 3];
-
-/// A header that the copy has in another form than the request.
+/// What a header of the request becomes on the copy.
 #[derive(Debug, Clone, Copy)]
 enum Change<'a> {
     Value(Parts<'a>),
+    /// Its value has [`SUFFIX`] so many bytes from its start.
+    Shadow(usize),
     Gone(NotCopied),
 }
 
-/// What a copy has in another form than the request.
-#[derive(Default)]
-struct Changes<'a> {
-    /// In the order of the headers.
-    list: SmallVec<[(Place, Change<'a>); 8]>,
-    /// What comes after the request's headers.
-    appended: SmallVec<[(&'a [u8], &'a [u8]); 4]>,
-    /// How many headers of the request are gone.
-    gone: usize,
-    /// How many bytes of names and values are new.
-    text: usize,
-}
-
-impl<'a> Changes<'a> {
-    fn push(&mut self, place: Place, change: Change<'a>) {
-        match change {
-            Change::Value(parts) => parts.iter().for_each(|part| self.add_text(part)),
-            Change::Gone(_) => self.gone = self.gone.saturating_add(1),
+impl<'a> Change<'a> {
+    #[inline]
+    fn write(self, place: Place, writer: &mut Writer<'a>) {
+        match self {
+            Self::Value(value) => writer.replace(place, value),
+            Self::Shadow(at) => writer.insert(place, at, SUFFIX),
+            Self::Gone(_) => writer.leave_out(place),
         }
-        self.list.push((place, change));
-    }
-
-    fn append(&mut self, name: &'a str, value: &'a [u8]) {
-        self.add_text(name.as_bytes());
-        self.add_text(value);
-        // Each is ended by a zero byte.
-        self.add_text(b"\0\0");
-        self.appended.push((name.as_bytes(), value));
-    }
-
-    fn add_text(&mut self, text: &[u8]) {
-        self.text = self.text.saturating_add(text.len());
     }
 }
 
@@ -86,7 +64,6 @@ pub struct Draft<'a> {
     /// What is in place of the request's headers, in their order.
     redacted: &'a [(Place, Vec<u8>)],
     /// `None`: as the request has it.
-    authority: Option<Parts<'a>>,
     path: Option<NewPath<'a>>,
     tracing: Option<Box<Tracing<'a>>>,
     /// What it tells of the primary's response.
@@ -94,7 +71,7 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Finds the authority and the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched. A
+    /// Finds the path of a mirror's copy. `matched_uri` is the length of what the rule's `uri` matched. A
     /// path stays as it is where what it would become does not begin with `/`. `random` draws the ids of a new trace.
     ///
     /// # Errors
@@ -119,18 +96,13 @@ impl<'a> Draft<'a> {
         redacted: Option<&'a Redacted>,
         random: impl FnMut() -> u64,
     ) -> Result<Self, TooMuch> {
-        let authority = match &mirror.authority {
-            Authority::Keep => None,
-            Authority::Replace(authority) => Some([authority.as_bytes(), b"", b""]),
-            Authority::Shadow => request.authority().map(shadow),
-        };
         let path = match (&mirror.path, redacted) {
             (PathRewrite::Keep, None) => None,
             _ => new_path(mirror, request, matched_uri, redacted)?,
         };
         let redacted = redacted.map_or(&[][..], |redacted| &redacted.headers);
         let tracing = Tracing::new(mirror, request, random);
-        Ok(Self { request, mirror, redacted, authority, path, tracing, told: &[] })
+        Ok(Self { request, mirror, redacted, path, tracing, told: &[] })
     }
 
     /// Lets the copy tell of the primary's response.
@@ -141,36 +113,50 @@ impl<'a> Draft<'a> {
     /// Writes the headers of the copy, in the ABI's encoding, into `buffer`, whose content goes: the request's, in order,
     /// without what never travels, with the mirror's edits and with the marker. `None` where memory does not suffice for that.
     pub fn write(&self, marker: Option<&HeaderName>, buffer: Vec<u8>) -> Option<HeaderMap> {
-        let map = self.request.map();
-        let mut changes = self.changes();
+        let (request, edits) = (self.request, &self.mirror.headers);
+        // Beside the marker and what tells of the trace.
+        let appended = edits.set.len().wrapping_add(edits.add.len()).wrapping_add(self.told.len());
+        let most = request.end().number.wrapping_add(appended).wrapping_add(2);
+        let mut writer = Writer::new(request.map(), request.start(), most, buffer)?;
+        if self.is_edited() {
+            self.write_edited(&mut writer);
+        } else {
+            for (place, cut) in request.cuts() {
+                if let Some(change) = self.change(*place, *cut) {
+                    change.write(*place, &mut writer);
+                }
+            }
+            writer.keep(request.end());
+        }
+        for (name, value) in &edits.add {
+            writer.append(name.as_str().as_bytes(), value.as_bytes());
+        }
+        if self.tracing.is_some() || !self.told.is_empty() {
+            self.write_what_is_told(&mut writer);
+        }
         if let Some(marker) = marker {
             // Last and alone, for no edit may name it: it is what keeps copies from being copied.
-            changes.append(marker.as_str(), MARKED);
+            writer.append_ended(marker.as_str().as_bytes(), MARKED);
         }
-        let room = self.request.end().number().saturating_sub(changes.gone).saturating_add(changes.appended.len());
-        let mut writer = Writer::new(buffer, room, map.size().saturating_add(changes.text))?;
-        // What stays as it is, from here to the next change, is copied in one piece.
-        let mut run = map.places().mark();
-        for (place, change) in &changes.list {
-            writer.copy(map, run, place.start());
-            if let Change::Value(parts) = change {
-                writer.push_parts(map.name(*place), *parts);
-            }
-            run = place.end();
-        }
-        writer.copy(map, run, self.request.end());
-        changes.appended.iter().for_each(|(name, value)| writer.push(name, value));
-        Some(HeaderMap::from_abi(writer.finish()))
+        writer.finish()
     }
 
     /// Returns the headers of the request that are not on the copy, in order, each with the reason.
     pub fn not_copied(&self) -> Vec<(&'a [u8], &'a [u8], NotCopied)> {
-        let map = self.request.map();
-        let gone = |(place, change): &(Place, Change<'_>)| match change {
-            Change::Gone(why) => Some((map.name(*place), map.value(*place), *why)),
-            Change::Value(_) => None,
+        let (map, mut gone) = (self.request.map(), Vec::new());
+        let mut note = |place, change: Change<'_>| {
+            if let Change::Gone(why) = change {
+                gone.push((map.name(place), map.value(place), why));
+            }
         };
-        self.changes().list.iter().filter_map(gone).collect()
+        if self.is_edited() {
+            self.each_edit(&mut note);
+        } else {
+            let changes =
+                self.request.cuts().iter().filter_map(|(place, cut)| Some((*place, self.change(*place, *cut)?)));
+            changes.for_each(|(place, change)| note(place, change));
+        }
+        gone
     }
 
     /// Returns whether the copy, once it is written, is a gRPC request to Envoy.
@@ -184,43 +170,40 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Finds the changes, but for the marker.
-    fn changes(&self) -> Changes<'_> {
+    /// Returns whether the mirror removes, sets or hides headers, or edits those of traces: then all of them have to be looked at.
+    fn is_edited(&self) -> bool {
         let edits = &self.mirror.headers;
-        let mut changes = Changes::default();
-        let is_plain = edits.remove.is_empty() && edits.set.is_empty();
-        if is_plain && self.redacted.is_empty() && self.tracing.is_none() {
-            for (place, cut) in self.request.cuts() {
-                if let Some(change) = self.change(*cut) {
-                    changes.push(*place, change);
-                }
+        !edits.remove.is_empty() || !edits.set.is_empty() || !self.redacted.is_empty() || self.tracing.is_some()
+    }
+
+    /// Writes the request's headers for such a mirror, and what it sets that the request has not.
+    #[cold]
+    fn write_edited<'c>(&'c self, writer: &mut Writer<'c>) {
+        let is_set = self.each_edit(&mut |place, change| change.write(place, writer));
+        writer.keep(self.request.end());
+        for ((name, value), is_set) in self.mirror.headers.set.iter().zip(is_set) {
+            if !is_set {
+                writer.append(name.as_str().as_bytes(), value.as_bytes());
             }
-        } else {
-            self.edit(&mut changes);
         }
-        for (name, value) in &edits.add {
-            changes.append(name.as_str(), value.as_bytes());
-        }
-        if self.tracing.is_some() || !self.told.is_empty() {
-            self.add_what_is_told(&mut changes);
-        }
-        changes
     }
 
     #[cold]
-    fn add_what_is_told<'c>(&'c self, changes: &mut Changes<'c>) {
+    fn write_what_is_told<'c>(&'c self, writer: &mut Writer<'c>) {
         if let Some(old) = self.tracing.as_ref().and_then(|tracing| tracing.old()) {
-            changes.append(trace::OLD, old);
+            writer.append(trace::OLD.as_bytes(), old);
         }
         for (name, value) in self.told {
-            changes.append(name, value.as_bytes());
+            writer.append(name.as_bytes(), value.as_bytes());
         }
     }
 
-    /// Finds the changes of a mirror that removes, sets or hides headers, or edits those of traces, by another walk over them.
-    fn edit<'c>(&'c self, changes: &mut Changes<'c>) {
+    /// Walks over the headers that the copies of such a mirror have in another form or not at all, in order; returns which of those
+    /// that it sets are among them.
+    #[cold]
+    fn each_edit<'c>(&'c self, each: &mut dyn FnMut(Place, Change<'c>)) -> Vec<bool> {
         let edits = &self.mirror.headers;
-        let mut is_set: SmallVec<[bool; 8]> = edits.set.iter().map(|_| false).collect();
+        let mut is_set = vec![false; edits.set.len()];
         let mut cuts = self.request.cuts();
         let mut redacted = self.redacted.iter().peekable();
         for (place, name, value) in self.request.map().places() {
@@ -229,7 +212,7 @@ impl<'a> Draft<'a> {
                 && *cut_at == place
             {
                 cuts = rest;
-                self.change(*cut)
+                self.change(place, *cut)
             } else if name.first() == Some(&b':') {
                 None
             } else if edits.remove.iter().any(|removed| removed.as_str().as_bytes() == name) {
@@ -252,20 +235,20 @@ impl<'a> Draft<'a> {
                 }
             };
             if let Some(change) = change {
-                changes.push(place, change);
+                each(place, change);
             }
         }
-        for ((name, value), is_set) in edits.set.iter().zip(is_set) {
-            if !is_set {
-                changes.append(name.as_str(), value.as_bytes());
-            }
-        }
+        is_set
     }
 
     /// Finds what a cut makes of a header; `None`: it stays.
-    fn change(&self, cut: Cut) -> Option<Change<'_>> {
+    fn change(&self, place: Place, cut: Cut) -> Option<Change<'_>> {
         match cut {
-            Cut::Authority => self.authority.map(Change::Value),
+            Cut::Authority => match &self.mirror.authority {
+                Authority::Keep => None,
+                Authority::Replace(authority) => Some(Change::Value([authority.as_bytes(), b"", b""])),
+                Authority::Shadow => Some(Change::Shadow(host(self.request.map().value(place)).len())),
+            },
             Cut::Path => self.path.as_ref().map(|path| Change::Value(path.parts())),
             Cut::EmptyLength => self.request.has_body().then_some(Change::Gone(NotCopied::Never(Never::OfHop))),
             Cut::Never(why) => Some(Change::Gone(NotCopied::Never(why))),
@@ -312,15 +295,20 @@ impl NewPath<'_> {
 /// ```
 /// use traffic_mirror::core::copy::shadow;
 ///
-/// assert_eq!(shadow(b"reviews:9080").concat(), b"reviews-shadow:9080");
-/// assert_eq!(shadow(b"[::1]").concat(), b"[::1]-shadow");
+/// assert_eq!(shadow(b"reviews:9080"), b"reviews-shadow:9080");
+/// assert_eq!(shadow(b"[::1]"), b"[::1]-shadow");
 /// ```
-pub fn shadow(authority: &[u8]) -> [&[u8]; 3] {
+pub fn shadow(authority: &[u8]) -> Vec<u8> {
+    let host = host(authority);
+    [host, SUFFIX, authority.get(host.len()..).unwrap_or_default()].concat()
+}
+
+/// Returns an authority without its port.
+fn host(authority: &[u8]) -> &[u8] {
     // A colon before the bracket is one of an IPv6 address.
     let port = authority.iter().rposition(|byte| matches!(byte, b':' | b']'));
     let port = port.filter(|at| authority.get(*at) == Some(&b':'));
-    let (host, port) = port.and_then(|colon| authority.split_at_checked(colon)).unwrap_or((authority, b""));
-    [host, b"-shadow", port]
+    port.and_then(|colon| authority.get(..colon)).unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -685,14 +673,14 @@ mod tests {
             ("a:", "a-shadow:"),
             ("a:b:c", "a:b-shadow:c"),
         ] {
-            assert_eq!(shadow(authority.as_bytes()).concat().escape_ascii().to_string(), expected);
+            assert_eq!(shadow(authority.as_bytes()).escape_ascii().to_string(), expected);
         }
     }
 
     proptest! {
         #[test]
         fn without_the_suffix_every_shadow_is_its_authority(authority: Vec<u8>) {
-            let shadow = shadow(&authority).concat();
+            let shadow = shadow(&authority);
             let without = (0..=authority.len()).any(|at| {
                 let (host, port) = authority.split_at(at);
                 shadow == [host, b"-shadow", port].concat()

@@ -48,9 +48,9 @@ pub struct Digest {
     map: HeaderMap,
     /// In the order of the headers. A request has its authority, its path, and few that never travel.
     cuts: SmallVec<[(Place, Cut); 4]>,
-    /// Where the last header ends.
+    /// Where the first header begins, and where the last one ends.
+    start: Mark,
     end: Mark,
-    authority: Option<Place>,
     path: Option<Place>,
     content_length: Option<Place>,
     has_body: bool,
@@ -61,36 +61,42 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Walks over the headers of a request. `marker` is the header that marks copies.
+    /// Walks over the headers of a request.
     pub fn new(map: HeaderMap, marker: Option<&HeaderName>) -> Self {
+        let mut digest = Self::default();
+        digest.read(map, marker);
+        digest
+    }
+
+    /// Walks over the headers of a request, of which nothing is known yet: where it is to stay, for it is too large to be moved about.
+    /// `marker` is the header that marks copies.
+    pub fn read(&mut self, map: HeaderMap, marker: Option<&HeaderName>) {
         let marker = marker.map(|name| name.as_str().as_bytes());
-        let mut digest = Self { map, ..Self::default() };
+        self.map = map;
         let (mut has_connection, mut has_upgrade) = (false, false);
-        let mut places = digest.map.places();
+        let mut places = self.map.places();
+        self.start = places.mark();
         for (place, name, value) in places.by_ref() {
             // The length tells most names apart.
             let cut = match name.len() {
-                10 if name == b":authority" => {
-                    digest.authority.get_or_insert(place);
-                    Cut::Authority
-                }
+                10 if name == b":authority" => Cut::Authority,
                 5 if name == b":path" => {
-                    digest.path.get_or_insert(place);
+                    self.path.get_or_insert(place);
                     Cut::Path
                 }
                 7 if name == b":method" => {
-                    digest.is_connect |= value == b"CONNECT";
+                    self.is_connect |= value == b"CONNECT";
                     continue;
                 }
                 12 if name == b"content-type" => {
-                    digest.content_type = match digest.content_type {
+                    self.content_type = match self.content_type {
                         ContentType::Absent => ContentType::At(place),
                         _ => ContentType::Several,
                     };
                     continue;
                 }
                 _ if Some(name) == marker => {
-                    digest.is_marked = true;
+                    self.is_marked = true;
                     Cut::Never(Never::Marker)
                 }
                 _ if !never_copied(name) => continue,
@@ -98,10 +104,10 @@ impl Digest {
                 length => {
                     match length {
                         14 if name == b"content-length" => {
-                            let is_first = digest.content_length.is_none();
-                            digest.content_length.get_or_insert(place);
+                            let is_first = self.content_length.is_none();
+                            self.content_length.get_or_insert(place);
                             if is_first && value == b"0" {
-                                digest.cuts.push((place, Cut::EmptyLength));
+                                self.cuts.push((place, Cut::EmptyLength));
                                 continue;
                             }
                         }
@@ -112,15 +118,13 @@ impl Digest {
                     Cut::Never(Never::OfHop)
                 }
             };
-            digest.cuts.push((place, cut));
+            self.cuts.push((place, cut));
         }
-        digest.end = places.mark();
+        self.end = places.mark();
         if has_connection {
-            digest.is_upgrade =
-                has_upgrade && digest.map.connection().any(|name| name.eq_ignore_ascii_case(b"upgrade"));
-            digest.cut_what_connection_lists();
+            self.is_upgrade = has_upgrade && self.map.connection().any(|name| name.eq_ignore_ascii_case(b"upgrade"));
+            self.cut_what_connection_lists();
         }
-        digest
     }
 
     /// Envoy takes `connection` out of a request itself, so that this walk is rare.
@@ -142,6 +146,16 @@ impl Digest {
         self.cuts = cuts;
     }
 
+    /// Takes the headers, once nothing is asked of them any more.
+    pub fn take_map(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.map)
+    }
+
+    /// Gives back the memory that the headers do not need.
+    pub fn shrink(&mut self) {
+        self.map.shrink();
+    }
+
     /// Returns the headers.
     pub fn map(&self) -> &HeaderMap {
         &self.map
@@ -158,14 +172,14 @@ impl Digest {
         &self.cuts
     }
 
+    /// Returns where the first header begins.
+    pub fn start(&self) -> Mark {
+        self.start
+    }
+
     /// Returns where the last header ends.
     pub fn end(&self) -> Mark {
         self.end
-    }
-
-    /// Returns the value of the first `:authority`.
-    pub fn authority(&self) -> Option<&[u8]> {
-        self.authority.map(|place| self.map.value(place))
     }
 
     /// Returns the value of the first `:path`.
@@ -214,8 +228,13 @@ impl Digest {
 
     /// Returns the announced length of the body, in bytes, if any. In the VM a `usize` has 32 bits, and a length may have more; what has
     /// more than 64 is the most.
+    #[inline]
     pub fn announced_length(&self) -> Option<u64> {
-        let length = self.map.value(self.content_length?);
+        self.content_length.and_then(|place| self.length_at(place))
+    }
+
+    fn length_at(&self, place: Place) -> Option<u64> {
+        let length = self.map.value(place);
         if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
             return None;
         }
@@ -301,14 +320,13 @@ mod tests {
             let digest = Digest::new(map.clone(), Some(&marker()));
             let first = |name: &str| map.first(name.as_bytes());
             let listed: Vec<_> = map.connection().map(<[u8]>::to_ascii_lowercase).collect();
-            prop_assert_eq!(digest.authority(), first(":authority"));
             prop_assert_eq!(digest.path(), first(":path"));
             prop_assert_eq!(digest.is_marked(), first("x-mark").is_some());
             prop_assert_eq!(digest.is_connect(), map.iter().any(|(name, value)| name == b":method" && value == b"CONNECT"));
             prop_assert_eq!(digest.is_upgrade(), first("upgrade").is_some() && listed.contains(&b"upgrade".to_vec()));
             let is_listed = listed.contains(&b"content-type".to_vec());
             prop_assert_eq!(digest.is_grpc(), !is_listed && map.joined(b"content-type").is_some_and(|value| is_grpc(&value)));
-            prop_assert_eq!(digest.end().number(), pairs.len());
+            prop_assert_eq!(digest.end().number, pairs.len());
             let cut = |name: &[u8], value: &[u8]| {
                 let is_zero = name == b"content-length" && value == b"0";
                 let is_first = || map.first(b"content-length").is_some_and(|first| std::ptr::eq(first, value));

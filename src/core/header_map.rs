@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 /// Bytes of the count in the ABI's encoding.
-const COUNT: usize = 4;
+pub(super) const COUNT: usize = 4;
 
 /// Bytes of a pair's two lengths in the ABI's encoding.
-const SIZES: usize = 8;
+pub(super) const SIZES: usize = 8;
 
 /// The headers of a request, in order, duplicates included, values as raw bytes, names in lower case.
 ///
@@ -25,10 +25,14 @@ impl HeaderMap {
 
     /// Encodes pairs as the ABI does.
     pub fn from_pairs<'p>(pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>) -> Self {
-        let pairs: Vec<_> = pairs.into_iter().collect();
-        let Some(mut writer) = Writer::new(Vec::new(), pairs.len(), 0) else { return Self::default() };
-        pairs.into_iter().for_each(|(name, value)| writer.push(name, value));
-        Self { buffer: writer.finish() }
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+        let (mut count, mut lengths, mut text) = (0_usize, Vec::new(), Vec::new());
+        for (name, value) in pairs {
+            count = count.saturating_add(1);
+            lengths.extend_from_slice([number(name.len()), number(value.len())].as_flattened());
+            text.extend_from_slice(&[name, b"\0", value, b"\0"].concat());
+        }
+        Self { buffer: [&number(count)[..], &lengths, &text].concat() }
     }
 
     /// Returns the headers in the ABI's encoding.
@@ -39,6 +43,11 @@ impl HeaderMap {
     /// Returns the buffer of the headers in the ABI's encoding.
     pub fn into_abi(self) -> Vec<u8> {
         self.buffer
+    }
+
+    /// Gives back the memory that they do not need.
+    pub fn shrink(&mut self) {
+        self.buffer.shrink_to_fit();
     }
 
     /// Returns how many bytes the encoded headers take.
@@ -64,6 +73,17 @@ impl HeaderMap {
         Iter { sizes, text }
     }
 
+    /// Returns the lengths of headers, as they are encoded: of those before which so many stand, up to that many.
+    pub(super) fn lengths(&self, from: usize, to: usize) -> &[u8] {
+        let at = |number: usize| number.saturating_mul(SIZES).saturating_add(COUNT);
+        self.buffer.get(at(from)..at(to)).unwrap_or_default()
+    }
+
+    /// Returns the bytes from one place in the buffer to another.
+    pub(super) fn text(&self, from: usize, to: usize) -> &[u8] {
+        self.buffer.get(from..to).unwrap_or_default()
+    }
+
     /// Walks over places, names and values, in order.
     pub fn places(&self) -> Places<'_> {
         Places { rest: self.iter(), count: self.len(), end: self.buffer.len() }
@@ -71,16 +91,12 @@ impl HeaderMap {
 
     /// Returns the name at a place.
     pub fn name(&self, place: Place) -> &[u8] {
-        self.text(place.start.at, place.name)
+        self.text(place.start.at, place.start.at.saturating_add(place.name))
     }
 
     /// Returns the value at a place.
     pub fn value(&self, place: Place) -> &[u8] {
-        self.text(place.start.at.saturating_add(place.name).saturating_add(1), place.value)
-    }
-
-    fn text(&self, at: usize, length: usize) -> &[u8] {
-        self.buffer.get(at..at.saturating_add(length)).unwrap_or_default()
+        self.text(place.value_at(), place.value_at().saturating_add(place.value))
     }
 
     /// Returns the first value of a header.
@@ -112,16 +128,9 @@ impl HeaderMap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
     /// How many headers stand before it.
-    number: usize,
+    pub(super) number: usize,
     /// Its place in the buffer.
-    at: usize,
-}
-
-impl Mark {
-    /// Returns how many headers stand before it.
-    pub fn number(self) -> usize {
-        self.number
-    }
+    pub(super) at: usize,
 }
 
 /// Where a header stands in its map.
@@ -136,6 +145,16 @@ impl Place {
     /// Returns where the header begins.
     pub fn start(self) -> Mark {
         self.start
+    }
+
+    /// Returns where its value begins in the buffer.
+    pub(super) fn value_at(self) -> usize {
+        self.start.at.wrapping_add(self.name).wrapping_add(1)
+    }
+
+    /// Returns how many bytes its value has.
+    pub(super) fn value_length(self) -> usize {
+        self.value
     }
 
     /// Returns where it ends, which is where the next one begins.
@@ -201,79 +220,6 @@ impl<'a> Iterator for Places<'a> {
     }
 }
 
-/// Encodes headers as the ABI does, in one buffer; what stays as it is in a [`HeaderMap`] is copied run by run.
-#[derive(Debug)]
-pub struct Writer {
-    /// A count, room for the lengths of headers, then their text.
-    buffer: Vec<u8>,
-    /// Where the lengths of the next header belong.
-    next: usize,
-    /// Where their room ends.
-    head: usize,
-}
-
-impl Writer {
-    /// Makes room in `buffer`, whose content goes, for `room` headers, and for `text` bytes of names and values before it has
-    /// to grow; `None` where memory does not suffice for that.
-    pub fn new(mut buffer: Vec<u8>, room: usize, text: usize) -> Option<Self> {
-        let head = COUNT.saturating_add(room.saturating_mul(SIZES));
-        buffer.clear();
-        buffer.try_reserve_exact(head.saturating_add(text)).ok()?;
-        buffer.resize(head, 0);
-        Some(Self { buffer, next: COUNT, head })
-    }
-
-    /// Appends a header.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.push_parts(name, [value, b"", b""]);
-    }
-
-    /// Appends a header whose value is in parts.
-    pub fn push_parts(&mut self, name: &[u8], value: [&[u8]; 3]) {
-        let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
-        let value_length = value.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len()));
-        if self.push_sizes([length(name.len()), length(value_length)].as_flattened()) {
-            self.buffer.extend_from_slice(name);
-            self.buffer.push(0);
-            value.iter().for_each(|part| self.buffer.extend_from_slice(part));
-            self.buffer.push(0);
-        }
-    }
-
-    /// Appends headers from one mark to another, as they are.
-    pub fn copy(&mut self, map: &HeaderMap, from: Mark, to: Mark) {
-        let sizes = |number: usize| number.saturating_mul(SIZES).saturating_add(COUNT);
-        let sizes = map.buffer.get(sizes(from.number)..sizes(to.number));
-        if let (Some(sizes @ [_, ..]), Some(text)) = (sizes, map.buffer.get(from.at..to.at))
-            && self.push_sizes(sizes)
-        {
-            self.buffer.extend_from_slice(text);
-        }
-    }
-
-    /// Returns the encoded headers.
-    pub fn finish(mut self) -> Vec<u8> {
-        if self.next < self.head {
-            self.buffer.drain(self.next..self.head);
-        }
-        let count = self.next.saturating_sub(COUNT) / SIZES;
-        let count = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
-        if let Some(place) = self.buffer.first_chunk_mut() {
-            *place = count;
-        }
-        self.buffer
-    }
-
-    /// Puts lengths where they belong; false: there is no room for them.
-    fn push_sizes(&mut self, sizes: &[u8]) -> bool {
-        let room = self.buffer.get_mut(self.next..self.head);
-        let Some(place) = room.and_then(|room| room.get_mut(..sizes.len())) else { return false };
-        place.copy_from_slice(sizes);
-        self.next = self.next.saturating_add(sizes.len());
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,25 +243,15 @@ mod tests {
         }
 
         #[test]
-        fn runs_are_copied_as_they_are(pairs in prop::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..9), kept: u16) {
+        fn a_place_tells_where_a_header_stands(pairs in prop::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..9)) {
             let map = HeaderMap::from_pairs(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
-            let is_kept = |index: usize| kept >> index & 1 == 1;
-            let mut writer = Writer::new(Vec::new(), map.len(), 0).unwrap();
-            let (mut run, mut end) = (map.places().mark(), map.places().mark());
+            let mut next = map.places().mark();
             for (place, name, value) in map.places() {
-                prop_assert_eq!((map.name(place), map.value(place)), (name, value));
-                if !is_kept(place.start().number()) {
-                    writer.copy(&map, run, place.start());
-                    run = place.end();
-                }
-                end = place.end();
+                prop_assert_eq!((map.name(place), map.value(place), place.start()), (name, value, next));
+                next = place.end();
             }
-            writer.copy(&map, run, end);
-            let copied = HeaderMap::from_abi(writer.finish());
-            let copied: Vec<_> = copied.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-            let expected: Vec<_> =
-                pairs.iter().enumerate().filter(|(index, _)| is_kept(*index)).map(|(_, pair)| pair.clone()).collect();
-            prop_assert_eq!(copied, expected);
+            let text = map.text(map.places().mark().at, next.at);
+            prop_assert_eq!([&map.buffer[..COUNT], map.lengths(0, next.number), text].concat(), map.as_abi());
         }
 
         #[test]

@@ -22,3 +22,4 @@ pub mod sample;
 #[cfg(feature = "compare")]
 pub mod shelf;
 pub mod trace;
+mod writer;

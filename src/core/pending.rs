@@ -2,7 +2,7 @@
 //!
 //! Values in, values out: the bytes of the body come in, and at the end the copies that are to be sent go out.
 
-use crate::config::{BodyMode, Mirror, OnOversized, Rule, Target};
+use crate::config::{BodyMode, HeaderName, Mirror, OnOversized, Rule, Target};
 use crate::core::body::Body;
 use crate::core::budget::Budget;
 use crate::core::digest::Digest;
@@ -43,35 +43,43 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Begins with the mirrors that are selected; nothing of the request is kept where there is none.
-    pub fn new<'a>(
-        decision: Decision,
-        rule: &'a Rule,
-        mut selects: impl FnMut(&'a Mirror) -> Result<(), Outcome>,
-    ) -> Self {
-        let mut plans = SmallVec::new();
+    /// Begins without a mirror, and with nothing of the request.
+    #[inline]
+    pub fn new(decision: Decision) -> Self {
+        Self {
+            decision,
+            request: Digest::default(),
+            plans: SmallVec::new(),
+            is_waiting: false,
+            body: Body::default(),
+            held: 0,
+        }
+    }
+
+    /// Goes on with the mirrors that are selected; nothing of the request is kept where there is none.
+    pub fn select<'a>(&mut self, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> Result<(), Outcome>) {
         for mirror in &rule.mirrors {
-            plans.push(match selects(mirror) {
+            self.plans.push(match selects(mirror) {
                 Ok(()) => Plan::Copy { with_body: mirror.body == BodyMode::Include },
                 Err(outcome) => Plan::Not(outcome),
             });
         }
-        Self { decision, request: Digest::default(), plans, is_waiting: false, body: Body::default(), held: 0 }
     }
 
-    /// Goes on with the request's headers, and with what they decide. `is_routed` finds out whether Envoy has a cluster for the
-    /// request; it is called only where that decides something.
+    /// Goes on with the request's headers, and with what they decide. `marker` is the header that marks copies. `is_routed` finds out
+    /// whether Envoy has a cluster for the request; it is called only where that decides something.
     ///
     /// # Errors
     /// Why the request is never mirrored, although some mirror would get a copy.
     pub fn read_headers(
         &mut self,
-        request: Digest,
+        headers: HeaderMap,
+        marker: Option<&HeaderName>,
         rule: &Rule,
         max_body: usize,
         is_routed: impl FnOnce() -> bool,
     ) -> Result<(), Ignored> {
-        self.request = request;
+        self.request.read(headers, marker);
         for (plan, mirror) in self.plans.iter_mut().zip(&rule.mirrors) {
             if let (Plan::Copy { .. }, Err(outcome)) = (*plan, cluster(&mirror.target, self.request.map())) {
                 *plan = Plan::Not(outcome);
@@ -90,6 +98,7 @@ impl Pending {
 
     /// Takes room for the request until it ends; where there is none, no copy can wait for that.
     pub fn wait(&mut self, budget: &mut Budget) {
+        self.request.shrink();
         match budget.hold_request(self.request.size().saturating_add(size_of_val(&*self.plans))) {
             Some(held) => self.held = held,
             None => self.lose(Outcome::BufferLimit),
@@ -159,6 +168,9 @@ impl Pending {
 
     /// Takes the gathered body in one piece, and what is held out of the budget; `None` where memory does not suffice for that.
     pub fn take_body(&mut self, budget: &mut Budget) -> Option<Vec<u8>> {
+        if self.held == 0 && self.body.length() == 0 {
+            return Some(Vec::new());
+        }
         budget.release_request(std::mem::take(&mut self.held));
         self.give_back(budget).into_one_piece()
     }
@@ -216,19 +228,26 @@ impl Pending {
 ///
 /// # Errors
 /// The outcome of a copy for which there is none.
+#[inline]
 pub fn cluster<'a>(target: &'a Target, headers: &'a HeaderMap) -> Result<&'a [u8], Outcome> {
     match target {
         Target::Cluster(name) => Ok(name.as_bytes()),
-        Target::Header { name, allowed } => {
-            let named = headers.first(name.as_str().as_bytes()).filter(|named| !named.is_empty());
-            let named = named.ok_or(Outcome::NoClusterHeader)?;
-            match allowed {
-                Some(allowed) if !allowed.iter().any(|name| name.as_bytes() == named) => {
-                    Err(Outcome::ClusterNotAllowed)
-                }
-                _ => Ok(named),
-            }
-        }
+        Target::Header { name, allowed } => named_cluster(name, allowed.as_deref(), headers),
+    }
+}
+
+/// Finds the cluster that a header names.
+#[cold]
+fn named_cluster<'a>(
+    name: &HeaderName,
+    allowed: Option<&[Box<str>]>,
+    headers: &'a HeaderMap,
+) -> Result<&'a [u8], Outcome> {
+    let named = headers.first(name.as_str().as_bytes()).filter(|named| !named.is_empty());
+    let named = named.ok_or(Outcome::NoClusterHeader)?;
+    match allowed {
+        Some(allowed) if !allowed.iter().any(|name| name.as_bytes() == named) => Err(Outcome::ClusterNotAllowed),
+        _ => Ok(named),
     }
 }
 
@@ -259,8 +278,9 @@ mod tests {
 
     fn pending(rule: &Rule, headers: &[(&str, &[u8])]) -> Pending {
         let decision = Decision { rule: 0, matched_uri: None };
-        let mut pending = Pending::new(decision, rule, select);
-        pending.read_headers(Digest::new(map(headers), None), rule, MAX_BODY, || true).unwrap();
+        let mut pending = Pending::new(decision);
+        pending.select(rule, select);
+        pending.read_headers(map(headers), None, rule, MAX_BODY, || true).unwrap();
         pending
     }
 
@@ -312,9 +332,10 @@ mod tests {
         ] {
             let rule = &Config::from_bytes(text).unwrap().rules[0];
             let decision = Decision { rule: 0, matched_uri: None };
-            let mut pending = Pending::new(decision, rule, select);
+            let mut pending = Pending::new(decision);
+            pending.select(rule, select);
             let headers = map(&[(":method", method.as_bytes()), ("x-to", to.as_bytes())]);
-            let read = pending.read_headers(Digest::new(headers, None), rule, MAX_BODY, || false);
+            let read = pending.read_headers(headers, None, rule, MAX_BODY, || false);
             assert_eq!(read, expected, "{method} {to}");
         }
     }

@@ -71,6 +71,11 @@ impl<'a> Request<'a> {
         self.headers.take().unwrap_or_default()
     }
 
+    /// Returns the headers, if they were read as a whole.
+    pub fn into_headers(self) -> HeaderMap {
+        self.headers.into_inner().unwrap_or_default()
+    }
+
     /// Tells whether the headers had to be read as a whole: asking by name would not have done.
     pub fn map_pays(&self) -> bool {
         self.map_pays.get()

@@ -15,7 +15,8 @@ use crate::core::outcome::{Response, Short};
 use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
-use memory::{append, fetch, fetch_short, has_some};
+pub use memory::keep;
+use memory::{append, fetch, fetch_into, fetch_short, has_some, kept};
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -72,11 +73,15 @@ const INTERNAL_FAILURE: u32 = Status::InternalFailure as u32;
 const CLUSTER_NAME: &[u8] = b"xds\0cluster_name";
 
 /// The request whose callback is being served.
-pub struct CurrentRequest;
+pub struct CurrentRequest {
+    /// Whether it is complete: then its headers mostly need no memory beyond the callback, and are read into what those of another
+    /// request had (see [`keep`]).
+    pub is_complete: bool,
+}
 
 impl Source for CurrentRequest {
     fn headers(&self) -> HeaderMap {
-        pairs(MapType::HttpRequestHeaders)
+        pairs(MapType::HttpRequestHeaders, if self.is_complete { kept() } else { Vec::new() })
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -135,9 +140,10 @@ pub fn environment(name: &str) -> Option<Vec<u8>> {
     std::env::var_os(name).map(OsString::into_encoded_bytes)
 }
 
-fn pairs(map: MapType) -> HeaderMap {
+/// Reads headers into a buffer, whose content goes, if there is room for them.
+fn pairs(map: MapType, buffer: Vec<u8>) -> HeaderMap {
     // SAFETY: both pointers are valid for the call.
-    let pairs = fetch(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) });
+    let pairs = fetch_into(buffer, |data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) });
     HeaderMap::from_abi(pairs.unwrap_or_default())
 }
 
@@ -257,7 +263,8 @@ pub fn send(cluster: &[u8], headers: &[u8], body: &[u8], timeout: Duration) -> R
     /// The ABI's encoding of no headers.
     const NO_TRAILERS: [u8; 4] = [0; 4];
     // 0 would be for ever, and what does not fit into 31 bits is refused; the configuration allows neither.
-    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
+    let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
+    let timeout = seconds.saturating_mul(1000).saturating_add(timeout.subsec_millis()).max(1);
     let mut token = 0;
     // SAFETY: each pointer is valid for the length beside it, and the last for the call.
     let status = unsafe {

@@ -76,12 +76,14 @@ pub fn headers(stream: u32, ends: bool) {
     crate::envoy::trap::panic_if_asked();
     lifecycle::find_dropped(stream);
     let Some(root) = root_of(stream).and_then(lifecycle::begin) else { return };
-    let Some(pending) = root.begin(ends) else { return };
+    let mut begun = None;
+    root.begin(ends, &mut begun);
+    let Some(pending) = &mut begun else { return };
     #[cfg(feature = "compare")]
-    root.watch(stream, &pending);
+    root.watch(stream, pending);
     if ends || !pending.wants_end() {
         finish(stream, root, pending);
-    } else {
+    } else if let Some(pending) = begun {
         insert(stream, Awaited::End(root, Box::new(pending)));
     }
 }
@@ -105,7 +107,7 @@ pub fn body(stream: u32, size: usize, ends: bool) {
 pub fn end(stream: u32) {
     lifecycle::find_dropped(stream);
     match remove(stream) {
-        Some(Awaited::End(root, pending)) => finish(stream, root, *pending),
+        Some(Awaited::End(root, mut pending)) => finish(stream, root, &mut pending),
         Some(other) => insert(stream, other),
         None => {}
     }
@@ -127,7 +129,7 @@ pub fn done(context: u32) -> bool {
     NEWEST.set(NEWEST.get().filter(|(stream, _)| *stream != context));
     match remove(context) {
         // What is still waiting here never ended.
-        Some(Awaited::End(root, pending)) => root.abort(context, *pending),
+        Some(Awaited::End(root, mut pending)) => root.abort(context, &mut pending),
         Some(Awaited::Response(calls)) => calls.ended(context, StreamEnd::read),
         Some(Awaited::Verdict(root, complete)) => root.conclude(context, *complete),
         Some(Awaited::Headers(_)) | None => {}
@@ -137,7 +139,7 @@ pub fn done(context: u32) -> bool {
 }
 
 #[inline(always)]
-fn finish(stream: u32, root: Rc<Root>, pending: Pending) {
+fn finish(stream: u32, root: Rc<Root>, pending: &mut Pending) {
     match root.finish(stream, pending) {
         Next::Nothing => responses::forget(stream),
         Next::Response => insert(stream, Awaited::Response(Rc::clone(root.calls()))),

@@ -4,7 +4,6 @@ mod sending;
 
 use crate::config::{Config, Rule};
 use crate::core::budget::{Budget, Room};
-use crate::core::digest::Digest;
 use crate::core::header_map::HeaderMap;
 use crate::core::matcher::Matcher;
 use crate::core::outcome::Outcome;
@@ -123,32 +122,36 @@ impl Root {
         &self.calls
     }
 
-    /// Handles a request's headers; returns what waits for its end. `ends` tells that this is its end already.
-    pub fn begin(&self, ends: bool) -> Option<Pending> {
+    /// Handles a request's headers. `ends` tells that this is its end already. What waits for its end, if anything does, is put into
+    /// `begun`, which is empty: it is too large to be moved about.
+    pub fn begin(&self, ends: bool, begun: &mut Option<Pending>) {
         if self.is_off {
-            self.count_while_off(0);
-            return None;
+            return self.count_while_off(0);
         }
-        let source = CurrentRequest;
+        let source = CurrentRequest { is_complete: ends };
         let mut request = Request::new(&source, self.map_pays.get());
-        let mut pending = self.decide(&request);
-        if pending.as_ref().is_none_or(|pending| !pending.wants_end()) {
+        let Some(pending) = self.decide(&request, begun).filter(|pending| pending.wants_end()) else {
             self.map_pays.set(request.map_pays());
-        } else {
-            self.map_pays.set(true);
-            let headers = request.take_headers();
-            pending = self.read(pending?, headers, ends, || request.is_routed());
+            abi::keep(request.into_headers().into_abi());
+            if let Some(pending) = begun {
+                self.count_decided(pending.decision.rule);
+            }
+            return;
+        };
+        self.map_pays.set(true);
+        let headers = request.take_headers();
+        if self.read(pending, headers, ends, || request.is_routed()).is_none() {
+            *begun = None;
+            return;
         }
-        let mut pending = pending?;
         self.count_decided(pending.decision.rule);
         if !ends && pending.wants_end() {
-            self.count_waiting(&mut pending);
+            self.count_waiting(pending);
         }
-        Some(pending)
     }
 
     /// Finds the rule and the mirrors that are to get a copy. `None`: no rule matches, or it copies nothing.
-    fn decide<'a>(&'a self, request: &Request<'a>) -> Option<Pending> {
+    fn decide<'a, 'b>(&'a self, request: &Request<'a>, begun: &'b mut Option<Pending>) -> Option<&'b mut Pending> {
         let Some(decision) = self.matcher.decide(request) else {
             abi::count(&self.ledger.common.unmatched);
             return None;
@@ -160,28 +163,30 @@ impl Root {
         }
         let generator = &mut self.state.borrow_mut().generator;
         let mut choice = Choice::new(generator, abi::wall_clock);
-        Some(Pending::new(decision, rule, |mirror| choice.selects(mirror, request)))
+        let pending = begun.insert(Pending::new(decision));
+        pending.select(rule, |mirror| choice.selects(mirror, request));
+        Some(pending)
     }
 
-    /// Goes on with all headers of a request that some mirror is to get. What can never be mirrored is left out only now:
+    /// Goes on with all headers of a request that some mirror is to get; `None`: it can never be mirrored. That is found out only now:
     /// nothing is asked about a request that is not selected.
     fn read(
         &self,
-        mut pending: Pending,
+        pending: &mut Pending,
         headers: HeaderMap,
         ends: bool,
         is_routed: impl FnOnce() -> bool,
-    ) -> Option<Pending> {
-        let request = Digest::new(headers, self.config.marker.as_ref());
-        let rule = self.config.rules.get(pending.decision.rule)?;
-        if let Err(reason) = pending.read_headers(request, rule, self.config.limits.max_body_bytes, is_routed) {
+    ) -> Option<()> {
+        let (rule, marker) = (self.config.rules.get(pending.decision.rule)?, self.config.marker.as_ref());
+        let read = pending.read_headers(headers, marker, rule, self.config.limits.max_body_bytes, is_routed);
+        if let Err(reason) = read {
             self.ledger.common.ignored(reason).map(abi::count);
             return None;
         }
         if !ends {
             pending.wait(&mut self.state.borrow_mut().budget);
         }
-        Some(pending)
+        Some(())
     }
 
     /// Takes in the next bytes of a request's body.
@@ -193,13 +198,13 @@ impl Root {
     }
 
     /// Takes in that a request will never be complete.
-    pub fn abort(&self, stream: u32, mut pending: Pending) {
+    pub fn abort(&self, stream: u32, pending: &mut Pending) {
         pending.abort(&mut self.state.borrow_mut().budget);
         self.finish(stream, pending);
     }
 
     /// Sends the copies of a request whose plan is known, and counts their outcomes.
-    pub fn finish(&self, stream: u32, mut pending: Pending) -> Next {
+    pub fn finish(&self, stream: u32, pending: &mut Pending) -> Next {
         let index = pending.decision.rule;
         let Some(rule) = self.config.rules.get(index) else { return Next::Nothing };
         if rule.waits && pending.wants_response(rule) {
@@ -207,8 +212,8 @@ impl Root {
         }
         let body = pending.take_body(&mut self.state.borrow_mut().budget);
         self.publish_buffered();
-        let compared = self.comparison(stream, &pending, rule);
-        let batch = Batch { pending: &pending, compared: compared.as_ref(), told: &[], since: 0 };
+        let compared = self.comparison(stream, pending, rule);
+        let batch = Batch { pending, compared: compared.as_ref(), told: &[], since: 0 };
         let mirrors = rule.mirrors.iter().zip(self.ledger.mirrors(index));
         for (plan, (mirror, metrics)) in pending.plans.iter().zip(mirrors) {
             let outcome = match plan {
@@ -221,14 +226,15 @@ impl Root {
             };
             close(metrics, outcome, pending.is_waiting);
         }
+        abi::keep(pending.request.take_map().into_abi());
         if self.calls.wants_end(stream) { Next::Response } else { Next::Nothing }
     }
 
     /// Does that for the mirrors that do not wait for the primary's response.
     #[cold]
-    fn finish_but_for_response(&self, stream: u32, mut pending: Pending, rule: &Rule) -> Next {
+    fn finish_but_for_response(&self, stream: u32, pending: &mut Pending, rule: &Rule) -> Next {
         let body = pending.lend_body(&mut self.state.borrow_mut().budget);
-        self.settle(stream, &mut pending, rule, body.as_deref(), None);
+        self.settle(stream, pending, rule, body.as_deref(), None);
         pending.wait_for_response(body, &mut self.state.borrow_mut().budget);
         self.publish_buffered();
         if !pending.wants_response(rule) {
@@ -236,10 +242,11 @@ impl Root {
             return self.finish(stream, pending);
         }
         if pending.is_waiting {
-            self.settle(stream, &mut pending, rule, None, None);
+            self.settle(stream, pending, rule, None, None);
         } else {
-            self.count_waiting(&mut pending);
+            self.count_waiting(pending);
         }
+        let pending = std::mem::replace(pending, Pending::new(pending.decision));
         Next::Verdict(Box::new(Complete { pending, at: abi::now() }))
     }
 

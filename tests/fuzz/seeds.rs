@@ -20,7 +20,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use traffic_mirror::config::Config;
-use traffic_mirror::core::header_map::Writer;
+use traffic_mirror::core::header_map::HeaderMap;
 
 /// A configuration with each field that there is.
 const EVERYTHING: &str = r#"{"rules":[{"name":"tester","match":[{"uri":{"prefix":"/reviews"},"ignoreUriCase":true,
@@ -192,11 +192,8 @@ impl Spelled {
         bytes.extend(self.pieces.iter().flat_map(|(piece, place, byte)| [choice(HEADERS, *piece), *place, *byte]));
         let pseudo = [(":authority", "host:80"), (":path", "/api/v1?q=1#f"), (":method", "POST"), (":scheme", "http")];
         let pseudo = pseudo.map(|(name, value)| (name, value.as_bytes()));
-        let mut writer = Writer::new(Vec::new(), pseudo.len() + self.headers.len(), 0).unwrap();
-        for (name, value) in pseudo.iter().chain(&self.headers) {
-            writer.push(name.as_bytes(), value);
-        }
-        bytes.extend(sized(&writer.finish()));
+        let headers = pseudo.iter().chain(&self.headers).map(|(name, value)| (name.as_bytes(), *value));
+        bytes.extend(sized(HeaderMap::from_pairs(headers).as_abi()));
         bytes.extend(self.chunks.iter().flat_map(|(gift, size)| {
             let [low, high] = size.to_le_bytes();
             [choice(GIFTS, *gift), low, high]

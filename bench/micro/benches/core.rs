@@ -202,8 +202,9 @@ fn gathering(c: &mut Criterion) {
             b.iter(|| {
                 let mut budget = Budget::new(&Limits::default(), Rc::default());
                 let decision = Decision { rule: 0, matched_uri: None };
-                let mut pending = Pending::new(decision, rule, |_| Ok(()));
-                pending.read_headers(Digest::new(map.clone(), None), rule, 1 << 20, || true).unwrap();
+                let mut pending = Pending::new(decision);
+                pending.select(rule, |_| Ok(()));
+                pending.read_headers(map.clone(), None, rule, 1 << 20, || true).unwrap();
                 for _ in 0..(1 << 20) / size {
                     pending.chunk(size, rule, 1 << 20, &mut budget, at_hand(&chunk));
                 }

@@ -91,7 +91,7 @@ impl Changes {
         let has_suffix = resource.around.has_suffix;
         // The router appends to what it has rewritten; the plugin appends nothing to a rewritten authority.
         let suffixed = |authority: &String| match has_suffix {
-            true => String::from_utf8_lossy(&shadow(authority.as_bytes()).concat()).into_owned(),
+            true => String::from_utf8_lossy(&shadow(authority.as_bytes())).into_owned(),
             false => authority.clone(),
         };
         let regex = |pattern: &String, rewrite: &String| {

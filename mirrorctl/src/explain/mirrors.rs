@@ -113,10 +113,11 @@ pub(crate) fn explain(
     let selections: Vec<_> = rule.mirrors.iter().map(|mirror| Selection::new(mirror, given, now)).collect();
     let mut possible = selections.iter().map(Selection::is_possible);
     let mut select = || if possible.next() == Some(true) { Ok(()) } else { Err(Outcome::Unsampled) };
-    let mut pending = Pending::new(decision, rule, |_| select());
+    let mut pending = Pending::new(decision);
+    pending.select(rule, |_| select());
     if pending.wants_end() {
-        let request = Digest::new(Request::new(given, true).take_headers(), marker);
-        let read = pending.read_headers(request, rule, config.limits.max_body_bytes, || given.is_routed);
+        let headers = Request::new(given, true).take_headers();
+        let read = pending.read_headers(headers, marker, rule, config.limits.max_body_bytes, || given.is_routed);
         if let Err(reason) = read {
             reply.sentence(format_args!("such a request is never mirrored: {}", reason.label()));
             return;

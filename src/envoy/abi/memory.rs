@@ -25,9 +25,26 @@ const MOSTLY: usize = 64;
 /// Where nothing can be put.
 const NOWHERE: Place = Place { start: null_mut(), room: 0 };
 
+/// The largest buffer that is kept. Envoy takes headers of 60 KiB by default.
+const MOST_KEPT: usize = 64 << 10;
+
 thread_local! {
     /// Where the host puts what it hands over, if there is room for it.
     static PLACE: Cell<Place> = const { Cell::new(NOWHERE) };
+    /// What is kept for the headers of a request that are needed only in one callback.
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Returns the buffer that is kept, or an empty one.
+pub fn kept() -> Vec<u8> {
+    KEPT.take()
+}
+
+/// Keeps a buffer, unless it is much larger than most, or there is none.
+pub fn keep(buffer: Vec<u8>) {
+    if (1..=MOST_KEPT).contains(&buffer.capacity()) {
+        KEPT.set(buffer);
+    }
 }
 
 /// Returns where the host may write so many bytes; null where memory does not suffice, and then the host's function fails.
@@ -86,10 +103,22 @@ fn take(place: Place, Said { status, data, size }: Said) -> Option<Given> {
 
 /// Calls a host function that hands bytes over; `None` where the host has none.
 pub fn fetch(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
-    // SAFETY: nothing is written there.
-    match take(NOWHERE, unsafe { call_for(NOWHERE, call) })? {
+    fetch_into(Vec::new(), call)
+}
+
+/// Does so with a buffer, whose content goes, for the bytes: if there is room for them.
+pub fn fetch_into(mut buffer: Vec<u8>, call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    buffer.clear();
+    let spare = buffer.spare_capacity_mut();
+    let place = Place { start: spare.as_mut_ptr().cast(), room: spare.len() };
+    // SAFETY: what is spare is valid for writes.
+    match take(place, unsafe { call_for(place, call) })? {
         Given::Elsewhere(bytes) => Some(bytes),
-        Given::There(_) => Some(Vec::new()),
+        Given::There(size) => {
+            // SAFETY: the host has just written so many, for which there is room.
+            unsafe { buffer.set_len(size) };
+            Some(buffer)
+        }
     }
 }
 
@@ -162,15 +191,18 @@ mod tests {
     fn what_the_host_hands_over_is_the_same_wherever_it_fits() {
         for length in [1, SHORT - 1, SHORT, SHORT + 1, 1000] {
             let given: Vec<u8> = (0..length).map(|at| at as u8).collect();
-            assert_eq!(fetch(host(&given)), Some(given.clone()));
+            for buffer in [Vec::new(), vec![0; 8], vec![0; 2000]] {
+                assert_eq!(fetch_into(buffer, host(&given)), Some(given.clone()));
+            }
             let short = fetch_short(host(&given)).unwrap();
             assert_eq!((&*short, short.spilled()), (&*given, length > SHORT));
             let mut body = b"before".to_vec();
             assert!(append(&mut body, length, host(&given)));
             assert_eq!(body, [b"before", &*given].concat());
         }
+        assert_eq!(fetch(host(b"bytes")), Some(b"bytes".to_vec()));
         let nothing = |_, _| OK;
-        assert_eq!(fetch(nothing), Some(Vec::new()));
+        assert_eq!([fetch(nothing), fetch_into(b"before".to_vec(), nothing)], [Some(Vec::new()), Some(Vec::new())]);
         assert_eq!(fetch_short(nothing), Some(Short::new()));
     }
 
@@ -183,6 +215,15 @@ mod tests {
         }
         assert!(!append(&mut Vec::new(), 3, refusing));
         assert!(!append(&mut Vec::new(), usize::MAX, |_, _| panic!("there is no room")));
+    }
+
+    #[test]
+    fn a_buffer_is_kept_unless_it_is_much_larger_than_most() {
+        for (given, expected) in [(10, 10), (MOST_KEPT, MOST_KEPT), (MOST_KEPT + 1, 0)] {
+            keep(Vec::with_capacity(given));
+            keep(Vec::new());
+            assert_eq!([kept().capacity(), kept().capacity()], [expected, 0]);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use proxy_wasm::types::{BufferType, MapType};
 
 /// Reads the headers of the response whose callback is being served.
 pub fn headers() -> HeaderMap {
-    pairs(MapType::HttpResponseHeaders)
+    pairs(MapType::HttpResponseHeaders, Vec::new())
 }
 
 /// Appends `size` bytes, from the byte at `start` on, of the chunk of the response's body whose callback is being served; false, and nothing
@@ -24,7 +24,7 @@ pub fn trailer(name: &str) -> Option<Short> {
 impl CurrentResponse {
     /// Reads all headers.
     pub fn all_headers(&self) -> HeaderMap {
-        if self.headers > 0 { pairs(MapType::HttpCallResponseHeaders) } else { HeaderMap::default() }
+        if self.headers > 0 { pairs(MapType::HttpCallResponseHeaders, Vec::new()) } else { HeaderMap::default() }
     }
 
     /// Appends `size` bytes, from the byte at `start` on, of the body; false, and nothing appended, where memory does not suffice.

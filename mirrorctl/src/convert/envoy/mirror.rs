@@ -122,7 +122,7 @@ pub(super) fn write(policy: &Tree, target: &Target, rewrites: &Rewrites, edits: 
     let keeps = policy.get("disable_shadow_host_suffix_append") == Some(&Tree::Flag(true));
     let own = policy.text_at(&["host_rewrite_literal"]).filter(|host| !host.is_empty());
     let shadowed = |host: &str| {
-        if keeps { host.to_owned() } else { String::from_utf8_lossy(&shadow(host.as_bytes()).concat()).into_owned() }
+        if keeps { host.to_owned() } else { String::from_utf8_lossy(&shadow(host.as_bytes())).into_owned() }
     };
     let authority = own.map(str::to_owned).or_else(|| rewrites.host.as_deref().map(shadowed));
     let regex = rewrites.regex.as_ref().map(|(pattern, rewrite)| {

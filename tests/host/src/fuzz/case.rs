@@ -315,7 +315,7 @@ impl Case {
 
     fn pseudo_for(&self, mirror: &Mirror, decision: Decision, name: &[u8], value: &[u8]) -> Vec<u8> {
         match (name, &mirror.authority, &mirror.path) {
-            (b":authority", Authority::Shadow, _) => shadow(self.first(":authority").unwrap()).concat(),
+            (b":authority", Authority::Shadow, _) => shadow(value),
             (b":authority", Authority::Replace(new), _) => new.as_bytes().to_vec(),
             (b":path", _, PathRewrite::Matched(new)) => {
                 let rest = &self.first(":path").unwrap()[decision.matched_uri.unwrap()..];

@@ -17,7 +17,6 @@ use std::time::Duration;
 use traffic_mirror::config::{Moment, Rule, Target};
 use traffic_mirror::core::budget::Budget;
 use traffic_mirror::core::copy::Draft;
-use traffic_mirror::core::digest::Digest;
 use traffic_mirror::core::matcher::Matcher;
 use traffic_mirror::core::outcome::Outcome;
 use traffic_mirror::core::pending::{Pending, Plan};
@@ -61,8 +60,8 @@ impl Case {
         let Some(decision) = decision else { return Vec::new() };
         let rule = &self.config.rules[decision.rule];
         let mut choice = Choice::new(Xoshiro128PlusPlus::seed_from_u64(0), || Moment::since_epoch(self.now));
-        let mut pending = Pending::new(decision, rule, |mirror| choice.selects(mirror, &request));
-        let digest = Digest::new(request.headers().clone(), self.config.marker.as_ref());
+        let mut pending = Pending::new(decision);
+        pending.select(rule, |mirror| choice.selects(mirror, &request));
         let unselected: Vec<_> =
             pending.plans.iter().map(|plan| if let Plan::Not(why) = plan { Some(*why) } else { None }).collect();
         for (why, mirror) in unselected.iter().zip(self.mirrors(decision.rule)) {
@@ -76,8 +75,9 @@ impl Case {
         if !pending.wants_end() {
             return unselected.into_iter().map(|why| Err(why.unwrap())).collect();
         }
-        let is_routed = || request.is_routed();
-        let read = pending.read_headers(digest, rule, self.config.limits.max_body_bytes, is_routed);
+        let (headers, marker) = (request.headers().clone(), self.config.marker.as_ref());
+        let (max_body, is_routed) = (self.config.limits.max_body_bytes, || request.is_routed());
+        let read = pending.read_headers(headers, marker, rule, max_body, is_routed);
         let would_get = |(why, mirror): (&Option<_>, &_)| why.is_none() && self.cluster_for(mirror).is_ok();
         let is_wanted = unselected.iter().zip(&rule.mirrors).any(would_get);
         let never = self.never_mirrored(rule).filter(|_| is_wanted);
