@@ -25,7 +25,7 @@ class Workload:
 
 
 GETS = ("none", "native", "lua", "floor", "books", "filter-100%", "filter-edits")
-BODIES = ("none", "native", "lua", "floor-body", "filter-100%")
+BODIES = ("none", "native", "lua", "floor-body", "books-body", "filter-100%")
 # What `mirrorctl plan` takes from these, too.
 PLANNED = (*BODIES, "filter-unmatched", "filter-0%", "filter-compare")
 
@@ -113,6 +113,7 @@ PEERS = [
     Variant("floor", "module that only mirrors", 1, module="floor"),
     Variant("books", "module that only mirrors and counts", 1, module="floor_books"),
     Variant("floor-body", "module that only mirrors, with bodies", 1, module="floor_body"),
+    Variant("books-body", "module that only mirrors and counts, with bodies", 1, module="floor_books_body"),
 ]
 
 
@@ -121,7 +122,7 @@ def compared(workload, variants):
 
     def belongs(name):
         name = name.replace("against-", "filter-")
-        return name in workload.variants if workload.variants else name != "floor-body"
+        return name in workload.variants if workload.variants else not name.endswith("-body")
 
     return [variant for variant in variants if belongs(variant.name)]
 
@@ -143,7 +144,8 @@ TARGETS = [
     Target("get-12", "filter-0%", "told", 1.02),
     Target("get-12", "filter-0%-match", "asking", 1.03),
     Target("get-12", "filter-unmatched", "asking", 1.03),
-    *(Target(one.name, "filter-100%", "floor-body", 1.03) for one in WORKLOADS if one.name.startswith("post-")),
+    *(Target(one.name, "filter-100%", base, 1.03) for one in WORKLOADS if one.name.startswith("post-")
+      for base in ("floor-body", "books-body")),
     Target("get-12", "filter-100%", "native", 1.05, "p99"),
     Target("post-1m", "filter-100%", "native", 1.10),
     Target("rules", "exact-1000", "exact-1", 1.10),

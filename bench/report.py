@@ -187,7 +187,7 @@ def markdown(results):
     out += ["## CPU time of the proxy for one request", ""]
     for workload in plan.WORKLOADS:
         if order(results["cpu"], workload.name):
-            bases = ["none", "native", *(["floor-body"] if workload.body else ["floor", "books"])]
+            bases = ["none", "native", *(["floor-body", "books-body"] if workload.body else ["floor", "books"])]
             out += [f"### {workload.title} (`{workload.name}`)", "",
                     against(results["cpu"], workload.name, bases)]
     if any(row["variant"].startswith("against") for row in results["cpu"]):

@@ -34,7 +34,7 @@ PHASES = {"sidecar": 0.15, "cpu": 0.7, "latency": 0.7, "compare": 0.8, "redact":
 # How often a phase starts its proxy at most: most of the time is for what the targets judge.
 STARTS = {"sidecar": 3, "compare": 4, "redact": 4, "nginx": 3, "growth": 3}
 PACED = {"none", "native", "lua", "filter-0%", "filter-100%"}
-FLOORS = ["floor_idle", "floor_told", "floor_asking", "floor", "floor_books", "floor_body"]
+FLOORS = ["floor_idle", "floor_told", "floor_asking", "floor", "floor_books", "floor_body", "floor_books_body"]
 
 
 def options():

@@ -2,6 +2,10 @@
 //! module. No allocator: each module says where the host may write next, and so nothing is copied twice.
 #![no_std]
 
+pub mod books;
+#[cfg(target_arch = "wasm32")]
+pub mod slots;
+
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
 
