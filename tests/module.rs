@@ -2,8 +2,8 @@
 //!
 //! It reads `dist/traffic_mirror.wasm` and `dist/traffic_mirror_compare.wasm`, which `make build` makes.
 
-use std::collections::BTreeSet;
-use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
+use std::collections::{BTreeMap, BTreeSet};
+use wasmparser::{KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
 /// What the filter asks the host for. Each is in Envoy's Proxy-Wasm ABI 0.2.1 or in its part of WASI; a module that asks
 /// for anything else is refused.
@@ -202,5 +202,85 @@ fn the_functions_have_names_for_the_hosts_backtraces() {
     for (module, _) in modules() {
         let names = function_names(&module);
         assert!(names.iter().any(|(_, name)| is_ours(name)), "{} names, none of the filter's", names.len());
+    }
+}
+
+/// Functions of both modules that requests run: the ends of their names.
+const SERVING: &[&str] = &[
+    "traffic_mirror_on_context_create",
+    "traffic_mirror_on_request_headers",
+    "traffic_mirror_on_http_call_response",
+    "traffic_mirror_on_done",
+    "root::Root::begin",
+    "::hand_over",
+];
+
+/// Functions that only the reading of a configuration runs: the starts of their names.
+const CONFIGURING: &[&str] = &["regex_syntax::", "prost::", "traffic_mirror::config::Config::"];
+
+#[test]
+fn what_requests_run_stands_before_what_only_configurations_run() {
+    for (module, _) in modules() {
+        let names = function_names(&module);
+        let last = SERVING.iter().map(|end| {
+            let of_this = names.iter().rfind(|(_, name)| name.ends_with(end));
+            of_this.unwrap_or_else(|| panic!("no function {end}"))
+        });
+        let first = CONFIGURING.iter().map(|start| {
+            let of_these = names.iter().find(|(_, name)| name.starts_with(start));
+            of_these.unwrap_or_else(|| panic!("no function {start}"))
+        });
+        let (last, first) = (last.max().unwrap(), first.min().unwrap());
+        assert!(last < first, "{first:?} comes before {last:?}");
+    }
+}
+
+/// Returns the hints before the code: a function's number, and where in it the hint belongs.
+fn hints(module: &[u8]) -> Vec<(u32, u64)> {
+    let before_code = Parser::new(0)
+        .parse_all(module)
+        .map(|payload| payload.unwrap())
+        .take_while(|payload| !matches!(payload, Payload::CodeSectionStart { .. }));
+    let mut hints = Vec::new();
+    for payload in before_code {
+        let Payload::CustomSection(section) = payload else { continue };
+        let KnownCustom::BranchHints(section) = section.as_known() else { continue };
+        for function in section.into_iter().map(|function| function.unwrap()) {
+            let places = function.hints.into_iter().map(|hint| u64::from(hint.unwrap().func_offset));
+            hints.extend(places.map(|place| (function.func, place)));
+        }
+    }
+    hints
+}
+
+#[test]
+fn hints_for_the_vm_stand_before_the_code_and_each_is_at_a_branch() {
+    for (module, _) in modules() {
+        let imported = imports(&module).len() as u32;
+        let bodies = Parser::new(0).parse_all(&module).filter_map(|payload| match payload.unwrap() {
+            Payload::CodeSectionEntry(body) => Some(body),
+            _ => None,
+        });
+        let bodies: BTreeMap<_, _> = (imported..).zip(bodies).collect();
+        let hints = hints(&module);
+        assert!(hints.len() > 100, "{} hints", hints.len());
+        assert!(hints.is_sorted_by(|one, next| one < next), "not in the order of functions and places");
+        for (function, place) in hints {
+            let body = &bodies[&function];
+            let operators = body.get_operators_reader().unwrap().into_iter_with_offsets();
+            let at = operators.map(|operator| operator.unwrap()).find(|(_, at)| at - body.range().start == place);
+            let is_branch = matches!(at, Some((Operator::If { .. } | Operator::BrIf { .. }, _)));
+            assert!(is_branch, "function {function}, byte {place}: {at:?}");
+        }
+    }
+}
+
+#[test]
+fn the_entry_of_requests_has_hints() {
+    for (module, _) in modules() {
+        let hinted: BTreeSet<_> = hints(&module).into_iter().map(|(function, _)| function).collect();
+        let is_hinted = |(function, _): &(u32, String)| hinted.contains(function);
+        let names: Vec<_> = function_names(&module).into_iter().filter(is_hinted).map(|(_, name)| name).collect();
+        assert!(names.iter().any(|name| name.ends_with("root::Root::begin")), "hints only in {names:?}");
     }
 }

@@ -1,11 +1,9 @@
 //! The least of a Proxy-Wasm host: what the filter asks while it serves a request, answered as Envoy would.
 
-use wasmi::{Caller, Engine, Error, Extern, Func, Global, Linker, Memory, Module, Store, TypedFunc};
+use wasmi::{Caller, Error, Extern, Linker, Memory, TypedFunc};
 
-use crate::instrument::{Instrumented, counter};
+use crate::rows::Sent;
 
-/// The filter's root context; the streams follow.
-const ROOT: u32 = 1;
 const OK: i32 = 0;
 const NOT_FOUND: i32 = 1;
 /// Of `proxy_get_buffer_bytes`.
@@ -16,7 +14,8 @@ const ANSWER_BODY: i32 = 4;
 /// Of `proxy_get_header_map_value`.
 const REQUEST_HEADERS: i32 = 0;
 
-const HEADERS: [(&str, &str); 16] = [
+/// What a request has.
+pub(crate) const HEADERS: [(&str, &str); 16] = [
     (":authority", "reviews:9080"),
     (":path", "/reviews/17?sort=newest"),
     (":method", "GET"),
@@ -36,10 +35,10 @@ const HEADERS: [(&str, &str); 16] = [
 ];
 
 /// What a request with a body has besides.
-const OF_BODY: [(&str, &str); 1] = [("content-type", "application/json")];
+pub(crate) const OF_BODY: [(&str, &str); 1] = [("content-type", "application/json")];
 
 /// What primary and mirror respond.
-const RESPONSE: [(&str, &str); 4] = [
+pub(crate) const RESPONSE: [(&str, &str); 4] = [
     (":status", "200"),
     ("content-type", "application/json"),
     ("server", "envoy"),
@@ -57,176 +56,49 @@ fn json(size: usize, first_id: usize) -> Vec<u8> {
     if size == 0 { Vec::new() } else { format!("[{}]", items.join(",")).into_bytes() }
 }
 
-/// What a client sends.
-#[derive(Clone, Copy)]
-pub enum Sent {
-    Get,
-    /// With JSON of about so many bytes, which comes in one piece.
-    Post(usize),
-}
-
-/// What has been spent.
-#[derive(Clone, Default)]
-pub struct Cost {
-    /// Operators executed, of each function.
-    pub operators: Vec<u64>,
-    pub calls: u64,
-}
-
 /// What the host knows.
-struct Host {
-    configuration: Vec<u8>,
+pub(crate) struct Host {
+    pub(crate) configuration: Vec<u8>,
     /// The headers of the request, encoded.
     headers: Vec<u8>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The bodies of the primary's response and of the mirror's.
-    responses: [Vec<u8>; 2],
+    pub(crate) responses: [Vec<u8>; 2],
     metrics: u32,
     /// Nanoseconds; each reading is a little later.
     clock: u64,
     /// The calls that are not answered yet.
-    in_flight: Vec<u32>,
+    pub(crate) in_flight: Vec<u32>,
     token: u32,
     /// The one value of shared data; its version is always the same, for no other worker changes it.
     shared: Option<Vec<u8>>,
-    calls: u64,
+    pub(crate) calls: u64,
 }
 
-/// What the host calls for a stream, with a size and whether that is the end.
-type Callback = TypedFunc<(u32, u32, u32), u32>;
-
-/// What the host calls with the answer to a copy: the root, the call, and how many headers, bytes and trailers there are.
-type OnAnswer = TypedFunc<(u32, u32, u32, u32, u32), ()>;
-
-/// The module at work.
-pub struct Vm {
-    store: Store<Host>,
-    headers: TypedFunc<(u32, u32, u32), u32>,
-    // What the modules of bench/floor do not all have.
-    create: Option<TypedFunc<(u32, u32), ()>>,
-    body: Option<Callback>,
-    answer: Option<OnAnswer>,
-    done: Option<TypedFunc<u32, u32>>,
-    /// What a module has that looks at responses: for their headers and for their bodies.
-    response: Option<[Callback; 2]>,
-    sent: Sent,
-    stream: u32,
-    /// The counters of the module's functions.
-    counters: Vec<Global>,
-}
-
-impl Vm {
-    /// Starts it with a configuration, for requests of one kind, and responses of about so many bytes; `None`: it does not take it.
-    pub fn start(
-        module: &Instrumented,
-        configuration: Vec<u8>,
-        sent: Sent,
-        size: usize,
-    ) -> Result<Option<Self>, Error> {
-        let engine = Engine::default();
-        let functions = module.functions.len();
-        let module = Module::new(&engine, &module.module)?;
-        let configuration_size = configuration.len() as u32;
-        let headers = match sent {
-            Sent::Get => encoded(&HEADERS),
-            Sent::Post(_) => encoded(&[&HEADERS[..], &OF_BODY].concat()),
+impl Host {
+    /// Makes one for requests of one kind, and responses of about so many bytes.
+    pub(crate) fn new(configuration: Vec<u8>, sent: Sent, response: usize) -> Self {
+        let (headers, body) = match sent {
+            Sent::Get => (encoded(&HEADERS), Vec::new()),
+            Sent::Post(size) => (encoded(&[&HEADERS[..], &OF_BODY].concat()), json(size, 0)),
         };
-        let body = match sent {
-            Sent::Get => Vec::new(),
-            Sent::Post(size) => json(size, 0),
-        };
-        let (in_flight, shared) = (Vec::new(), None);
-        let responses = [json(size, 0), json(size, 1_000_000)];
-        let host = Host {
+        Self {
             configuration,
             headers,
             body,
-            responses,
+            responses: [json(response, 0), json(response, 1_000_000)],
             metrics: 0,
             clock: 0,
-            in_flight,
+            in_flight: Vec::new(),
             token: 0,
-            shared,
+            shared: None,
             calls: 0,
-        };
-        let mut store = Store::new(&engine, host);
-        let mut linker = Linker::new(&engine);
-        define(&mut linker)?;
-        // What it names and never calls. What is there already is refused, and stays.
-        for import in module.imports() {
-            let ty = import.ty().func().ok_or_else(|| Error::new("an import that is no function"))?.clone();
-            let name = format!("{}.{}", import.module(), import.name());
-            let func = Func::new(&mut store, ty, move |_, _, _| Err(Error::new(format!("{name} was called"))));
-            let _ = linker.define(import.module(), import.name(), func);
         }
-        let instance = linker.instantiate_and_start(&mut store, &module)?;
-        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&store, "_initialize") {
-            initialize.call(&mut store, ())?;
-        }
-        let of_response = |what: &str| instance.get_typed_func(&store, &format!("proxy_on_response_{what}")).ok();
-        let mut vm = Self {
-            response: of_response("headers").zip(of_response("body")).map(|(headers, body)| [headers, body]),
-            headers: instance.get_typed_func(&store, "proxy_on_request_headers")?,
-            create: instance.get_typed_func(&store, "proxy_on_context_create").ok(),
-            body: instance.get_typed_func(&store, "proxy_on_request_body").ok(),
-            answer: instance.get_typed_func(&store, "proxy_on_http_call_response").ok(),
-            done: instance.get_typed_func(&store, "proxy_on_done").ok(),
-            sent,
-            stream: ROOT,
-            counters: (0..functions).filter_map(|function| instance.get_global(&store, &counter(function))).collect(),
-            store,
-        };
-        if let Some(create) = &vm.create {
-            create.call(&mut vm.store, (ROOT, 0))?;
-        }
-        let is_taken = match instance.get_typed_func::<(u32, u32), u32>(&vm.store, "proxy_on_configure") {
-            Ok(configure) => configure.call(&mut vm.store, (ROOT, configuration_size))? != 0,
-            Err(_) => true,
-        };
-        Ok(is_taken.then_some(vm))
-    }
-
-    /// Serves a request from its headers to its end, and then the answers to its copies.
-    pub fn request(&mut self) -> Result<(), Error> {
-        self.stream += 1;
-        if let Some(create) = &self.create {
-            create.call(&mut self.store, (self.stream, ROOT))?;
-        }
-        let (count, ends) = match self.sent {
-            Sent::Get => (HEADERS.len(), 1),
-            Sent::Post(_) => (HEADERS.len() + OF_BODY.len(), 0),
-        };
-        self.headers.call(&mut self.store, (self.stream, count as u32, ends))?;
-        if let (Sent::Post(_), Some(on_body)) = (self.sent, &self.body) {
-            let size = self.store.data().body.len() as u32;
-            on_body.call(&mut self.store, (self.stream, size, 1))?;
-        }
-        let [primary, mirror] = [0, 1].map(|side| self.store.data().responses[side].len() as u32);
-        if let Some([headers, body]) = &self.response {
-            headers.call(&mut self.store, (self.stream, RESPONSE.len() as u32, u32::from(primary == 0)))?;
-            if primary > 0 {
-                body.call(&mut self.store, (self.stream, primary, 1))?;
-            }
-        }
-        if let Some(done) = &self.done {
-            done.call(&mut self.store, self.stream)?;
-        }
-        for token in std::mem::take(&mut self.store.data_mut().in_flight) {
-            if let Some(answer) = &self.answer {
-                answer.call(&mut self.store, (ROOT, token, 1, mirror, 0))?;
-            }
-        }
-        Ok(())
-    }
-
-    pub fn cost(&self) -> Cost {
-        let count = |counter: &Global| counter.get(&self.store).i64().unwrap_or_default() as u64;
-        Cost { operators: self.counters.iter().map(count).collect(), calls: self.store.data().calls }
     }
 }
 
 /// What the filter calls. A call counts, whatever comes of it.
-fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
+pub(crate) fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
     linker.func_wrap("env", "proxy_define_metric", |mut vm: Caller<'_, Host>, _: i32, _: i32, _: i32, id: i32| {
         vm.data_mut().metrics += 1;
         let metric = vm.data().metrics;
