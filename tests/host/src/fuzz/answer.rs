@@ -60,6 +60,8 @@ struct Exchange {
     is_grpc: bool,
     primary: Option<u16>,
     copy: Option<u16>,
+    /// Whether the copy's grpc-status is that of a server error.
+    has_grpc_error: bool,
 }
 
 struct Run {
@@ -96,7 +98,8 @@ impl Run {
                 let stream = self.envoy.begin(self.root, request("/", &[("content-type", kind)]), true);
                 let is_grpc = kind == "application/grpc" || kind.starts_with("application/grpc+");
                 let token = Envoy::host(|host| host.sent.last().unwrap().token);
-                self.exchanges.insert(token, Exchange { stream, is_grpc, primary: None, copy: None });
+                self.exchanges
+                    .insert(token, Exchange { stream, is_grpc, primary: None, copy: None, has_grpc_error: false });
                 self.open.push(token);
             }
             Step::Answer => {
@@ -203,19 +206,22 @@ impl Run {
         if !["failed", "timeout"].contains(&class) {
             self.times += 1;
             exchange.copy = status.and_then(|status| String::from_utf8_lossy(status).parse().ok());
+            exchange.has_grpc_error = exchange.is_grpc && first("grpc-status").is_some() && class == "5xx";
         }
     }
 
     /// Works out how the exchanges compare.
     fn results(&self) -> BTreeMap<&'static str, i64> {
         let mut results = BTreeMap::new();
-        for Exchange { primary, copy, is_grpc, .. } in self.exchanges.values() {
+        for Exchange { primary, copy, is_grpc, has_grpc_error, .. } in self.exchanges.values() {
             let result = match (primary, copy) {
-                // gRPC's own status is not looked at.
+                // Primaries have no grpc-status here.
                 (Some(_), Some(_)) if primary == copy => ["same", "not_compared"][usize::from(*is_grpc)],
-                (Some(..500), Some(500..)) => "mirror_error",
-                (Some(500..), Some(..500)) => "primary_error",
-                (Some(_), Some(_)) => "different",
+                (Some(primary), Some(copy)) => match (*primary >= 500, *copy >= 500 || *has_grpc_error) {
+                    (false, true) => "mirror_error",
+                    (true, false) => "primary_error",
+                    _ => "different",
+                },
                 (Some(500..), None) => "neither",
                 (Some(_), None) => "primary_only",
                 (None, Some(_)) => "mirror_only",
