@@ -61,6 +61,8 @@ pub fn mirrorctl(args: &[&str], stdin: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mirrorctl"))
         .args(args)
         .current_dir(ROOT)
+        // The fake host sets it for the whole process, once another test has started one.
+        .env_remove("TRAFFIC_MIRROR_KEY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
