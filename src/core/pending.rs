@@ -56,7 +56,7 @@ impl Pending {
         }
     }
 
-    /// Goes on with the mirrors that are selected; nothing of the request is kept where there is none.
+    /// Goes on, once, with the mirrors that are selected.
     pub fn select<'a>(&mut self, rule: &'a Rule, mut selects: impl FnMut(&'a Mirror) -> Result<(), Outcome>) {
         for mirror in &rule.mirrors {
             self.plans.push(match selects(mirror) {
@@ -66,7 +66,7 @@ impl Pending {
         }
     }
 
-    /// Goes on with the request's headers, and with what they decide. `marker` is the header that marks copies. `is_routed` finds out
+    /// Goes on, once, with the request's headers, and with what they decide. `marker` is the header that marks copies. `is_routed` finds out
     /// whether Envoy has a cluster for the request; it is called only where that decides something.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ pub(super) struct Writer<'a> {
     text: SmallVec<[&'a [u8]; 16]>,
     /// How many bytes that is.
     size: usize,
+    /// Whether there was no memory to note a piece of it.
+    is_lost: bool,
     /// What of the request is done: so many headers, and the text up to here.
     done: Mark,
 }
@@ -35,7 +37,7 @@ impl<'a> Writer<'a> {
         buffer.clear();
         buffer.try_reserve_exact(most.wrapping_mul(SIZES).wrapping_add(COUNT)).ok()?;
         buffer.extend_from_slice(&[0; COUNT]);
-        Some(Self { map, buffer, text: SmallVec::new(), size: 0, done: start })
+        Some(Self { map, buffer, text: SmallVec::new(), size: 0, is_lost: false, done: start })
     }
 
     /// Leaves out the header at a place, which comes after all places so far.
@@ -89,18 +91,24 @@ impl<'a> Writer<'a> {
         if let Some(place) = self.buffer.first_chunk_mut() {
             *place = count;
         }
-        self.buffer.try_reserve_exact(self.size).ok()?;
+        if self.is_lost || self.buffer.try_reserve_exact(self.size).is_err() {
+            return None;
+        }
         self.text.iter().for_each(|text| self.buffer.extend_from_slice(text));
         Some(HeaderMap::from_abi(std::mem::take(&mut self.buffer)))
     }
 
     #[inline(never)]
     fn push(&mut self, text: &'a [u8]) {
-        if !text.is_empty() {
-            // What stands in memory adds up to less than a `usize` takes.
-            self.size = self.size.wrapping_add(text.len());
-            self.text.push(text);
+        if text.is_empty() {
+            return;
         }
+        if self.text.try_reserve(1).is_err() {
+            self.is_lost = true;
+            return;
+        }
+        self.size = self.size.saturating_add(text.len());
+        self.text.push(text);
     }
 
     fn append_length(&mut self, length: usize) {

@@ -15,7 +15,7 @@ use crate::core::outcome::{Response, Short};
 use crate::core::request::Source;
 use crate::envoy::ledger::{Counter, Kind, MetricId};
 use log::LevelFilter;
-pub use memory::keep;
+pub use memory::{MOST_KEPT, keep};
 use memory::{append, fetch, fetch_into, fetch_short, has_some, kept};
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use std::ffi::OsString;

@@ -26,9 +26,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The largest buffer of a copy's headers that is kept for the next copy. Envoy takes headers of 60 KiB by default.
-const MOST_KEPT: usize = 64 << 10;
-
 /// A configuration at work.
 pub struct Root {
     config: Config,
@@ -75,7 +72,7 @@ struct State {
 impl State {
     /// Keeps the buffer of a copy for the next one, unless it is much larger than most.
     fn keep(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() <= MOST_KEPT {
+        if buffer.capacity() <= abi::MOST_KEPT {
             self.buffer = buffer;
         }
     }
@@ -141,6 +138,7 @@ impl Root {
         self.map_pays.set(true);
         let headers = request.take_headers();
         if self.read(pending, headers, ends, || request.is_routed()).is_none() {
+            abi::keep(pending.request.take_map().into_abi());
             *begun = None;
             return;
         }

@@ -103,3 +103,27 @@ fn uploads_take_hardly_more_memory_than_is_booked_for_them_whatever_their_chunks
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}\n{runner}"));
 }
+
+#[test]
+fn a_request_that_waits_for_its_response_takes_no_more_memory_than_its_own_headers_need() {
+    const WAITING: usize = 20;
+    let (envoy, root) = Envoy::with(
+        r#"{"rules":[{"match":[{"uri":{"prefix":"/waits"}}],"mirrors":[{"cluster":"a","when":[{"status":["5xx"]}]}]},
+        {"match":[{"headers":{"x-large":{"exact":"no"}}}],"mirrors":[{"cluster":"a"}]}]}"#,
+    );
+    let large = "x".repeat(30_000);
+    // What it leaves is kept for the headers of the next request.
+    let leave_a_large_buffer = || envoy.end(envoy.begin(root, request("/", &[("x-large", &large)]), true));
+    leave_a_large_buffer();
+    let before = HELD.get();
+    let streams: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let stream = envoy.begin(root, request("/waits", &[]), true);
+            leave_a_large_buffer();
+            stream
+        })
+        .collect();
+    let held = HELD.get() - before;
+    assert!(held <= WAITING * (PER_UPLOAD + 200), "{held} bytes");
+    streams.into_iter().for_each(|stream| envoy.end(stream));
+}

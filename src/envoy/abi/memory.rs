@@ -1,8 +1,8 @@
 //! Where the host puts what it hands over: at the place that it is for, or in memory of its own.
 //!
 //! Before the host writes bytes it asks the module for memory (`proxy_on_memory_allocate`), as many times as it hands bytes over in a
-//! call: once. So whoever calls says first where there is room for them, and short values and the bodies of requests cost neither an
-//! allocation nor a copy.
+//! call: once. So whoever calls says first where there is room for them, and short values, the headers of complete requests and bodies
+//! cost neither an allocation nor a copy.
 
 use super::OK;
 use crate::core::outcome::{SHORT, Short};
@@ -25,8 +25,8 @@ const MOSTLY: usize = 64;
 /// Where nothing can be put.
 const NOWHERE: Place = Place { start: null_mut(), room: 0 };
 
-/// The largest buffer that is kept. Envoy takes headers of 60 KiB by default.
-const MOST_KEPT: usize = 64 << 10;
+/// The largest buffer of headers that is kept for others. Envoy takes headers of 60 KiB by default.
+pub const MOST_KEPT: usize = 64 << 10;
 
 thread_local! {
     /// Where the host puts what it hands over, if there is room for it.
@@ -40,11 +40,10 @@ pub fn kept() -> Vec<u8> {
     KEPT.take()
 }
 
-/// Keeps a buffer, unless it is much larger than most, or there is none.
+/// Keeps the larger one of a buffer and what is kept, unless it is much larger than most.
 pub fn keep(buffer: Vec<u8>) {
-    if (1..=MOST_KEPT).contains(&buffer.capacity()) {
-        KEPT.set(buffer);
-    }
+    let kept = KEPT.take();
+    KEPT.set(if (kept.capacity()..=MOST_KEPT).contains(&buffer.capacity()) { buffer } else { kept });
 }
 
 /// Returns where the host may write so many bytes; null where memory does not suffice, and then the host's function fails.
@@ -219,9 +218,8 @@ mod tests {
 
     #[test]
     fn a_buffer_is_kept_unless_it_is_much_larger_than_most() {
-        for (given, expected) in [(10, 10), (MOST_KEPT, MOST_KEPT), (MOST_KEPT + 1, 0)] {
-            keep(Vec::with_capacity(given));
-            keep(Vec::new());
+        for (given, expected) in [(10, 10), (MOST_KEPT, MOST_KEPT), (MOST_KEPT + 1, 9)] {
+            [9, given, 0, 8].into_iter().for_each(|size| keep(Vec::with_capacity(size)));
             assert_eq!([kept().capacity(), kept().capacity()], [expected, 0]);
         }
     }

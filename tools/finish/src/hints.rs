@@ -80,19 +80,23 @@ mod tests {
     use super::hint;
     use crate::arrange;
     use crate::fixture::{Taken, hints, module};
-    use crate::profile::Way;
+    use crate::profile::{Profile, Way};
+
+    fn arranged(module: &[u8]) -> Vec<u8> {
+        arrange(module, &Profile::rehearse(module).unwrap()).unwrap()
+    }
 
     #[test]
     fn each_branch_of_which_one_way_is_likely_has_a_hint() {
         let conditions = [Taken::Always, Taken::Never, Taken::Half];
-        let arranged = arrange(&module(&conditions, false)).unwrap();
+        let arranged = arranged(&module(&conditions, false));
         let expected = [Some(true), Some(false), None].map(|likely| [likely; 2]).concat();
         assert_eq!(hints(&arranged, "serve"), expected, "an `if` and a `br_if` for each of {conditions:?}");
     }
 
     #[test]
     fn code_that_no_request_runs_has_no_hints() {
-        let arranged = arrange(&module(&[Taken::Always, Taken::Never], false)).unwrap();
+        let arranged = arranged(&module(&[Taken::Always, Taken::Never], false));
         assert_eq!(hints(&arranged, "idle"), [None; 4]);
     }
 

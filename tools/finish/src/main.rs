@@ -56,7 +56,10 @@ fn main() -> Result<()> {
     let (input, output) = (paths.next().context("no input")?, paths.next().context("no output")?);
     let module = std::fs::read(&input).with_context(|| format!("cannot read {}", input.display()))?;
     let finished = leave_needed(&module)
-        .and_then(|module| arrange(&module))
+        .and_then(|module| {
+            let profile = Profile::rehearse(&module).and_then(|profile| profile.check().map(|()| profile));
+            arrange(&module, &profile.context("the rehearsal of requests")?)
+        })
         .with_context(|| format!("cannot finish {}", input.display()))?;
     std::fs::write(&output, finished).with_context(|| format!("cannot write {}", output.display()))
 }
@@ -84,23 +87,24 @@ fn leave_needed(module: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Puts the functions that requests run first, and adds hints at their branches. The same module gives the same bytes.
-fn arrange(module: &[u8]) -> Result<Vec<u8>> {
-    let profile = Profile::rehearse(module).context("the rehearsal of requests")?;
-    let order = order::by_use(&profile);
+fn arrange(module: &[u8], profile: &Profile) -> Result<Vec<u8>> {
+    let order = order::by_use(profile);
     let ordered = order::reorder(module, &order).context("the order of functions")?;
-    hints::add(&ordered, &order, &profile).context("the hints at branches")
+    hints::add(&ordered, &order, profile).context("the hints at branches")
 }
 
 #[cfg(test)]
 mod tests {
     use super::arrange;
+    use crate::profile::Profile;
 
     #[test]
     fn a_finished_module_is_arranged_already() {
         for name in ["traffic_mirror.wasm", "traffic_mirror_compare.wasm"] {
             let path = format!("{}/../../dist/{name}", env!("CARGO_MANIFEST_DIR"));
             let module = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}: run `make build` first"));
-            assert!(arrange(&module).unwrap() == module, "{path}: other bytes from the same code");
+            let profile = Profile::rehearse(&module).unwrap();
+            assert!(arrange(&module, &profile).unwrap() == module, "{path}: other bytes from the same code");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a rehearsal tells: which functions requests run, and which way they take at branches.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rehearse::{Branch, Counts, Instrumented, Row, Sent, rehearse, rows};
 
 /// Requests of each kind before those that are counted: until then, tables grow.
@@ -40,12 +40,33 @@ impl Profile {
             match counts {
                 Some(counts) if row.is_plain => plain.push(counts),
                 Some(counts) => others.push(counts),
-                None if row.is_plain => bail!("{}: the module refuses the configuration", row.name),
                 // It needs a feature that the module was not built with.
-                None => {}
+                None if row.response > 0 => {}
+                None => bail!("{}: the module refuses the configuration", row.name),
             }
         }
         Ok(Self { module, plain, others })
+    }
+
+    /// Finds out whether the module did what the requests are for: else the rehearsal says nothing of what it does in Envoy.
+    ///
+    /// # Errors
+    /// It sent more copies or fewer, or not their bodies.
+    pub fn check(&self) -> Result<()> {
+        let rows = || rows().into_iter().filter(is_small);
+        let taken = |plain| rows().filter(move |row| row.is_plain == plain);
+        // Only the last ones may have been refused.
+        for (row, counts) in taken(true).zip(&self.plain).chain(taken(false).zip(&self.others)) {
+            let copies = row.copies * u64::from(COUNTED);
+            let bodies = if matches!(row.sent, Sent::Post(_)) { copies } else { 0 };
+            let (sent, with_body) = (counts.copies, counts.bodies);
+            ensure!(
+                (sent, with_body) == (copies, bodies),
+                "{}: {sent} copies, {with_body} with a body, where there should be {copies} and {bodies}",
+                row.name
+            );
+        }
+        Ok(())
     }
 
     /// Returns how many functions the module has code for.
@@ -113,13 +134,20 @@ mod tests {
         let counts = |way: Way| {
             let mut times = vec![0; pieces];
             (times[first], times[first + 1]) = (way.reached, way.taken);
-            vec![Counts { times, calls: 0 }]
+            vec![Counts { times, ..Counts::default() }]
         };
         let [always, never, not_at_all] = [(10, 10), (100, 0), (0, 0)].map(|(reached, taken)| Way { reached, taken });
         for (plain, others, expected) in [(always, never, always), (not_at_all, never, never)] {
             (profile.plain, profile.others) = (counts(plain), counts(others));
             assert_eq!(profile.ways(SERVE)[0], expected);
         }
+    }
+
+    #[test]
+    fn a_module_that_sends_no_copies_is_an_error() {
+        let profile = Profile::rehearse(&module(&[], false)).unwrap();
+        let expected = "100 %: 0 copies, 0 with a body, where there should be 5 and 0";
+        assert_eq!(profile.check().unwrap_err().to_string(), expected);
     }
 
     #[test]

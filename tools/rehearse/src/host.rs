@@ -73,6 +73,8 @@ pub(crate) struct Host {
     /// The one value of shared data; its version is always the same, for no other worker changes it.
     shared: Option<Vec<u8>>,
     pub(crate) calls: u64,
+    pub(crate) copies: u64,
+    pub(crate) bodies: u64,
 }
 
 impl Host {
@@ -93,6 +95,8 @@ impl Host {
             token: 0,
             shared: None,
             calls: 0,
+            copies: 0,
+            bodies: 0,
         }
     }
 }
@@ -180,13 +184,15 @@ pub(crate) fn define(linker: &mut Linker<Host>) -> Result<(), Error> {
         _: i32,
         _: i32,
         _: i32,
-        _: i32,
+        body: i32,
         _: i32,
         _: i32,
         _: i32,
         token: i32,
     ) -> Result<i32, Error> {
         let host = vm.data_mut();
+        host.copies += 1;
+        host.bodies += u64::from(body > 0);
         host.token += 1;
         let number = host.token;
         host.in_flight.push(number);

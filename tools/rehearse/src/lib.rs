@@ -22,6 +22,10 @@ pub struct Counts {
     pub times: Vec<u64>,
     /// The calls of the host.
     pub calls: u64,
+    /// The copies that were sent.
+    pub copies: u64,
+    /// Those of them that have a body.
+    pub bodies: u64,
 }
 
 /// Serves requests of one kind, and counts all but the first `warm_up`: until then, tables grow. `None`: the module does not take
@@ -37,5 +41,8 @@ pub fn rehearse(module: &Instrumented, row: &Row, warm_up: u32, counted: u32) ->
     }
     let after = vm.counts();
     let times = after.times.iter().zip(&before.times).map(|(after, before)| after - before).collect();
-    Ok(Some(Counts { times, calls: after.calls - before.calls }))
+    let [calls, copies, bodies] =
+        [(after.calls, before.calls), (after.copies, before.copies), (after.bodies, before.bodies)]
+            .map(|(after, before)| after - before);
+    Ok(Some(Counts { times, calls, copies, bodies }))
 }

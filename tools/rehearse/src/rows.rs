@@ -17,8 +17,10 @@ pub struct Row {
     pub name: &'static str,
     pub sent: Sent,
     pub configuration: Value,
-    /// About how many bytes the responses have.
+    /// About how many bytes the responses have, where they are compared in full: a module that was built without that refuses it.
     pub response: usize,
+    /// How many copies the filter sends of each request, with its body.
+    pub copies: u64,
     /// What every user of the filter has: rules, samples, mirrors, and none of the features that few ask for.
     pub is_plain: bool,
 }
@@ -42,14 +44,15 @@ pub fn rows() -> Vec<Row> {
     let hiding = |lists: Value| rule(json!({"mirrors": [{"cluster": "mirror", "redact": lists}]}));
     let names = json!({"json": ["/*/name"]});
 
-    let row = |is_plain, name, sent, configuration| Row { name, sent, configuration, response: 0, is_plain };
+    let row = |is_plain, name, sent, configuration| Row { name, sent, configuration, response: 0, copies: 1, is_plain };
+    let of = |copies, row| Row { copies, ..row };
     let plain = |name, sent, configuration| row(true, name, sent, configuration);
     let other = |name, sent, configuration| row(false, name, sent, configuration);
     let full = |name, response| Row { response, ..other(name, Sent::Get, compared.clone()) };
     vec![
-        plain("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror}))),
-        plain("0 %", Sent::Get, rule(json!({"mirrors": off}))),
-        plain("0 %, a header matches", Sent::Get, rule(json!({"match": matched, "mirrors": off}))),
+        of(0, plain("no rule matches", Sent::Get, rule(json!({"match": unmatched, "mirrors": mirror})))),
+        of(0, plain("0 %", Sent::Get, rule(json!({"mirrors": off})))),
+        of(0, plain("0 %, a header matches", Sent::Get, rule(json!({"match": matched, "mirrors": off})))),
         plain("100 %", Sent::Get, rule(json!({"mirrors": mirror}))),
         plain("100 %, `unrouted: mirror`", Sent::Get, rule(json!({"mirrors": mirror, "unrouted": "mirror"}))),
         other("100 %, with a rate", Sent::Get, limited),
@@ -58,7 +61,7 @@ pub fn rows() -> Vec<Row> {
             Sent::Get,
             rule(json!({"mirrors": mirror, "compare": {"status": true}})),
         ),
-        plain("two mirrors at 100 %", Sent::Get, rule(json!({"mirrors": two}))),
+        of(2, plain("two mirrors at 100 %", Sent::Get, rule(json!({"mirrors": two})))),
         other(
             "100 %, hashed and edited",
             Sent::Get,

@@ -120,6 +120,7 @@ impl Vm {
     pub(crate) fn counts(&self) -> Counts {
         let (counters, _) = self.counters.data(&self.store).as_chunks::<COUNTER>();
         let times = counters.iter().take(self.pieces).map(|counter| u64::from_le_bytes(*counter)).collect();
-        Counts { times, calls: self.store.data().calls }
+        let host = self.store.data();
+        Counts { times, calls: host.calls, copies: host.copies, bodies: host.bodies }
     }
 }
