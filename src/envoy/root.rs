@@ -346,9 +346,9 @@ impl Root {
         let change = i64::try_from(held).unwrap_or_default().saturating_sub(i64::try_from(known).unwrap_or_default());
         if change != 0 {
             abi::add(self.ledger.common.buffered_bytes, change);
-            // Responses make room for requests.
-            responses::publish();
         }
+        // Responses make room for requests, also for those that are not buffered after all.
+        responses::publish();
     }
 }
 
